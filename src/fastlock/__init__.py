@@ -1,0 +1,49 @@
+"""Locks for threading that know their owner: deadlocks found as they form, at less than the cost of threading's locks."""
+
+from __future__ import annotations
+
+from fastlock import config as _config
+from fastlock import watchdog as _watchdog
+from fastlock._core import Lock, RLock
+from fastlock._rwlock import RWLock
+from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
+from fastlock.config import at_level, configure, level, set_level
+from fastlock.errors import ConfigError, DeadlockError, FastlockError, LockOrderError, LockTimeout
+from fastlock.findings import Finding, Snapshot
+from fastlock.look import find_deadlocks, snapshot
+from fastlock.multiple import acquire_all
+from fastlock.patching import install, uninstall
+from fastlock.watchdog import findings, on_finding
+
+__version__ = "0.1.0"
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "ConfigError",
+    "DeadlockError",
+    "Event",
+    "FastlockError",
+    "Finding",
+    "Lock",
+    "LockOrderError",
+    "LockTimeout",
+    "RLock",
+    "RWLock",
+    "Semaphore",
+    "Snapshot",
+    "acquire_all",
+    "at_level",
+    "configure",
+    "find_deadlocks",
+    "findings",
+    "install",
+    "level",
+    "on_finding",
+    "set_level",
+    "snapshot",
+    "uninstall",
+]
+
+_watchdog.start()
+_config.start()

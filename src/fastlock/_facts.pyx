@@ -1,0 +1,353 @@
+# cython: language_level=3, binding=False
+"""Records as Python objects: names, events for the reporting layer, the raw report, the table.
+
+All of it is cold and runs under the GIL with no mutex held. The raw report is made of str and bytes only and runs no
+bytecode, so that the agent that closes a circle keeps the GIL until its text is ready.
+"""
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from fastlock._native cimport fl_load64, fl_load8, fl_now_ns
+from fastlock._sites cimport site_at, site_facts, site_variable
+from fastlock._table cimport *
+from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence
+
+from os import getpid
+from time import time
+
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event"}
+MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
+WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
+STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
+TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock"}
+
+cdef enum:
+    RAW_EDGES = 12             # a raw report names this many agents of a long circle
+    NAMES_PER_SITE = 64        # more names than this from one creation site count as the site
+
+# Options of the locks that have some: serial -> (name, class, timeout in seconds, on_deadlock).
+cdef dict options = {}
+cdef dict names_by_site = {}
+
+
+cdef object options_of(FLock* L):
+    return options.get(L.serial) if L.marks & M_POLICY else None
+
+
+cdef object name_class(FLock* L, object name):
+    """The class that a name stands for, None where its site makes up too many names."""
+    names = names_by_site.setdefault(L.created, set())
+    if names is None:
+        return None
+    names.add(name)
+    if len(names) > NAMES_PER_SITE:
+        names_by_site[L.created] = None
+        return None
+    return name
+
+
+cdef void set_options(FLock* L, object name, object lock_class, object timeout_s, object on_deadlock) except *:
+    if lock_class is None and name is not None:
+        lock_class = name_class(L, name)
+    options[L.serial] = (name, lock_class, timeout_s, on_deadlock)
+    L.marks |= M_POLICY
+
+
+cdef void drop_options(FLock* L) noexcept:
+    options.pop(L.serial, None)
+
+
+cdef object base_name(object path):
+    return path.rpartition("/")[2]
+
+
+cdef object place(uint32_t site):
+    """file:line of a site."""
+    facts = site_facts(site)
+    return "unknown site" if facts is None else f"{base_name(facts[0])}:{facts[1]}"
+
+
+cdef object lock_name(FLock* L):
+    """DESIGN section 8: the given name, else the variable, else kind@file:line."""
+    own = options_of(L)
+    if own is not None and own[0] is not None:
+        return own[0]
+    variable = site_variable(L.created)
+    if variable is not None:
+        return variable
+    return f"{KINDS[L.kind]}@{place(L.created)}" if L.created else f"unnamed {KINDS[L.kind]}"
+
+
+cdef object lock_class(FLock* L):
+    """The given class, else the name, else the creation site by what an edit above does not change."""
+    own = options_of(L)
+    if own is not None and own[1] is not None:
+        return own[1]
+    facts = site_facts(L.created)
+    if facts is None:
+        return KINDS[L.kind]
+    variable = site_variable(L.created)
+    file = base_name(facts[0])
+    return f"{variable}@{file}" if variable is not None else f"{KINDS[L.kind]}@{file}:{facts[2]}"
+
+
+cdef object agent_name(FSelf* s):
+    if fl_load8(&s.pub.state) == A_ALIVE:
+        agent_refresh_name(s)
+    name = (<bytes>s.pub.name).decode("utf-8", "ignore")    # cut at a byte limit
+    return name or f"Thread {s.pub.native_id}"
+
+
+cdef object agent_or_none(uint64_t word):
+    cdef FSelf* s = agent_of(word)
+    return agent_id(s) if s != NULL else None
+
+
+# ---- the raw report --------------------------------------------------------------------------------------
+
+cdef uint64_t found_key(Found* found) noexcept:
+    """The same for the same circle of sites, wherever it is entered."""
+    cdef uint64_t key = 0, h
+    cdef uint32_t i
+    cdef Edge* e
+    for i in range(found.n):
+        e = &found.edges[i]
+        h = (<uint64_t>e.held_site << 32) ^ e.wanted_site
+        if e.waits != NULL:
+            h ^= <uint64_t>e.waits.created << 16
+        key += (h + <uint64_t>0x9E3779B97F4A7C15) * <uint64_t>0xBF58476D1CE4E5B9
+    return key ^ <uint64_t>found.code
+
+
+cdef object raw_line(Edge* e):
+    text = "fastlock:   " + agent_name(e.agent)
+    if e.agent.pub.state != A_ALIVE:
+        text += " (ended)" if e.agent.pub.state == A_ENDED else " (lost in fork)"
+    if e.holds != NULL:
+        text += f" holds {lock_name(e.holds)} [{place(e.held_site)}]"
+    if e.wait_number:
+        text += f"{',' if e.holds != NULL else ''} waits for {lock_name(e.waits)} [{place(e.wanted_site)}]"
+    return text + "\n"
+
+
+cdef bytes raw_report(Found* found):
+    cdef uint32_t i
+    tier = "" if found.proven else ", possible"
+    text = f"fastlock: FL{found.code:03d} {TITLES[found.code]}{tier}, {found.n} agent{'s' if found.n > 1 else ''} (pid {getpid()})\n"
+    for i in range(min(found.n, <uint32_t>RAW_EDGES)):
+        text += raw_line(&found.edges[i])
+    if found.n > RAW_EDGES:
+        text += f"fastlock:   and {found.n - RAW_EDGES} more\n"
+    return text.encode("utf-8", "replace")
+
+
+# ---- events ------------------------------------------------------------------------------------------------
+
+cdef dict agent_facts(FSelf* s):
+    return {"id": agent_id(s), "kind": "thread", "name": agent_name(s), "ident": s.pub.ident,
+            "native_id": s.pub.native_id, "state": STATES[s.pub.state]}
+
+
+cdef dict lock_facts(FLock* L, dict readers, dict waiters):
+    return {"id": L.serial, "name": lock_name(L), "class": lock_class(L), "kind": KINDS[L.kind], "created": L.created,
+            "owner": agent_or_none(L.word), "readers": readers.get(L.serial, []), "waiters": waiters.get(L.serial, []),
+            "held_at": L.site if owner_bits(L.word) else 0, "signal": bool(L.marks & M_SIGNAL)}
+
+
+cdef tuple shares_and_waits():
+    """(readers by lock, waiters by lock in the order of their waits), of the whole table."""
+    cdef uint32_t i
+    cdef int j
+    cdef FSelf* s
+    cdef FHolds* h
+    cdef FNode* n
+    readers = {}
+    queue = []
+    for i in range(1, agent_limit()):
+        s = agent_at(i)
+        if s.pub.state == A_FREE:
+            continue
+        h = &s.holds
+        while h != NULL:
+            for j in range(8):
+                if h.entry[j].serial != 0:
+                    readers.setdefault(h.entry[j].serial, []).append(agent_id(s))
+            h = h.more
+        n = s.top if s.pub.state == A_ALIVE else NULL
+        while n != NULL:
+            queue.append((n.since_ns, n.lock_serial, agent_id(s)))
+            n = n.outer
+    queue.sort()
+    waiters = {}
+    for _, serial, agent in queue:
+        waiters.setdefault(serial, []).append(agent)
+    return readers, waiters
+
+
+cdef dict edge_facts(FSelf* s, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
+                     int64_t since_ns, int64_t deadline_ns):
+    return {"agent": agent_id(s), "holds": holds.serial if holds != NULL else None,
+            "waits": waits.serial if waits != NULL else None, "mode": MODES.get(mode, "exclusive"),
+            "held_at": held_site, "wanted_at": wanted_site, "since_ns": since_ns,
+            "deadline_ns": deadline_ns if waits != NULL and deadline_ns >= 0 else None, "what": WHATS.get(mode, "")}
+
+
+cdef dict blank_event(str code, FSelf* me):
+    return {"code": code, "tier": "measured", "reasons": [], "detected_ns": fl_now_ns(), "wall_s": time(), "behind": 0,
+            "clears": None, "closing": agent_id(me), "policy": None, "agents": [], "locks": [], "edges": []}
+
+
+cdef list doubts(Found* found):
+    """Why a finding is only possible, a sentence for each lock without evidence of ownership."""
+    cdef uint32_t i
+    cdef FLock* L
+    reasons = []
+    for i in range(found.n):
+        L = found.edges[i].waits
+        if L == NULL or has_evidence(L):
+            continue
+        if L.kind == K_SEMAPHORE:
+            reasons.append(f"{lock_name(L)} is a semaphore: anybody may release it")
+        else:
+            reasons.append(f"{lock_name(L)} is a Lock that its owner has never released, nor taken by 'with': anybody may release it")
+    return reasons
+
+
+
+
+
+
+
+cdef dict circle_event(Found* found, FSelf* me):
+    """The event of a circle or an orphan, for the handler."""
+    cdef uint32_t i
+    cdef Edge* e
+    cdef dict event = blank_event(f"FL{found.code:03d}", me)
+    readers, waiters = shares_and_waits()
+    agents = {}
+    locks = {}
+    for i in range(found.n):
+        e = &found.edges[i]
+        agents.setdefault(agent_id(e.agent), agent_facts(e.agent))
+        if e.holds != NULL and e.holds.serial not in locks:
+            locks[e.holds.serial] = lock_facts(e.holds, readers, waiters)
+        if e.waits != NULL and e.waits.serial not in locks:
+            locks[e.waits.serial] = lock_facts(e.waits, readers, waiters)
+        event["edges"].append(edge_facts(e.agent, e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site,
+                                         e.mode, e.since_ns, e.deadline_ns))
+    behind = set()
+    for serial in locks:
+        behind.update(waiters.get(serial, ()))
+    event["behind"] = len(behind.difference(agents))
+    event["agents"] = list(agents.values())
+    event["locks"] = list(locks.values())
+    event["clears"] = bool(found.timed)
+    event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
+    event["reasons"] = ["confirmed twice"] + doubts(found)      # examine() and then confirm() have read every record
+    own = options_of(found.edges[0].waits)
+    event["policy"] = own[3] if own is not None else None
+    return event
+
+
+cdef dict wait_event(str code, FSelf* me, FLock* L):
+    """The event of one long or expired wait: FL020 and the lock's own timeout."""
+    cdef FSelf* owner = agent_of(L.word)
+    cdef FNode* n = me.top
+    cdef dict event = blank_event(code, me)
+    readers, waiters = shares_and_waits()
+    held_by = [agent_id(owner)] if owner != NULL else readers.get(L.serial, [])
+    event["agents"] = [agent_facts(me)]
+    event["locks"] = [lock_facts(L, readers, waiters)]
+    event["edges"] = [edge_facts(me, NULL, L, 0, n.site, n.mode, n.since_ns, n.deadline_ns)]
+    for holder in held_by[:16]:
+        event["edges"].append(holder_edge(holder, L))
+        if holder != agent_id(me):
+            event["agents"].append(agent_facts(agent_at(<uint32_t>(holder & 0xFFFFFF))))
+        n = agent_at(<uint32_t>(holder & 0xFFFFFF)).top
+        if n != NULL and n.lock_serial != L.serial:
+            event["locks"].append(lock_facts(lock_at(n.lock_index), readers, waiters))
+    event["behind"] = len(waiters.get(L.serial, [])) - 1
+    event["clears"] = n.deadline_ns >= 0
+    return event
+
+
+cdef dict holder_edge(uint64_t holder, FLock* L):
+    cdef FSelf* s = agent_at(<uint32_t>(holder & 0xFFFFFF))
+    cdef uint32_t site = L.site
+    if owner_bits(L.word) == 0:
+        hold_count(s, L, &site)
+    cdef FNode* n = s.top
+    if n == NULL:
+        return edge_facts(s, L, NULL, site, 0, WAIT_EXCLUSIVE, 0, -1)
+    return edge_facts(s, L, lock_at(n.lock_index), site, n.site, n.mode, n.since_ns, n.deadline_ns)
+
+
+# ---- the table -----------------------------------------------------------------------------------------------
+
+cdef list agent_table(dict owned):
+    cdef uint32_t i
+    cdef int j
+    cdef FSelf* s
+    cdef FHolds* h
+    cdef dict facts
+    agents = []
+    for i in range(1, agent_limit()):
+        s = agent_at(i)
+        if s.pub.state == A_FREE:
+            continue
+        holds = owned.get(agent_id(s), [])
+        h = &s.holds
+        while h != NULL:
+            for j in range(8):
+                if h.entry[j].serial != 0 and lock_at(h.entry[j].lock).serial == h.entry[j].serial:
+                    holds.append(h.entry[j].serial)
+            h = h.more
+        if s.pub.state != A_ALIVE and not holds:
+            continue
+        facts = agent_facts(s)
+        facts["holds"] = holds
+        facts["waits"] = s.top.lock_serial if s.pub.state == A_ALIVE and s.top != NULL else None
+        agents.append(facts)
+    return agents
+
+
+cdef list wait_table():
+    cdef uint32_t i
+    cdef FSelf* s
+    cdef FNode* n
+    cdef FLock* L
+    waits = []
+    for i in range(1, agent_limit()):
+        s = agent_at(i)
+        n = s.top if s.pub.state == A_ALIVE else NULL
+        while n != NULL:
+            L = lock_at(n.lock_index)
+            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}",
+                          "mode": MODES[n.mode], "owner": agent_or_none(L.word), "since_ns": n.since_ns,
+                          "deadline_ns": n.deadline_ns if n.deadline_ns >= 0 else None, "wanted_at": n.site})
+            n = n.outer
+    return waits
+
+
+def table():
+    """Every agent, and every lock that is held or waited for, as builtins; one moment's truth under the GIL."""
+    cdef uint32_t i
+    cdef FLock* L
+    readers, waiters = shares_and_waits()
+    locks = []
+    owned = {}
+    for i in range(1, lock_limit()):
+        L = lock_at(i)
+        if L.serial == 0:
+            continue
+        if owner_bits(L.word) or L.serial in readers or L.serial in waiters:
+            locks.append(lock_facts(L, readers, waiters))
+            owner = agent_or_none(L.word)
+            if owner is not None:
+                owned.setdefault(owner, []).append(L.serial)
+    return {"agents": agent_table(owned), "locks": locks, "waits": wait_table()}
+
+
+def site(uint32_t number):
+    """(file, line, function, first line of the function) of an interned site, None for the unknown one."""
+    return site_facts(number)

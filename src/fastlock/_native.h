@@ -1,0 +1,240 @@
+/* What Cython cannot say: atomics, thread-local cache, clock, mutexes, the caller's site, finalisation.
+ *
+ * Nothing here calls into Python except fl_site_* (which read interpreter structures) and
+ * fl_finalizing (which reads one flag). One platform difference per section.
+ */
+#ifndef FASTLOCK_NATIVE_H
+#define FASTLOCK_NATIVE_H
+
+#include <Python.h>
+#if PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>
+#endif
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
+/* ---- the build's variant -------------------------------------------------------------------
+ * With the GIL every fast path runs while its thread holds the GIL, and slow paths change a lock word
+ * only while they hold it too, so a plain test and store suffices. Readers without the GIL (a
+ * thread's end, later the watchdog) still exist, hence relaxed atomics, which are plain moves. */
+#if defined(Py_GIL_DISABLED) || defined(FASTLOCK_CAS)
+#define FL_CAS_WORDS 1
+#else
+#define FL_CAS_WORDS 0
+#endif
+
+#define FL_LIKELY(x) __builtin_expect(!!(x), 1)
+#define FL_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define fl_load8(p) __atomic_load_n((uint8_t *)(p), __ATOMIC_ACQUIRE)
+#define fl_store8(p, v) __atomic_store_n((uint8_t *)(p), (uint8_t)(v), __ATOMIC_RELEASE)
+#define fl_load32(p) __atomic_load_n((uint32_t *)(p), __ATOMIC_ACQUIRE)
+#define fl_store32(p, v) __atomic_store_n((uint32_t *)(p), (uint32_t)(v), __ATOMIC_RELEASE)
+#define fl_load64(p) __atomic_load_n((uint64_t *)(p), __ATOMIC_ACQUIRE)
+#define fl_store64(p, v) __atomic_store_n((uint64_t *)(p), (uint64_t)(v), __ATOMIC_RELEASE)
+#define fl_relaxed64(p) __atomic_load_n((uint64_t *)(p), __ATOMIC_RELAXED)
+#define fl_add64(p, v) __atomic_add_fetch((uint64_t *)(p), (uint64_t)(v), __ATOMIC_RELAXED)
+#define fl_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+static inline int fl_cas64(uint64_t *p, uint64_t expected, uint64_t desired) {
+    return __atomic_compare_exchange_n(p, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* Takes a free word. */
+static inline int fl_word_take(uint64_t *word, uint64_t mine) {
+#if FL_CAS_WORDS
+    uint64_t expected = 0;
+    return __atomic_compare_exchange_n(word, &expected, mine, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+#else
+    if (FL_LIKELY(__atomic_load_n(word, __ATOMIC_RELAXED) == 0)) {
+        __atomic_store_n(word, mine, __ATOMIC_RELAXED);
+        return 1;
+    }
+    return 0;
+#endif
+}
+
+/* Gives back a word that nobody else waits for; fails where any bit differs from `mine`. */
+static inline int fl_word_drop(uint64_t *word, uint64_t mine) {
+#if FL_CAS_WORDS
+    return __atomic_compare_exchange_n(word, &mine, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+#else
+    if (FL_LIKELY(__atomic_load_n(word, __ATOMIC_RELAXED) == mine)) {
+        __atomic_store_n(word, 0, __ATOMIC_RELAXED);
+        return 1;
+    }
+    return 0;
+#endif
+}
+
+/* ---- thread-local cache of the running agent ------------------------------------------------
+ * One per extension module (a header's static), filled from _table on first use. Initial-exec makes
+ * it one load; glibc keeps a small reserve for that model, of which these take eight bytes each. */
+#if defined(__GLIBC__)
+#define FL_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#else
+#define FL_TLS_MODEL
+#endif
+static __thread void *fl_tls_self FL_TLS_MODEL __attribute__((unused)) = NULL;
+#define fl_tls_get() (fl_tls_self)
+#define fl_tls_set(p) (fl_tls_self = (void *)(p))
+
+/* ---- clock and identity --------------------------------------------------------------------- */
+static inline int64_t fl_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline uint32_t fl_native_id(void) {
+#ifdef __linux__
+    return (uint32_t)syscall(SYS_gettid);
+#else
+    return (uint32_t)PyThread_get_thread_native_id();
+#endif
+}
+
+/* ---- mutexes of the slow paths --------------------------------------------------------------
+ * Never held across anything that may call Python, allocate a Python object, block or raise. */
+typedef pthread_mutex_t fl_mutex;
+#define fl_mutex_init(m) ((void)pthread_mutex_init((m), NULL))
+#define fl_mutex_lock(m) ((void)pthread_mutex_lock(m))
+#define fl_mutex_unlock(m) ((void)pthread_mutex_unlock(m))
+
+/* ---- finalisation ---------------------------------------------------------------------------- */
+static inline int fl_finalizing(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* ---- the parker: an interruptible binary semaphore of the agent -------------------------------
+ * A surplus post only makes the owner look again. */
+#define fl_parker_new() ((void *)PyThread_allocate_lock())
+static inline int fl_parker_wait(void *parker, int64_t timeout_ns, int interruptible) {
+    /* PY_TIMEOUT_T is microseconds; round up, so that nobody wakes before a deadline. */
+    PY_TIMEOUT_T us = timeout_ns < 0 ? -1 : (PY_TIMEOUT_T)(timeout_ns / 1000 + (timeout_ns % 1000 != 0));
+    return (int)PyThread_acquire_lock_timed((PyThread_type_lock)parker, us, interruptible);
+}
+#define fl_parker_post(parker) PyThread_release_lock((PyThread_type_lock)(parker))
+
+/* ---- the caller's site ------------------------------------------------------------------------
+ * The address of the instruction that the interpreter executes in its current frame, read without
+ * making a frame object. Layouts are those of the minor version; _table checks them once against the public
+ * interface and clears fl_site_fast where they differ. */
+static inline PyThreadState *fl_tstate(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
+#if PY_VERSION_HEX >= 0x030B0000 && !defined(Py_GIL_DISABLED)
+
+typedef struct fl_frame {
+#if PY_VERSION_HEX >= 0x030C0000
+    uintptr_t executable; /* a tagged reference from 3.14 on */
+    struct fl_frame *previous;
+    void *func, *globals, *builtins, *locals, *frame_obj;
+    const char *instr;
+#else
+    void *func, *globals, *builtins, *locals;
+    uintptr_t executable;
+    void *frame_obj;
+    struct fl_frame *previous;
+    const char *instr;
+#endif
+} fl_frame;
+
+static inline fl_frame *fl_frame_current(void) {
+    PyThreadState *ts = fl_tstate();
+#if PY_VERSION_HEX >= 0x030D0000
+    return (fl_frame *)ts->current_frame;
+#else
+    return (fl_frame *)ts->cframe->current_frame;
+#endif
+}
+
+static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->previous; }
+static inline uint64_t fl_frame_key(fl_frame *f) { return (uint64_t)(uintptr_t)f->instr; }
+
+/* The code object (borrowed), or NULL for the interpreter's own entry frames. */
+static inline PyCodeObject *fl_frame_code(fl_frame *f) {
+    PyObject *o = (PyObject *)(f->executable & ~(uintptr_t)3);
+    return o != NULL && PyCode_Check(o) ? (PyCodeObject *)o : NULL;
+}
+
+static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *code) {
+    return (int)(f->instr - (const char *)code->co_code_adaptive);
+}
+
+#elif PY_VERSION_HEX < 0x030B0000
+
+typedef PyFrameObject fl_frame;
+static inline fl_frame *fl_frame_current(void) { return fl_tstate()->frame; }
+static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->f_back; }
+/* Equal functions of one module share their bytecode here, so the key is the code object and the index. */
+static inline uint64_t fl_frame_key(fl_frame *f) {
+    return (uint64_t)(uintptr_t)f->f_code | ((uint64_t)(uint16_t)f->f_lasti << 48);
+}
+static inline PyCodeObject *fl_frame_code(fl_frame *f) { return f->f_code; }
+static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *code) { (void)code; return f->f_lasti * 2; }
+
+#else /* free-threaded: instructions may lie in thread-local copies, so only the public path is sound */
+
+typedef struct fl_frame fl_frame;
+static inline fl_frame *fl_frame_current(void) { return NULL; }
+static inline fl_frame *fl_frame_previous(fl_frame *f) { (void)f; return NULL; }
+static inline uint64_t fl_frame_key(fl_frame *f) { (void)f; return 0; }
+static inline PyCodeObject *fl_frame_code(fl_frame *f) { (void)f; return NULL; }
+static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *c) { (void)f; (void)c; return -1; }
+
+#endif
+
+static inline int fl_code_line(void *code, int lasti) { return PyCode_Addr2Line((PyCodeObject *)code, lasti); }
+
+static inline uint64_t fl_site_key(void) {
+    fl_frame *f = fl_frame_current();
+    return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
+}
+
+/* ---- types --------------------------------------------------------------------------------------
+ * Other programs look at the names of lock types, so ours carry the stdlib's. Static types, under the GIL, at import. */
+static inline void fl_type_name(PyObject *type, const char *name) { ((PyTypeObject *)type)->tp_name = name; }
+
+static inline int fl_type_set(PyObject *type, PyObject *name, PyObject *value) {
+    int rc = PyDict_SetItem(((PyTypeObject *)type)->tp_dict, name, value);
+    PyType_Modified((PyTypeObject *)type);
+    return rc;
+}
+
+/* Only the factory makes these: what calling the type of a stdlib lock says. */
+static inline void fl_type_no_new(PyObject *type) {
+    ((PyTypeObject *)type)->tp_new = NULL;
+    ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    PyDict_DelItemString(((PyTypeObject *)type)->tp_dict, "__new__");
+    PyErr_Clear();
+    PyType_Modified((PyTypeObject *)type);
+}
+
+/* Puts a METH_FASTCALL method in place of the one that Cython made: no keyword parsing, no reference counting of
+ * arguments that nobody reads. `def` must live as long as the type. */
+static inline int fl_type_method(PyObject *type, PyMethodDef *def) {
+    PyObject *method = PyDescr_NewMethod((PyTypeObject *)type, def);
+    int rc = method == NULL ? -1 : PyDict_SetItemString(((PyTypeObject *)type)->tp_dict, def->ml_name, method);
+    Py_XDECREF(method);
+    PyType_Modified((PyTypeObject *)type);
+    return rc;
+}
+
+#endif

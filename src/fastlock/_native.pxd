@@ -1,0 +1,64 @@
+"""Cython's view of _native.h: atomics, thread-local cache, clock, mutexes, parker, the caller's site."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "_native.h" nogil:
+    int FL_CAS_WORDS
+    bint FL_LIKELY(bint)
+    bint FL_UNLIKELY(bint)
+
+    uint8_t fl_load8(void*)
+    void fl_store8(void*, uint8_t)
+    uint32_t fl_load32(void*)
+    void fl_store32(void*, uint32_t)
+    uint64_t fl_load64(void*)
+    void fl_store64(void*, uint64_t)
+    uint64_t fl_relaxed64(void*)
+    uint64_t fl_add64(void*, int64_t)
+    void fl_fence()
+    bint fl_cas64(uint64_t*, uint64_t, uint64_t)
+    bint fl_word_take(uint64_t*, uint64_t)
+    bint fl_word_drop(uint64_t*, uint64_t)
+
+    void* fl_tls_get()
+    void fl_tls_set(void*)
+
+    int64_t fl_now_ns()
+    uint32_t fl_native_id()
+
+    ctypedef struct fl_mutex:
+        pass
+    void fl_mutex_init(fl_mutex*)
+    void fl_mutex_lock(fl_mutex*)
+    void fl_mutex_unlock(fl_mutex*)
+
+    bint fl_finalizing()
+
+    void* fl_parker_new()
+    int fl_parker_wait(void*, int64_t, bint)
+    void fl_parker_post(void*)
+
+    ctypedef struct fl_frame:
+        pass
+    fl_frame* fl_frame_current()
+    fl_frame* fl_frame_previous(fl_frame*)
+    uint64_t fl_frame_key(fl_frame*)
+    void* fl_frame_code(fl_frame*)
+    int fl_frame_lasti(fl_frame*, void*)
+    int fl_code_line(void*, int)
+    uint64_t fl_site_key()
+
+cdef extern from "_native.h":
+    void fl_type_name(object, const char*)
+    int fl_type_set(object, object, object) except -1
+    void fl_type_no_new(object)
+    ctypedef struct PyMethodDef:
+        const char* ml_name
+        void* ml_meth
+        int ml_flags
+        const char* ml_doc
+    int fl_type_method(object, PyMethodDef*) except -1
+    int METH_FASTCALL
+    int METH_KEYWORDS
+
+cdef extern from "_binding.h":
+    int fl_type_cheap_binding(object, const char*) except -1

@@ -1,0 +1,491 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+"""Who waits for a lock, and who gets it next: queues, wakes, offers, cancellation.
+
+No Python here, and no GIL needed: every function takes the lock's bucket mutex for its whole length, except where it
+says so. In a build with the GIL the callers hold the GIL as well, which is what lets the fast paths be plain stores.
+
+A wait ends in one of four ways, and each passes on what it was given and did not use:
+
+    taken       settle() found the lock free, or handed over
+    timed out   leave() takes it at the last moment if it can, else unlinks
+    signal      suspend() before the handler runs, resume() after; an exception then leads to leave()
+    cut off     a daemon thread at finalisation, or a fork: its node stays linked and is passed over, for the
+                releaser wakes everybody while finalising, and the child of a fork drops what is not its own
+
+Fairness. A releaser leaves the lock free and wakes the oldest waiter, at most one at a time, so that a running
+thread may take it again: no convoy. A waiter that has waited HAND_OVER_NS is handed the lock instead: no starvation.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport abort, calloc
+
+from fastlock._native cimport *
+from fastlock._table cimport *
+
+cdef enum:
+    HAND_OVER_NS = 1000000
+
+
+# ---- publishing a wait ------------------------------------------------------------------------------
+
+cdef void publish(FSelf* me, FNode* n) noexcept nogil:
+    me.pub.wait_lock = n.lock_index
+    me.pub.wait_serial = n.lock_serial
+    me.pub.wait_site = n.site
+    me.pub.wait_since_ns = n.since_ns
+    me.pub.wait_deadline_ns = n.deadline_ns
+    fl_store8(&me.pub.wait_mode, n.mode)
+
+
+cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t timeout_ns, uint32_t site) noexcept nogil:
+    """Publishes that the running thread waits; no mutex, for the record is its own."""
+    cdef FNode* n
+    if me.top == NULL:
+        n = &me.first
+    elif me.spare != NULL:
+        n = me.spare
+        me.spare = n.outer
+    else:
+        n = <FNode*>calloc(1, sizeof(FNode))
+        if n == NULL:
+            abort()     # inside a signal handler inside a wait, with no memory at all
+    n.agent = me
+    n.outer = me.top
+    n.next = n.prev = NULL
+    n.lock_index = L.index
+    n.lock_serial = L.serial
+    n.mode = mode
+    n.flags = flags
+    n.queued = 0
+    n.state = N_QUEUED
+    n.site = site
+    n.since_ns = fl_now_ns()
+    n.deadline_ns = -1 if timeout_ns < 0 else n.since_ns + timeout_ns
+    me.waits += 1
+    n.wait_number = me.waits
+    me.top = n
+    me.pub.depth += 1
+    publish(me, n)
+    fl_fence()          # pairs with the fence of an ending thread, and of the other closer of a circle
+    return n
+
+
+cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
+    me.top = n.outer
+    me.pub.depth -= 1
+    n.state = N_IDLE
+    if n.outer == NULL:
+        fl_store8(&me.pub.wait_mode, WAIT_NONE)
+    else:
+        publish(me, n.outer)
+    if n != &me.first:
+        n.outer = me.spare
+        me.spare = n
+
+
+# ---- queue links, under the bucket mutex -------------------------------------------------------------
+
+cdef void link(FLock* L, FNode* n) noexcept nogil:
+    n.next = NULL
+    n.prev = L.tail
+    if L.tail != NULL:
+        L.tail.next = n
+    else:
+        L.head = n
+    L.tail = n
+    n.queued = 1
+
+
+cdef void unlink(FLock* L, FNode* n) noexcept nogil:
+    if not n.queued:
+        return
+    if n.prev != NULL:
+        n.prev.next = n.next
+    else:
+        L.head = n.next
+    if n.next != NULL:
+        n.next.prev = n.prev
+    else:
+        L.tail = n.prev
+    n.next = n.prev = NULL
+    n.queued = 0
+    if n.state == N_WOKEN:
+        L.woken = 0
+    if L.head == NULL:
+        mark_uncontended(L)
+    contended_sync(L)
+
+
+cdef void mark_contended(FLock* L) noexcept nogil:
+    cdef uint64_t word = fl_load64(&L.word)
+    while not word & W_CONTENDED:
+        if fl_cas64(&L.word, word, word | W_CONTENDED):
+            return
+        word = fl_load64(&L.word)
+
+
+cdef void mark_uncontended(FLock* L) noexcept nogil:
+    # Nobody else changes a contended word without this mutex.
+    fl_store64(&L.word, fl_load64(&L.word) & ~<uint64_t>W_CONTENDED)
+
+
+# ---- taking, under the bucket mutex --------------------------------------------------------------------
+
+cdef bint revocable(uint64_t word) noexcept nogil:
+    """Whether an offer may be taken back: its waiter is gone, or nobody may get the GIL any more."""
+    cdef FSelf* s
+    if not word & W_OFFERED:
+        return False
+    s = agent_of(word)
+    return s == NULL or s.pub.state != A_ALIVE or fl_finalizing()
+
+
+cdef bint take_word(FLock* L, FSelf* me, uint8_t flags) noexcept nogil:
+    cdef uint64_t word, mine
+    while True:
+        word = fl_load64(&L.word)
+        mine = me.word | flags
+        if owner_bits(word) != 0 and not (word & W_OFFERED and (owner_bits(word) == me.word or revocable(word))):
+            return False
+        if L.kind == K_RWLOCK and L.count != 0:
+            return False
+        if word == 0:
+            if fl_word_take(&L.word, mine):
+                return True
+            continue        # a fast path was quicker
+        fl_store64(&L.word, mine | (W_CONTENDED if L.head != NULL else 0))
+        return True
+
+
+cdef bint writer_ahead(FLock* L, FNode* n) noexcept nogil:
+    """Whether a writer queues before this reader (before everybody who is not queued yet)."""
+    cdef FNode* m = L.head
+    while m != NULL and m != n:
+        if m.mode == WAIT_EXCLUSIVE and m.agent.pub.state == A_ALIVE:
+            return True
+        m = m.next
+    return False
+
+
+cdef bint take(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, FNode* n) noexcept nogil:
+    cdef uint64_t word
+    if mode == WAIT_EXCLUSIVE:
+        return take_word(L, me, flags)
+    if mode == WAIT_SHARED:
+        word = fl_load64(&L.word)
+        if owner_bits(word) != 0 and not revocable(word):
+            return False
+        if not L.marks & M_READERS and (n == NULL or n.state != N_WOKEN) and writer_ahead(L, n):
+            return False
+        if owner_bits(word) != 0:
+            fl_store64(&L.word, W_CONTENDED if L.head != NULL else 0)
+        L.count += 1
+        return True
+    if mode == WAIT_PERMIT:
+        if L.count <= 0:
+            return False
+        L.count -= 1
+        return True
+    if mode == WAIT_FLAG:
+        return L.count != 0
+    return False
+
+
+# ---- passing on, under the bucket mutex ----------------------------------------------------------------
+
+cdef void wake(FNode* n, uint8_t state) noexcept nogil:
+    n.state = state
+    fl_parker_post(n.agent.parker)
+
+
+cdef bint wake_all_when_finalizing(FLock* L) noexcept nogil:
+    cdef FNode* n
+    if not fl_finalizing():
+        return False
+    n = L.head
+    while n != NULL:
+        if n.state == N_QUEUED:
+            wake(n, N_WOKEN)
+        n = n.next
+    L.woken = 0
+    return True
+
+
+cdef FNode* oldest(FLock* L) noexcept nogil:
+    cdef FNode* n = L.head
+    while n != NULL and (n.state != N_QUEUED or n.agent.pub.state != A_ALIVE):
+        n = n.next
+    return n
+
+
+cdef bint has_aged(FNode* n, int64_t now) noexcept nogil:
+    return now - n.since_ns >= HAND_OVER_NS
+
+
+cdef void pass_mutex(FLock* L) noexcept nogil:
+    cdef FNode* n
+    if owner_bits(fl_load64(&L.word)) != 0 or wake_all_when_finalizing(L):
+        return
+    n = oldest(L)
+    if n == NULL:
+        return
+    if has_aged(n, fl_now_ns()):
+        fl_store64(&L.word, n.agent.word | W_OFFERED | W_CONTENDED)
+        wake(n, N_GRANTED)
+    elif not L.woken:
+        L.woken = 1
+        wake(n, N_WOKEN)
+
+
+cdef void pass_rwlock(FLock* L) noexcept nogil:
+    """Lets in the oldest writer, or the readers before the next writer (all readers where they are preferred)."""
+    cdef FNode* n
+    cdef FNode* following
+    cdef bint let_in = False
+    cdef int64_t now
+    if owner_bits(fl_load64(&L.word)) != 0 or wake_all_when_finalizing(L):
+        return
+    now = fl_now_ns()
+    n = L.head
+    while n != NULL:
+        following = n.next
+        if n.agent.pub.state == A_ALIVE and (n.state == N_QUEUED or n.state == N_WOKEN):
+            if n.mode == WAIT_EXCLUSIVE:
+                if L.count == 0 and not let_in and n.state == N_QUEUED:
+                    if has_aged(n, now):
+                        fl_store64(&L.word, n.agent.word | W_OFFERED | W_CONTENDED)
+                        wake(n, N_GRANTED)
+                    else:
+                        wake(n, N_WOKEN)
+                    return
+                if not L.marks & M_READERS:
+                    return
+            elif n.state == N_QUEUED:
+                let_in = True
+                if has_aged(n, now):
+                    L.count += 1
+                    wake(n, N_GRANTED)
+                else:
+                    wake(n, N_WOKEN)
+        n = following
+
+
+cdef void pass_permits(FLock* L) noexcept nogil:
+    cdef FNode* n
+    cdef int64_t free_permits = L.count
+    cdef int64_t now
+    if wake_all_when_finalizing(L):
+        return
+    now = fl_now_ns()
+    n = L.head
+    while n != NULL and free_permits > 0:
+        if n.agent.pub.state == A_ALIVE:
+            if n.state == N_WOKEN:
+                free_permits -= 1
+            elif n.state == N_QUEUED:
+                free_permits -= 1
+                if has_aged(n, now):
+                    L.count -= 1
+                    wake(n, N_GRANTED)
+                else:
+                    wake(n, N_WOKEN)
+        n = n.next
+
+
+cdef void pass_on(FLock* L) noexcept nogil:
+    if L.head == NULL:
+        return
+    if L.kind == K_RWLOCK:
+        pass_rwlock(L)
+    elif L.kind == K_SEMAPHORE:
+        pass_permits(L)
+    elif L.kind != K_CONDITION and L.kind != K_EVENT:
+        pass_mutex(L)
+    contended_sync(L)
+
+
+# ---- a wait's life --------------------------------------------------------------------------------------
+
+cdef int enter(FLock* L, FNode* n) noexcept nogil:
+    """Takes the lock if it can be had now, else joins its queue."""
+    cdef fl_mutex* m = bucket(L)
+    cdef int got = WAITING
+    fl_mutex_lock(m)
+    if take(L, n.agent, n.mode, n.flags, NULL):
+        got = TAKEN
+    else:
+        link(L, n)
+        mark_contended(L)
+        if owner_bits(fl_load64(&L.word)) == 0 and take(L, n.agent, n.mode, n.flags, n):
+            unlink(L, n)        # released between the look and the mark
+            got = TAKEN
+        else:
+            contended_sync(L)
+    fl_mutex_unlock(m)
+    return got
+
+
+cdef int collect(FLock* L, FNode* n) noexcept nogil:
+    """Accepts what was handed over, or takes what is free; under the bucket mutex."""
+    if n.state == N_GRANTED:
+        if n.mode == WAIT_EXCLUSIVE:
+            if not take_word(L, n.agent, n.flags):
+                # The offer was revoked, or released by somebody else.
+                n.state = N_QUEUED
+                return WAITING
+            n.state = N_QUEUED
+            unlink(L, n)
+        elif n.queued:
+            unlink(L, n)        # the share, the permit, the notification is ours already
+        return TAKEN
+    if take(L, n.agent, n.mode, n.flags, n):
+        unlink(L, n)
+        if n.mode != WAIT_EXCLUSIVE:
+            pass_on(L)          # there may be room for the next one too
+        return TAKEN
+    if n.state == N_WOKEN:
+        n.state = N_QUEUED
+        L.woken = 0
+    return WAITING
+
+
+cdef int settle(FLock* L, FNode* n) noexcept nogil:
+    """After a wake: TAKEN, or WAITING to park again."""
+    cdef fl_mutex* m = bucket(L)
+    cdef int got
+    fl_mutex_lock(m)
+    got = collect(L, n)
+    fl_mutex_unlock(m)
+    return got
+
+
+cdef int leave(FLock* L, FNode* n) noexcept nogil:
+    """Ends the wait without the lock, unless it can be had at the last moment."""
+    cdef fl_mutex* m = bucket(L)
+    cdef int got
+    cdef bint was_woken
+    fl_mutex_lock(m)
+    was_woken = n.state == N_WOKEN
+    got = collect(L, n)
+    if got == WAITING:
+        unlink(L, n)
+        if was_woken:
+            L.woken = 0
+        pass_on(L)              # a wake that came for us is the next one's; a gone writer lets readers in
+    fl_mutex_unlock(m)
+    return got
+
+
+cdef int suspend(FLock* L, FNode* n) noexcept nogil:
+    """Before Python code runs inside the wait: take what is there, and accept nothing meanwhile."""
+    cdef fl_mutex* m = bucket(L)
+    cdef int got
+    cdef bint was_woken
+    fl_mutex_lock(m)
+    was_woken = n.state == N_WOKEN
+    got = collect(L, n)
+    if got == WAITING:
+        n.state = N_SUSPENDED
+        if was_woken:
+            pass_on(L)
+    fl_mutex_unlock(m)
+    return got
+
+
+cdef int resume(FLock* L, FNode* n) noexcept nogil:
+    """After Python code ran inside the wait."""
+    cdef fl_mutex* m = bucket(L)
+    cdef int got
+    fl_mutex_lock(m)
+    if n.state == N_SUSPENDED:
+        n.state = N_QUEUED
+    got = collect(L, n)
+    fl_mutex_unlock(m)
+    return got
+
+
+# ---- single steps -----------------------------------------------------------------------------------------
+
+cdef int try_take(FLock* L, FSelf* me, uint8_t mode, uint8_t flags) noexcept nogil:
+    """A non-blocking attempt."""
+    cdef fl_mutex* m = bucket(L)
+    cdef int got
+    fl_mutex_lock(m)
+    got = TAKEN if take(L, me, mode, flags, NULL) else WAITING
+    if got == TAKEN:
+        contended_sync(L)
+    fl_mutex_unlock(m)
+    return got
+
+
+cdef bint give_back(FLock* L) noexcept nogil:
+    """Frees an exclusively held lock and passes it on; False where nobody holds it."""
+    cdef fl_mutex* m = bucket(L)
+    cdef bint held
+    fl_mutex_lock(m)
+    held = owner_bits(fl_load64(&L.word)) != 0
+    if held:
+        fl_store64(&L.word, W_CONTENDED if L.head != NULL else 0)
+        pass_on(L)
+    fl_mutex_unlock(m)
+    return held
+
+
+cdef void give_read(FLock* L) noexcept nogil:
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    L.count -= 1
+    pass_on(L)
+    fl_mutex_unlock(m)
+
+
+cdef void give_permits(FLock* L, uint32_t permits) noexcept nogil:
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    L.count += permits
+    pass_on(L)
+    fl_mutex_unlock(m)
+
+
+cdef uint32_t notify(FLock* L, int64_t count) noexcept nogil:
+    """Grants the `count` oldest waiters of a condition, all of them where it is negative."""
+    cdef fl_mutex* m = bucket(L)
+    cdef FNode* n
+    cdef FNode* following
+    cdef uint32_t notified = 0
+    fl_mutex_lock(m)
+    n = L.head
+    while n != NULL and count != 0:
+        following = n.next
+        if n.agent.pub.state == A_ALIVE:
+            unlink(L, n)
+            wake(n, N_GRANTED)
+            notified += 1
+            count -= 1
+        n = following
+    fl_mutex_unlock(m)
+    return notified
+
+
+cdef void set_flag(FLock* L) noexcept nogil:
+    """Sets an event and grants all its waiters."""
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    L.count = 1
+    while L.head != NULL:
+        n = L.head
+        unlink(L, n)
+        wake(n, N_GRANTED)
+    fl_mutex_unlock(m)
+
+
+cdef void forget(FLock* L) noexcept nogil:
+    """Frees a lock in the child of a fork, whoever held or wanted it (_at_fork_reinit)."""
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    while L.head != NULL:
+        unlink(L, L.head)
+    fl_store64(&L.word, 0)
+    L.woken = 0
+    if L.kind == K_RLOCK or L.kind == K_RWLOCK:
+        L.count = 0
+    fl_mutex_unlock(m)

@@ -1,0 +1,195 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+"""RWLock: many readers or one writer, with known owners on both sides.
+
+Rules of recursion, all of them detected when they close a circle:
+
+    read  inside read    passes, unless the lock prefers writers and one waits: then it is FL012
+    write inside write   FL002: a write lock is not re-entrant
+    read  inside write   FL002: release the write lock first
+    write inside read    FL012: an upgrade waits for its own read lock to go away
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from fastlock._core cimport acquire_blocking, is_held, lock_dropped, lock_made, note_site, parse_timeout
+from fastlock._native cimport *
+from fastlock._park cimport *
+from fastlock._table cimport *
+
+
+@cython.auto_pickle(False)
+cdef class RWLock:
+    """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, on_deadlock=None): shared reads, exclusive writes; thread-safe."""
+
+    cdef FLock* rec
+    cdef object reader, writer
+    cdef object __weakref__
+
+    def __cinit__(self, *args, prefer="writer", name=None, lock_class=None, timeout=None, on_deadlock=None, **kwargs):
+        if prefer not in ("writer", "reader"):
+            raise ValueError(f"prefer={prefer!r}: allowed are 'writer' and 'reader'")
+        if (args or kwargs) and type(self) is RWLock:
+            raise TypeError(f"RWLock() got an unexpected argument {next(iter(args + tuple(kwargs)))!r}")
+        self.rec = lock_made(K_RWLOCK, name, lock_class, timeout, False, on_deadlock)
+        self.rec.obj = <PyObject*>self
+        if prefer == "reader":
+            self.rec.marks |= M_READERS
+        self.reader = ReadGuard.__new__(ReadGuard, self)
+        self.writer = WriteGuard.__new__(WriteGuard, self)
+
+    def __dealloc__(self):
+        lock_dropped(self.rec)
+
+    def read(self):
+        """Returns the context manager that holds a share of the lock."""
+        return self.reader
+
+    def write(self):
+        """Returns the context manager that holds the lock exclusively."""
+        return self.writer
+
+    def acquire_read(self, blocking=True, timeout=-1):
+        """Takes a share, waiting at most `timeout` seconds; returns whether it was acquired."""
+        return read_take(self, parse_timeout(blocking, timeout)) != 0
+
+    def release_read(self):
+        """Gives the caller's share back; RuntimeError where it has none."""
+        read_give(self)
+
+    def acquire_write(self, blocking=True, timeout=-1):
+        """Takes the lock exclusively, waiting at most `timeout` seconds; returns whether it was acquired."""
+        return write_take(self, parse_timeout(blocking, timeout)) != 0
+
+    def release_write(self):
+        """Releases an exclusive hold; RuntimeError where the caller does not have it."""
+        write_give(self)
+
+    @property
+    def readers(self):
+        """How many shares are held now."""
+        return self.rec.count
+
+    def locked(self):
+        """Returns whether somebody holds the lock, either way."""
+        return is_held(self.rec) or self.rec.count > 0
+
+    def _at_fork_reinit(self):
+        """Frees the lock in the child of a fork, whoever held it."""
+        while hold_drop(current_agent(), self.rec):
+            pass
+        forget(self.rec)
+
+    def __repr__(self):
+        state = "write-locked" if is_held(self.rec) else f"read-locked by {self.rec.count}" if self.rec.count else "unlocked"
+        return f"<fastlock.RWLock {state} at {id(self):#x}>"
+
+
+cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if not FL_CAS_WORDS and L.word == 0:
+        L.count += 1
+    elif not try_take(L, me, WAIT_SHARED, 0):
+        if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
+            return 0
+    if not is_held(L):
+        note_site(L)
+    try:
+        hold_add(me, L, L.site)
+    except BaseException:
+        give_read(L)
+        raise
+    return 1
+
+
+cdef int read_give(RWLock self) except -1:
+    cdef FLock* L = self.rec
+    if not hold_drop(current_agent(), L):
+        raise RuntimeError("cannot release un-acquired read lock")
+    if not FL_CAS_WORDS and L.word == 0:
+        L.count -= 1
+    else:
+        give_read(L)
+    return 0
+
+
+cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if FL_CAS_WORDS or L.count != 0 or not fl_word_take(&L.word, me.word):
+        if not try_take(L, me, WAIT_EXCLUSIVE, 0):
+            if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
+                return 0
+    note_site(L)
+    return 1
+
+
+cdef int write_give(RWLock self) except -1:
+    cdef FLock* L = self.rec
+    cdef uint64_t mine = current_agent().word
+    if fl_word_drop(&L.word, mine):
+        return 0
+    if owner_bits(fl_load64(&L.word)) != mine:
+        raise RuntimeError("cannot release un-acquired write lock")
+    give_back(L)
+    return 0
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class ReadGuard:
+    """What `with lock.read():` enters."""
+    cdef RWLock lock
+
+    def __cinit__(self, RWLock lock):
+        self.lock = lock
+
+    def __enter__(self):
+        read_take(self.lock, -1)
+        return self.lock
+
+    def __exit__(self, *exc_info):
+        read_give(self.lock)
+
+    def acquire(self, blocking=True, timeout=-1):
+        """Takes a share: the lock's acquire_read."""
+        return read_take(self.lock, parse_timeout(blocking, timeout)) != 0
+
+    def release(self):
+        """Gives a share back: the lock's release_read."""
+        read_give(self.lock)
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class WriteGuard:
+    """What `with lock.write():` enters."""
+    cdef RWLock lock
+
+    def __cinit__(self, RWLock lock):
+        self.lock = lock
+
+    def __enter__(self):
+        write_take(self.lock, -1)
+        return self.lock
+
+    def __exit__(self, *exc_info):
+        write_give(self.lock)
+
+    def acquire(self, blocking=True, timeout=-1):
+        """Takes the lock exclusively: the lock's acquire_write."""
+        return write_take(self.lock, parse_timeout(blocking, timeout)) != 0
+
+    def release(self):
+        """Releases an exclusive hold: the lock's release_write."""
+        write_give(self.lock)
+
+
+fl_type_name(RWLock, b"fastlock.RWLock")
+fl_type_name(ReadGuard, b"fastlock.ReadGuard")
+fl_type_name(WriteGuard, b"fastlock.WriteGuard")
+for new_type in (RWLock, ReadGuard, WriteGuard):
+    fl_type_set(new_type, "__module__", "fastlock")
+for new_type in (ReadGuard, WriteGuard):
+    fl_type_cheap_binding(new_type, b"__enter__")

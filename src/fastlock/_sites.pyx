@@ -1,0 +1,276 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+"""Call sites, interned: which instruction of which code object took or made a lock.
+
+An interned site owns its code object, so an address can never come to mean another function. Above
+65,536 sites new ones share site 0, "unknown". Everything here runs under the GIL. A hit costs one probe (3-5 ns); lines
+and names are worked out only when somebody asks.
+"""
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+
+from fastlock._native cimport (
+    fl_code_line, fl_frame, fl_frame_code, fl_frame_current, fl_frame_key, fl_frame_lasti, fl_frame_previous)
+
+import os
+import sys
+
+from opcode import opmap
+
+cdef enum:
+    SITES_PER_CHUNK = 1024
+    MAX_SITES = 65536
+
+cdef int site_mode = 0
+cdef FSite* site_chunks[64]
+cdef uint32_t sites_used = 1           # site 0 is unknown
+cdef uint32_t* site_index = NULL        # open addressing: site ids by key
+cdef uint32_t site_slots = 0
+cdef int site_fast = 0                  # the frame layout of _native.h is this interpreter's
+
+
+cdef FSite* site_at(uint32_t site) noexcept nogil:
+    return &site_chunks[site // SITES_PER_CHUNK][site % SITES_PER_CHUNK]
+
+
+cdef inline uint32_t site_hash(uint64_t key) noexcept nogil:
+    return <uint32_t>((key * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+
+
+cdef bint site_index_grow() noexcept nogil:
+    global site_index, site_slots
+    cdef uint32_t slots = site_slots * 2 if site_slots else 1024
+    cdef uint32_t i, j
+    cdef uint32_t* fresh = <uint32_t*>calloc(slots, sizeof(uint32_t))
+    if fresh == NULL:
+        return False
+    for i in range(1, sites_used):
+        j = site_hash(site_at(i).key) & (slots - 1)
+        while fresh[j] != 0:
+            j = (j + 1) & (slots - 1)
+        fresh[j] = i
+    free(site_index)
+    site_index = fresh
+    site_slots = slots
+    return True
+
+
+cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
+    global sites_used
+    cdef uint32_t j, site
+    cdef FSite* s
+    if site_slots == 0 or sites_used * 2 >= site_slots:
+        if sites_used >= MAX_SITES or not site_index_grow():
+            return 0
+    j = site_hash(key) & (site_slots - 1)
+    while site_index[j] != 0:
+        if site_at(site_index[j]).key == key:
+            return site_index[j]
+        j = (j + 1) & (site_slots - 1)
+    site = sites_used
+    if site >= MAX_SITES:
+        return 0
+    if site_chunks[site // SITES_PER_CHUNK] == NULL:
+        site_chunks[site // SITES_PER_CHUNK] = <FSite*>calloc(SITES_PER_CHUNK, sizeof(FSite))
+        if site_chunks[site // SITES_PER_CHUNK] == NULL:
+            return 0
+    s = site_at(site)
+    s.key = key
+    s.lasti = lasti
+    s.code = <PyObject*>code
+    Py_INCREF(<object>code)
+    sites_used = site + 1
+    site_index[j] = site
+    return site
+
+
+cdef uint32_t site_of_frame(fl_frame* f) noexcept:
+    cdef uint64_t key = fl_frame_key(f)
+    cdef uint32_t j
+    cdef void* code
+    if site_slots:
+        j = site_hash(key) & (site_slots - 1)
+        while site_index[j] != 0:
+            if site_at(site_index[j]).key == key:
+                return site_index[j]
+            j = (j + 1) & (site_slots - 1)
+    code = fl_frame_code(f)
+    if code == NULL:
+        return 0
+    return site_intern(key, code, fl_frame_lasti(f, code))
+
+
+cdef uint32_t site_public() noexcept:
+    """The caller's site by the public interface, which makes a frame object: 25-35 ns."""
+    try:
+        frame = sys._getframe(0)
+    except ValueError:
+        return 0                # no Python code runs in this thread
+    code = frame.f_code
+    cdef int lasti = frame.f_lasti
+    cdef uint64_t key = <uint64_t><uintptr_t><PyObject*>code | (<uint64_t><uint16_t>(lasti // 2) << 48)
+    return site_intern(key, <void*>code, lasti)
+
+
+cdef uint32_t site_here(uint64_t key) noexcept:
+    """The interned site of the running thread's current instruction, 0 where no Python code runs."""
+    cdef fl_frame* f
+    if site_fast:
+        if key == 0:
+            return 0
+        f = fl_frame_current()
+        return site_of_frame(f) if f != NULL else 0
+    return site_public()
+
+
+cdef bint is_foreign(uint32_t site):
+    """Whether a site lies outside the standard library and fastlock; asked once per site."""
+    cdef FSite* s = site_at(site)
+    if s.foreign == 0:
+        name = (<object>s.code).co_filename
+        inside = name.startswith(internal_prefixes) and not name.startswith(user_prefixes)
+        s.foreign = 1 if inside else 2
+    return s.foreign == 2
+
+
+cdef uint32_t site_created() noexcept:
+    """The creation site of a lock: the nearest caller that is neither the standard library nor fastlock."""
+    cdef fl_frame* f
+    cdef uint32_t site, nearest = 0
+    cdef int depth = 0
+    if not site_fast:
+        return site_public()
+    f = fl_frame_current()
+    while f != NULL and depth < 64:
+        site = site_of_frame(f)
+        if site:
+            if is_foreign(site):
+                return site
+            if not nearest:
+                nearest = site
+        f = fl_frame_previous(f)
+        depth += 1
+    return nearest
+
+
+cdef object site_facts(uint32_t site):
+    """(file, line, function, first line of the function), or None for the unknown site."""
+    if site == 0 or site >= sites_used:
+        return None
+    cdef FSite* s = site_at(site)
+    code = <object>s.code
+    function = getattr(code, "co_qualname", None) or code.co_name
+    return (code.co_filename, fl_code_line(s.code, s.lasti), function, code.co_firstlineno)
+
+
+# What may stand between the call that makes a lock and the instruction that stores it.
+between = frozenset(op for name, op in opmap.items()
+                    if name in ("CACHE", "CALL", "PRECALL", "CALL_KW", "EXTENDED_ARG", "COPY", "DUP_TOP", "RESUME", "NOP"))
+# Only copies a value that will be stored under one more name: `a = b = Lock()`.
+store_names = {op: name for name, op in opmap.items()
+               if name in ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_FAST", "STORE_DEREF", "LOAD_FAST", "LOAD_DEREF",
+                           "LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST_BORROW", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST")}
+cdef bint py310 = sys.version_info < (3, 11)
+cdef bint py313 = sys.version_info >= (3, 13)
+
+
+cdef object local_name(object code, int index):
+    """A local by the index that *_FAST and *_DEREF use."""
+    plain = code.co_varnames
+    if index < len(plain):
+        return plain[index]
+    cells = code.co_cellvars + code.co_freevars
+    if not py310:
+        cells = tuple([c for c in code.co_cellvars if c not in plain]) + code.co_freevars
+    index -= len(plain)
+    return cells[index] if index < len(cells) else None
+
+
+cdef object variable_at(object code, int start):
+    """The name stored right after the instruction at `start`: ledger_lock, Pool._lock, or None."""
+    raw = code.co_code
+    cdef int i = start + 2
+    cdef int op, arg
+    cdef int extended = 0
+    holder = None
+    while i + 1 < len(raw):
+        op = raw[i]
+        arg = raw[i + 1] | extended
+        kind = store_names.get(op)
+        if kind is None:
+            if op not in between:
+                return None
+            extended = arg << 8 if op == extended_arg else 0
+        elif kind == "STORE_NAME" or kind == "STORE_GLOBAL":
+            return code.co_names[arg]
+        elif kind == "STORE_FAST_LOAD_FAST" or kind == "STORE_FAST_STORE_FAST":
+            return local_name(code, arg >> 4)
+        elif kind == "STORE_FAST":
+            return local_name(code, arg)
+        elif kind == "STORE_DEREF":
+            if py310:
+                return (code.co_cellvars + code.co_freevars)[arg]
+            return local_name(code, arg)
+        elif kind == "STORE_ATTR":
+            if holder is None:
+                return None
+            name = code.co_names[arg]
+            if holder in ("self", "cls"):
+                owner = getattr(code, "co_qualname", "").rpartition(".")[0].rpartition(".<locals>.")[2]
+                return f"{owner}.{name}" if owner else name
+            return f"{holder}.{name}"
+        elif kind == "LOAD_NAME" or kind == "LOAD_GLOBAL":
+            holder = code.co_names[arg >> 1 if kind == "LOAD_GLOBAL" and not py310 else arg]
+            extended = 0
+        else:
+            holder = local_name(code, arg)
+            extended = 0
+        i += 2
+    return None
+
+
+cdef int extended_arg = opmap["EXTENDED_ARG"]
+
+
+cdef object site_variable(uint32_t site):
+    """The variable that a lock made at this site was assigned to, or None; worked out once."""
+    if site == 0 or site >= sites_used:
+        return None
+    cdef FSite* s = site_at(site)
+    if not s.asked:
+        s.asked = 1
+        name = variable_at(<object>s.code, s.lasti)
+        if name is not None:
+            Py_INCREF(name)
+            s.name = <PyObject*>name
+    return <object>s.name if s.name != NULL else None
+
+
+# ---- start ------------------------------------------------------------------------------------------
+
+cdef bint check_frames():
+    """Compares what _native.h reads with what the public interface says of the same frame."""
+    cdef fl_frame* f = fl_frame_current()
+    cdef void* code
+    if f == NULL:
+        return False
+    code = fl_frame_code(f)
+    frame = sys._getframe(0)
+    return code != NULL and <PyObject*>frame.f_code == code and fl_frame_lasti(f, code) == frame.f_lasti
+
+
+cdef void sites_on(bint on) noexcept:
+    global site_mode
+    site_mode = (1 if site_fast else 2) if on else 0
+
+
+def sites_are_fast():
+    """Whether acquisition sites are read from the interpreter's frame directly (else by the public interface)."""
+    return bool(site_fast)
+
+
+stdlib = os.path.dirname(os.__file__)
+internal_prefixes = (stdlib + os.sep, os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen ")
+user_prefixes = tuple(os.path.join(stdlib, d) + os.sep for d in ("site-packages", "dist-packages", "test"))
+site_fast = check_frames()

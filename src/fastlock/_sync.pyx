@@ -1,0 +1,595 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+"""Condition, Semaphore, BoundedSemaphore, Event and Barrier: threading's interfaces on the core's queues.
+
+A waiter is a node in a lock record's queue, granted by who notifies, sets or releases; no inner lock is made per wait,
+and Event and Semaphore have none at all. In a build with the GIL it guards the counts; else the bucket mutex does.
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from fastlock._core cimport (
+    LockType, RLock, acquire_blocking, block, is_held, lock_dropped, lock_made, lock_release, lock_take, note_site,
+    parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, set_checked_options, site_now, to_ns, wait_out)
+from fastlock._native cimport *
+from fastlock._park cimport *
+from fastlock._table cimport *
+
+import warnings
+
+from collections import deque
+from threading import BrokenBarrierError
+from time import monotonic
+
+cdef enum:
+    OTHER = 0                  # whatever has acquire() and release()
+    OUR_LOCK = 1
+    OUR_RLOCK = 2
+
+
+cdef int64_t wait_limit(object timeout) except? -2:
+    """Nanoseconds of a timeout of Condition, Event, Semaphore and Barrier: None for ever, what is not positive at once."""
+    if timeout is None:
+        return -1
+    if not timeout > 0:
+        return 0
+    return parse_timeout(True, timeout)
+
+
+# ---- Condition --------------------------------------------------------------------------------------------
+
+@cython.auto_pickle(False)
+cdef class Condition:
+    """A condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
+
+    cdef FLock* rec
+    cdef object lock
+    cdef uint8_t lock_kind
+    cdef object __weakref__
+    cdef dict __dict__
+
+    def __cinit__(self, *args, **kwargs):
+        self.rec = lock_made(K_CONDITION, None, None, None, False, None)
+        self.rec.obj = <PyObject*>self
+
+    def __init__(self, lock=None, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+        if lock is None:
+            lock = RLock(name=name, lock_class=lock_class, timeout=timeout, signal=signal, on_deadlock=on_deadlock)
+        elif name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
+            raise TypeError("these options belong to the lock: give them to it, or give no lock")
+        self.lock = lock
+        self.lock_kind = OUR_LOCK if type(lock) is LockType else OUR_RLOCK if type(lock) is RLock else OTHER
+
+    def __dealloc__(self):
+        lock_dropped(self.rec)
+
+    @property
+    def _lock(self):
+        return self.lock
+
+    @property
+    def _waiters(self):
+        """One entry for each waiter, oldest first: a picture, not the queue itself."""
+        return deque(range(waiting(self.rec)))
+
+    @property
+    def acquire(self):
+        """The lock's acquire."""
+        return self.lock.acquire
+
+    @property
+    def release(self):
+        """The lock's release."""
+        return self.lock.release
+
+    @property
+    def locked(self):
+        """The lock's locked."""
+        return self.lock.locked
+
+    def __enter__(self):
+        """Acquires the lock."""
+        if self.lock_kind == OUR_RLOCK:
+            return rlock_take(<RLock>self.lock) != 0
+        if self.lock_kind == OUR_LOCK:
+            return lock_take(<LockType>self.lock) != 0
+        return self.lock.__enter__()
+
+    def __exit__(self, *exc_info):
+        """Releases the lock."""
+        if self.lock_kind == OUR_RLOCK:
+            rlock_release(<RLock>self.lock)
+        elif self.lock_kind == OUR_LOCK:
+            lock_exit(<LockType>self.lock)
+        else:
+            return self.lock.__exit__(*exc_info)
+
+    def _is_owned(self):
+        return condition_owned(self)
+
+    def _release_save(self):
+        return condition_save(self)
+
+    def _acquire_restore(self, state):
+        condition_restore(self, state)
+
+    def _at_fork_reinit(self):
+        """Frees lock and waiters in the child of a fork."""
+        self.lock._at_fork_reinit()
+        forget(self.rec)
+
+    def wait(self, timeout=None):
+        """Releases the lock, waits for a notification at most `timeout` seconds, re-acquires; False where none came."""
+        cdef FSelf* me
+        cdef FNode* n
+        cdef int64_t limit_ns
+        if not condition_owned(self):
+            raise RuntimeError("cannot wait on un-acquired lock")
+        limit_ns = wait_limit(timeout)
+        me = current_agent()
+        n = wait_push(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
+        enter(self.rec, n)
+        try:
+            state = condition_save(self)
+        except BaseException:
+            leave(self.rec, n)
+            wait_pop(me, n)
+            raise
+        try:
+            return wait_out(self.rec, me, n, False, False) != 0
+        finally:
+            condition_restore(self, state)
+
+    def wait_for(self, predicate, timeout=None):
+        """Waits until the predicate is true, at most `timeout` seconds; returns its last value."""
+        result = predicate()
+        end = None if timeout is None else monotonic() + timeout
+        while not result:
+            left = None if end is None else end - monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n=1):
+        """Wakes the `n` oldest waiters; RuntimeError where the lock is not held."""
+        if not condition_owned(self):
+            raise RuntimeError("cannot notify on un-acquired lock")
+        if self.rec.head != NULL and n > 0:
+            notify(self.rec, n)
+
+    def notify_all(self):
+        """Wakes all waiters; RuntimeError where the lock is not held."""
+        if not condition_owned(self):
+            raise RuntimeError("cannot notify on un-acquired lock")
+        if self.rec.head != NULL:
+            notify(self.rec, -1)
+
+    def notifyAll(self):
+        """Deprecated name of notify_all()."""
+        warnings.warn("notifyAll() is deprecated, use notify_all() instead", DeprecationWarning, stacklevel=2)
+        self.notify_all()
+
+    def __repr__(self):
+        return f"<Condition({self.lock!r}, {waiting(self.rec)})>"
+
+
+cdef uint32_t waiting(FLock* L) noexcept:
+    cdef fl_mutex* m = bucket(L)
+    cdef uint32_t count = 0
+    fl_mutex_lock(m)
+    cdef FNode* n = L.head
+    while n != NULL:
+        count += 1
+        n = n.next
+    fl_mutex_unlock(m)
+    return count
+
+
+cdef int lock_exit(LockType lock) except -1:
+    if fl_word_drop(&lock.rec.word, current_agent().word | W_WITH):
+        lock.rec.marks |= M_OWNED
+        return 0
+    return lock_release(lock)
+
+
+cdef bint condition_owned(Condition self) except -1:
+    if self.lock_kind == OUR_RLOCK:
+        return rlock_owned(<RLock>self.lock)
+    if self.lock_kind == OUR_LOCK:
+        return is_held((<LockType>self.lock).rec)
+    own = getattr(self.lock, "_is_owned", None)
+    if own is not None:
+        return own()
+    if self.lock.acquire(False):
+        self.lock.release()
+        return False
+    return True
+
+
+cdef object condition_save(Condition self):
+    if self.lock_kind == OUR_RLOCK:
+        return rlock_save(<RLock>self.lock)
+    if self.lock_kind == OUR_LOCK:
+        with_flag = (fl_load64(&(<LockType>self.lock).rec.word) & W_WITH) != 0
+        lock_release(<LockType>self.lock)
+        return with_flag
+    own = getattr(self.lock, "_release_save", None)
+    return own() if own is not None else self.lock.release()
+
+
+cdef int condition_restore(Condition self, object state) except -1:
+    """Takes the lock again, as deep and by the same kind of acquire; no policy or timeout acts on it."""
+    cdef FLock* L
+    cdef FSelf* me
+    cdef uint8_t flags
+    if self.lock_kind == OUR_RLOCK:
+        return rlock_restore(<RLock>self.lock, state[0])
+    if self.lock_kind == OUR_LOCK:
+        L = (<LockType>self.lock).rec
+        me = current_agent()
+        flags = W_WITH if state else 0
+        if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
+            block(L, me, WAIT_EXCLUSIVE, flags, -1, False)
+        note_site(L)
+        return 0
+    own = getattr(self.lock, "_acquire_restore", None)
+    if own is not None:
+        own(state)
+    else:
+        self.lock.acquire()
+    return 0
+
+
+# ---- Semaphore ----------------------------------------------------------------------------------------------
+
+@cython.auto_pickle(False)
+cdef class Semaphore:
+    """A counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
+
+    cdef FLock* rec
+    cdef object condition
+    cdef object __weakref__
+    cdef dict __dict__
+
+    def __cinit__(self, *args, **kwargs):
+        self.rec = lock_made(K_SEMAPHORE, None, None, None, False, None)
+        self.rec.obj = <PyObject*>self
+
+    def __init__(self, value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+        if value < 0:
+            raise ValueError("semaphore initial value must be >= 0")
+        set_made_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
+        self.rec.count = value
+        self.rec.limit = <uint32_t>min(value, 0xFFFFFFFF)
+        if value == 0:
+            self.rec.marks |= M_SIGNAL      # it announces, it does not guard
+
+    def __dealloc__(self):
+        lock_dropped(self.rec)
+
+    @property
+    def _value(self):
+        return self.rec.count
+
+    @_value.setter
+    def _value(self, value):
+        self.rec.marks |= M_SIGNAL          # somebody else counts
+        self.rec.count = value
+
+    @property
+    def _cond(self):
+        """For code that reaches for threading's inner condition; acquire and release don't use it."""
+        if self.condition is None:
+            self.condition = Condition(LockType())
+        return self.condition
+
+    def acquire(self, blocking=True, timeout=None):
+        """Takes a permit, waiting at most `timeout` seconds; returns whether it got one."""
+        if timeout is None and blocking is True:
+            if permit_take(self.rec):
+                note_permit(self.rec)
+                return True
+            return permit_wait(self, -1) != 0
+        if not blocking and timeout is not None:
+            raise ValueError("can't specify timeout for non-blocking acquire")
+        if permit_take(self.rec):
+            note_permit(self.rec)
+            return True
+        if not blocking:
+            return False
+        return permit_wait(self, wait_limit(timeout)) != 0
+
+    def __enter__(self, blocking=True, timeout=None):
+        return self.acquire(blocking, timeout)
+
+    def release(self, n=1):
+        """Gives back `n` permits; ValueError where n is less than one."""
+        if n < 1:
+            raise ValueError("n must be one or more")
+        permits_give(self.rec, n)
+
+    def __exit__(self, t, v, tb):
+        self.release()
+
+    def __repr__(self):
+        cls = type(self)
+        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: value={self.rec.count}>"
+
+
+cdef inline bint permit_take(FLock* L) noexcept:
+    if FL_CAS_WORDS:
+        return try_take(L, current_agent(), WAIT_PERMIT, 0) == TAKEN
+    if L.count > 0:
+        L.count -= 1
+        return True
+    return False
+
+
+cdef int note_permit(FLock* L) except -1:
+    """Notes who holds the permit, as long as holders are those who release."""
+    if not L.marks & M_SIGNAL:
+        note_site(L)
+        hold_add(current_agent(), L, L.site)
+    return 0
+
+
+cdef int permit_wait(Semaphore self, int64_t timeout_ns) except -1:
+    if timeout_ns == 0 or not acquire_blocking(self.rec, current_agent(), WAIT_PERMIT, 0, timeout_ns):
+        return 0
+    note_permit(self.rec)
+    return 1
+
+
+cdef void permits_give(FLock* L, int64_t permits) noexcept:
+    cdef FSelf* me = current_agent()
+    cdef int64_t i
+    if not L.marks & M_SIGNAL:
+        for i in range(permits):
+            if not hold_drop(me, L):
+                L.marks |= M_SIGNAL
+                break
+    if not FL_CAS_WORDS and L.word == 0:
+        L.count += permits
+    else:
+        give_permits(L, <uint32_t>permits)
+
+
+cdef object set_made_options(FLock* L, object name, object lock_class, object timeout, bint signal, object on_deadlock):
+    if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
+        set_checked_options(L, name, lock_class, timeout, signal, on_deadlock)
+
+
+@cython.auto_pickle(False)
+cdef class BoundedSemaphore(Semaphore):
+    """A semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
+
+    cdef int64_t initial
+
+    def __init__(self, value=1, **options):
+        Semaphore.__init__(self, value, **options)
+        self.initial = value
+
+    @property
+    def _initial_value(self):
+        return self.initial
+
+    def release(self, n=1):
+        """Gives back `n` permits; ValueError where that is more than were taken."""
+        if n < 1:
+            raise ValueError("n must be one or more")
+        if self.rec.count + n > self.initial:
+            raise ValueError("Semaphore released too many times")
+        permits_give(self.rec, n)
+
+    def __repr__(self):
+        cls = type(self)
+        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: value={self.rec.count}/{self.initial}>"
+
+
+# ---- Event -----------------------------------------------------------------------------------------------------
+
+@cython.auto_pickle(False)
+cdef class Event:
+    """A flag that threads wait for; threading.Event's interface, thread-safe, safe in signal handlers."""
+
+    cdef FLock* rec
+    cdef object condition
+    cdef object __weakref__
+    cdef dict __dict__
+
+    def __cinit__(self, *args, **kwargs):
+        self.rec = lock_made(K_EVENT, None, None, None, False, None)
+        self.rec.obj = <PyObject*>self
+
+    def __init__(self, *, name=None, lock_class=None):
+        set_made_options(self.rec, name, lock_class, None, False, None)
+
+    def __dealloc__(self):
+        lock_dropped(self.rec)
+
+    @property
+    def _flag(self):
+        return self.rec.count != 0
+
+    @property
+    def _cond(self):
+        """For code that reaches for threading's inner condition; set() and wait() don't use it."""
+        if self.condition is None:
+            self.condition = Condition(LockType())
+        return self.condition
+
+    def is_set(self):
+        """Returns whether the flag is set."""
+        return self.rec.count != 0
+
+    def isSet(self):
+        """Deprecated name of is_set()."""
+        warnings.warn("isSet() is deprecated, use is_set() instead", DeprecationWarning, stacklevel=2)
+        return self.is_set()
+
+    def set(self):
+        """Sets the flag and wakes all waiters."""
+        if FL_CAS_WORDS or self.rec.head != NULL:
+            set_flag(self.rec)
+        else:
+            self.rec.count = 1
+
+    def clear(self):
+        """Clears the flag."""
+        fl_store64(&self.rec.count, 0)
+
+    def wait(self, timeout=None):
+        """Waits until the flag is set, at most `timeout` seconds; returns whether it is."""
+        cdef int64_t limit_ns
+        if self.rec.count != 0:
+            return True
+        limit_ns = wait_limit(timeout)
+        if limit_ns == 0:
+            return self.rec.count != 0
+        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
+
+    def _at_fork_reinit(self):
+        """Drops the waiters in the child of a fork; the flag stays."""
+        forget(self.rec)
+        if self.condition is not None:
+            self.condition._at_fork_reinit()
+
+    def __repr__(self):
+        cls = type(self)
+        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: {'set' if self.rec.count else 'unset'}>"
+
+
+# ---- Barrier -----------------------------------------------------------------------------------------------------
+
+cdef class Generation:
+    """One filling of a barrier: who arrives later belongs to the next one."""
+    cdef int64_t arrived
+    cdef bint passed
+    cdef bint broken
+
+
+@cython.auto_pickle(False)
+cdef class Barrier:
+    """A point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
+
+    cdef object condition, action, default_timeout
+    cdef int64_t _parties
+    cdef Generation generation
+    cdef object __weakref__
+    cdef dict __dict__
+
+    def __init__(self, parties, action=None, timeout=None):
+        if parties < 1:
+            raise ValueError("parties must be >= 1")
+        self.condition = Condition(LockType())
+        self.action = action
+        self.default_timeout = timeout
+        self._parties = parties
+        self.generation = Generation()
+
+    @property
+    def _cond(self):
+        return self.condition
+
+    @property
+    def _action(self):
+        return self.action
+
+    @property
+    def _timeout(self):
+        return self.default_timeout
+
+    @property
+    def parties(self):
+        """How many threads pass together."""
+        return self._parties
+
+    @property
+    def n_waiting(self):
+        """How many threads wait now."""
+        return 0 if self.generation.broken else self.generation.arrived
+
+    @property
+    def broken(self):
+        """Whether the barrier is broken."""
+        return self.generation.broken
+
+    def wait(self, timeout=None):
+        """Waits for the others; returns 0 to parties - 1, each once; BrokenBarrierError where that can't be."""
+        cdef Generation now
+        cdef int64_t index
+        if timeout is None:
+            timeout = self.default_timeout
+        with self.condition:
+            now = self.generation
+            if now.broken:
+                raise BrokenBarrierError
+            index = now.arrived
+            now.arrived += 1
+            if now.arrived == self._parties:
+                self._pass(now)
+            else:
+                self._wait_for(now, timeout)
+            return index
+
+    def _pass(self, Generation now):
+        """The last one: runs the action and lets all go."""
+        try:
+            if self.action is not None:
+                self.action()
+        except BaseException:
+            self._break(now)
+            raise
+        now.passed = True
+        if self.generation is now:
+            self.generation = Generation()
+        self.condition.notify_all()
+
+    def _wait_for(self, Generation now, timeout):
+        def is_over():
+            return now.passed or now.broken
+        try:
+            over = self.condition.wait_for(is_over, timeout)
+        except BaseException:
+            if not now.passed:
+                self._break(now)
+            raise
+        if not over:
+            self._break(now)
+            raise BrokenBarrierError
+        if now.broken:
+            raise BrokenBarrierError
+
+    def _break(self, Generation now):
+        now.broken = True
+        self.condition.notify_all()
+
+    def reset(self):
+        """Empties the barrier: who waits gets BrokenBarrierError, who comes next finds it whole."""
+        with self.condition:
+            if self.generation.arrived > 0:
+                self._break(self.generation)
+            self.generation = Generation()
+
+    def abort(self):
+        """Breaks the barrier for all, until reset()."""
+        with self.condition:
+            self._break(self.generation)
+
+    def __repr__(self):
+        cls = type(self)
+        if self.broken:
+            return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: broken>"
+        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: waiters={self.n_waiting}/{self._parties}>"
+
+
+fl_type_name(Condition, b"threading.Condition")
+fl_type_name(Semaphore, b"threading.Semaphore")
+fl_type_name(BoundedSemaphore, b"threading.BoundedSemaphore")
+fl_type_name(Event, b"threading.Event")
+fl_type_name(Barrier, b"threading.Barrier")
+for new_type in (Condition, Semaphore, BoundedSemaphore, Event, Barrier):
+    fl_type_set(new_type, "__module__", "threading")
+fl_type_cheap_binding(Condition, b"__enter__")

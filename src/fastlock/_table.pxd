@@ -1,0 +1,187 @@
+# cython: language_level=3, binding=False
+"""The ownership table: agents, lock records, and contended records, by index and generation.
+
+Records are type-stable: fixed size, recycled but never handed back, so that a reader without the GIL
+may follow them and notice afterwards what changed. FAgent and FContended hold no pointers and nothing
+private to a process, so that they can be placed in a mapping; FLock and FSelf are the truth and stay here.
+"""
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastlock._native cimport fl_mutex, fl_tls_get, fl_tls_set
+
+# The lock word: generation (32) | agent index (24) | flags (8).
+#
+#   word                         meaning                                who may change it
+#   0                            free, nobody waits                     anyone, fast path
+#   CONTENDED                    free, somebody waits                   slow path (bucket mutex)
+#   owner [|WITH]                held, nobody waits                     the owner, fast path; slow path
+#   owner|CONTENDED [|WITH]      held, somebody waits                   slow path
+#   owner|OFFERED|CONTENDED      handed to a waiter, not yet accepted   that waiter; anyone who may revoke
+cdef enum:
+    W_CONTENDED = 1
+    W_OFFERED = 2
+    W_WITH = 4
+    W_FLAGS = 0xFF
+
+cdef enum:  # FLock.kind
+    K_FREE = 0
+    K_LOCK = 1
+    K_RLOCK = 2
+    K_RWLOCK = 3
+    K_SEMAPHORE = 4
+    K_CONDITION = 5
+    K_EVENT = 6
+
+cdef enum:  # FLock.marks: sticky observations, written under the GIL or the bucket mutex
+    M_OWNED = 1        # the owner has released it at least once: evidence of ownership
+    M_SIGNAL = 2       # somebody else has released it: no owner from here on
+    M_READERS = 4      # an RWLock that prefers readers
+    M_POLICY = 8       # the object has options of its own
+
+cdef enum:  # FAgent.state
+    A_FREE = 0
+    A_ALIVE = 1
+    A_ENDED = 2        # a tombstone: the thread is over
+    A_LOST = 3         # a tombstone: the thread stayed in the parent of a fork
+
+cdef enum:  # modes of a wait
+    WAIT_NONE = 0
+    WAIT_EXCLUSIVE = 1
+    WAIT_SHARED = 2
+    WAIT_PERMIT = 3
+    WAIT_NOTIFY = 4
+    WAIT_FLAG = 5
+
+cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
+    N_IDLE = 0
+    N_QUEUED = 1
+    N_WOKEN = 2        # told to look again
+    N_GRANTED = 3      # has been given what it waits for
+    N_SUSPENDED = 4    # its thread runs Python code (signal handler, report): give it nothing
+
+cdef struct FAgent:
+    # Public part. Written by the agent itself (wait_*, name) and by who creates, ends or recycles it.
+    uint32_t index
+    uint32_t gen
+    uint8_t state
+    uint8_t wait_mode          # WAIT_NONE: runs
+    uint16_t depth             # nested waits
+    uint32_t native_id
+    uint64_t ident
+    uint64_t wait_serial       # the lock's serial
+    uint32_t wait_lock         # the lock's index
+    uint32_t wait_site
+    int64_t wait_since_ns
+    int64_t wait_deadline_ns   # -1: none
+    char name[48]
+
+cdef struct FContended:
+    # A lock that somebody waits for. Kept true by the slow paths under the bucket mutex.
+    uint64_t serial            # 0: unused
+    uint64_t owner             # lock word of the owner, without flags
+    uint32_t lock
+    uint32_t site
+    uint8_t kind
+
+cdef struct FHold:
+    # One shared or permit hold of an agent. Written by the agent, read by anyone who walks.
+    uint64_t serial            # 0: unused
+    uint32_t lock
+    uint32_t count
+    uint32_t site
+
+cdef struct FHolds:
+    FHold entry[8]
+    FHolds* more
+
+cdef struct FSelf
+
+cdef struct FNode:
+    # One wait. Lives in its agent's record (or, nested, in the agent's spare chain), never on a C stack:
+    # a daemon thread that is cut off at finalisation leaves its node behind.
+    FNode* next
+    FNode* prev
+    FNode* outer               # the wait that this one interrupts
+    FSelf* agent
+    uint32_t lock_index
+    uint8_t mode
+    uint8_t state
+    uint8_t flags              # word flags to take the lock with
+    uint8_t queued
+    uint64_t lock_serial
+    uint64_t wait_number       # agent's count of waits: proves that a wait seen twice is the same
+    int64_t since_ns
+    int64_t deadline_ns
+    uint32_t site
+
+cdef struct FLock:
+    uint64_t word              # see the table above
+    uint64_t site_key          # the acquisition site as the interpreter names it
+    uint32_t site              # the same, interned
+    uint32_t index
+    uint64_t serial            # unique for the process's life; 0 while unused
+    int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
+    FNode* head                # waiters, oldest first; guarded by the bucket mutex
+    FNode* tail
+    PyObject* obj              # the Python object, borrowed: valid while serial is
+    uint32_t created           # site of creation
+    uint32_t limit             # Semaphore: initial permits
+    uint32_t contended         # index + 1 of its FContended
+    uint8_t kind
+    uint8_t marks
+    uint8_t woken              # a waiter has been told to look and has not yet
+    uint8_t reserved
+
+cdef struct FSelf:
+    uint64_t word              # this agent as a lock word, constant while it lives
+    FAgent* pub
+    void* parker
+    FNode* top                 # innermost wait, NULL while the agent runs
+    FNode* spare               # nodes for nested waits, kept
+    uint64_t waits             # how many waits there were
+    FNode first
+    FHolds holds
+    uint32_t next_dead
+    uint8_t named              # attempts to learn the thread's name
+    uint8_t settled            # module caches may keep the pointer
+    uint8_t recheck            # somebody ended: look at the owner again
+    uint8_t still_owner        # scratch of the recycling sweep
+    uint32_t exit_rounds
+    # scratch of the detector, guarded by its mutex
+    uint64_t mark
+    uint32_t mark_index
+
+cdef FSelf* agent_attach() noexcept nogil
+cdef FSelf* agent_attach_named() noexcept
+cdef FSelf* agent_at(uint32_t index) noexcept nogil
+cdef FSelf* agent_of(uint64_t word) noexcept nogil
+cdef uint32_t agent_limit() noexcept nogil
+cdef uint64_t agent_id(FSelf* s) noexcept nogil
+cdef void agent_refresh_name(FSelf* s) noexcept
+ctypedef void (*death_fn)(FSelf*) noexcept nogil
+cdef void set_death_callback(death_fn callback) noexcept
+
+cdef FLock* lock_new(uint8_t kind) except NULL
+cdef void lock_free(FLock* L) noexcept
+cdef FLock* lock_at(uint32_t index) noexcept nogil
+cdef uint32_t lock_limit() noexcept nogil
+
+cdef fl_mutex* bucket(FLock* L) noexcept nogil
+cdef void contended_sync(FLock* L) noexcept nogil
+
+cdef void hold_add(FSelf* s, FLock* L, uint32_t site) except *
+cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
+cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil
+
+cdef inline FSelf* current_agent() noexcept:
+    """The running thread's agent: one load, after the first times."""
+    cdef FSelf* s = <FSelf*>fl_tls_get()
+    if s == NULL:
+        s = agent_attach_named()
+        if s.settled:
+            fl_tls_set(s)
+    return s
+
+cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
+    return word & ~<uint64_t>W_FLAGS

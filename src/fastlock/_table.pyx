@@ -1,0 +1,549 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+"""The ownership table: agents, lock records, and contended records.
+
+Guards. Allocation, and recycling: the GIL, and `table_mutex` as well where a native
+thread without the GIL can come (its start and end). A record's fields: see the comments in _table.pxd.
+Costs: a lock record is a list pop (a few ns); an agent is made once per thread.
+"""
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport abort, calloc, free, malloc
+from libc.string cimport memcpy, memset, strncpy
+
+from fastlock._native cimport *
+
+import sys
+
+cdef extern from "pthread.h" nogil:
+    ctypedef unsigned int pthread_key_t
+    int pthread_key_create(pthread_key_t*, void (*)(void*) noexcept nogil)
+    int pthread_setspecific(pthread_key_t, const void*)
+    int pthread_atfork(void (*)() noexcept nogil, void (*)() noexcept nogil, void (*)() noexcept nogil)
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() nogil
+    object PyObject_GenericGetAttr(object, object)
+    const char* PyUnicode_AsUTF8(object) except NULL
+
+# ---- chunked arrays -----------------------------------------------------------------------------
+
+cdef enum:
+    AGENTS_PER_CHUNK = 256
+    LOCKS_PER_CHUNK = 1024
+    CONTENDED_PER_CHUNK = 256
+    BUCKETS = 64
+    # Recycle dead agents in batches: one sweep over all locks tells which of them still own one.
+    DEAD_BATCH = 256
+
+cdef FSelf* agent_chunks[65536]
+cdef FAgent* public_chunks[65536]
+cdef FLock* lock_chunks[262144]
+cdef FContended* contended_chunks[16384]
+
+cdef uint32_t agents_used = 1          # index 0 is nobody
+cdef uint32_t locks_used = 1
+cdef uint32_t contended_used = 0
+cdef uint32_t free_lock = 0            # list through FLock.site
+cdef uint32_t free_agent = 0           # list through FSelf.next_dead
+cdef uint32_t free_contended = 0       # list through FContended.lock
+cdef uint32_t dead_first = 0
+cdef uint32_t dead_last = 0
+cdef uint32_t dead_count = 0
+cdef uint64_t next_serial = 1
+
+cdef fl_mutex table_mutex
+cdef fl_mutex buckets[BUCKETS]
+cdef pthread_key_t exit_key
+cdef death_fn on_death = NULL
+cdef uint32_t alive_at_fork = 0        # index of the forking thread's agent
+
+
+cdef fl_mutex* bucket(FLock* L) noexcept nogil:
+    return &buckets[L.index % BUCKETS]
+
+
+# ---- agents -------------------------------------------------------------------------------------
+
+cdef FSelf* agent_at(uint32_t index) noexcept nogil:
+    if index == 0 or index >= fl_load32(&agents_used):
+        return NULL
+    return &agent_chunks[index // AGENTS_PER_CHUNK][index % AGENTS_PER_CHUNK]
+
+
+cdef FSelf* agent_of(uint64_t word) noexcept nogil:
+    """The agent in a lock word, NULL where nobody is or the agent's record serves another one now."""
+    cdef FSelf* s = agent_at(<uint32_t>((word >> 8) & 0xFFFFFF))
+    if s == NULL or fl_load64(&s.word) != owner_bits(word):
+        return NULL
+    return s
+
+
+cdef uint32_t agent_limit() noexcept nogil:
+    return fl_load32(&agents_used)
+
+
+cdef uint64_t agent_id(FSelf* s) noexcept nogil:
+    """What reports call it: stable while it lives, never reused, small."""
+    return (<uint64_t>s.pub.gen << 24) | s.pub.index
+
+
+cdef bint has_holds(FSelf* s) noexcept nogil:
+    cdef FHolds* h = &s.holds
+    cdef FLock* L
+    cdef int i
+    while h != NULL:
+        for i in range(8):
+            if h.entry[i].serial != 0:
+                L = lock_at(h.entry[i].lock)
+                if L != NULL and L.serial == h.entry[i].serial and not L.marks & M_SIGNAL:
+                    return True
+        h = h.more
+    return False
+
+
+cdef void recycle_dead() noexcept nogil:
+    """Frees the tombstones that own nothing; called under table_mutex, amortised over DEAD_BATCH ends."""
+    global dead_first, dead_last, dead_count, free_agent
+    cdef uint32_t i, following, kept_first = 0, kept_last = 0, kept = 0
+    cdef FSelf* s
+    cdef FLock* L
+    for i in range(1, locks_used):
+        L = &lock_chunks[i // LOCKS_PER_CHUNK][i % LOCKS_PER_CHUNK]
+        if owner_bits(fl_load64(&L.word)) != 0:
+            s = agent_of(fl_load64(&L.word))
+            if s != NULL:
+                s.still_owner = 1
+    i = dead_first
+    while i != 0:
+        s = agent_at(i)
+        following = s.next_dead
+        if s.still_owner or has_holds(s):
+            s.next_dead = 0
+            if kept_last:
+                agent_at(kept_last).next_dead = i
+            else:
+                kept_first = i
+            kept_last = i
+            kept += 1
+        else:
+            fl_store8(&s.pub.state, A_FREE)
+            s.next_dead = free_agent
+            free_agent = i
+        i = following
+    for i in range(1, agents_used):
+        agent_at(i).still_owner = 0
+    dead_first = kept_first
+    dead_last = kept_last
+    dead_count = kept
+
+
+cdef uint32_t dead_allowed() noexcept nogil:
+    # The sweep costs a look at every lock; it is paid for by as many ends as keep that negligible.
+    return DEAD_BATCH + locks_used // 64
+
+
+cdef FSelf* agent_grow() noexcept nogil:
+    global agents_used
+    cdef uint32_t index = agents_used
+    cdef uint32_t chunk = index // AGENTS_PER_CHUNK
+    if chunk >= 65536:
+        abort()
+    if agent_chunks[chunk] == NULL:
+        agent_chunks[chunk] = <FSelf*>calloc(AGENTS_PER_CHUNK, sizeof(FSelf))
+        public_chunks[chunk] = <FAgent*>calloc(AGENTS_PER_CHUNK, sizeof(FAgent))
+        if agent_chunks[chunk] == NULL or public_chunks[chunk] == NULL:
+            abort()     # a thread without identity could take no lock at all
+    cdef FSelf* s = &agent_chunks[chunk][index % AGENTS_PER_CHUNK]
+    s.pub = &public_chunks[chunk][index % AGENTS_PER_CHUNK]
+    s.pub.index = index
+    s.parker = fl_parker_new()
+    if s.parker == NULL:
+        abort()
+    fl_parker_wait(s.parker, 0, False)     # a parker rests taken
+    fl_store32(&agents_used, index + 1)
+    return s
+
+
+cdef FSelf* agent_attach() noexcept nogil:
+    """The calling thread's agent, made on first use; needs no GIL."""
+    global free_agent
+    cdef FSelf* s = <FSelf*>fl_tls_get()
+    if s != NULL:
+        return s
+    fl_mutex_lock(&table_mutex)
+    if free_agent == 0 and dead_count > dead_allowed():
+        recycle_dead()
+    if free_agent != 0:
+        s = agent_at(free_agent)
+        free_agent = s.next_dead
+    else:
+        s = agent_grow()
+    s.pub.gen += 1
+    s.pub.ident = PyThread_get_thread_ident()
+    s.pub.native_id = fl_native_id()
+    s.pub.wait_mode = WAIT_NONE
+    s.pub.name[0] = 0
+    s.top = NULL
+    s.named = 0
+    s.settled = 0
+    s.recheck = 0
+    s.exit_rounds = 0
+    s.next_dead = 0
+    fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
+    fl_store8(&s.pub.state, A_ALIVE)
+    fl_mutex_unlock(&table_mutex)
+    fl_tls_set(s)
+    pthread_setspecific(exit_key, s)
+    return s
+
+
+cdef void agent_refresh_name(FSelf* s) noexcept:
+    """Copies the thread's current name from threading; takes no lock and runs no code of the user."""
+    cdef const char* text
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    try:
+        thread = threading._active.get(s.pub.ident)
+        if thread is None:
+            return
+        name = PyObject_GenericGetAttr(thread, "_name")
+        if type(name) is not str:
+            return
+        text = PyUnicode_AsUTF8(name)
+    except (AttributeError, UnicodeEncodeError):
+        return      # threading is half imported, or the name has lone surrogates: report by number
+    strncpy(s.pub.name, text, sizeof(s.pub.name) - 1)
+    s.pub.name[sizeof(s.pub.name) - 1] = 0
+    s.settled = 1
+
+
+cdef FSelf* agent_attach_named() noexcept:
+    """As agent_attach; module caches stay empty until threading knows the thread's name, or never will."""
+    cdef FSelf* s = agent_attach()
+    if not s.settled:
+        agent_refresh_name(s)
+        s.named += 1
+        if s.named >= 64:
+            s.settled = 1
+    return s
+
+
+cdef void set_death_callback(death_fn callback) noexcept:
+    global on_death
+    on_death = callback
+
+
+cdef void on_thread_exit(void* record) noexcept nogil:
+    """The thread's end, without the GIL, as late as pthreads allows: others' destructors may still lock."""
+    global dead_first, dead_last, dead_count
+    cdef FSelf* s = <FSelf*>record
+    s.exit_rounds += 1
+    if s.exit_rounds < 3:
+        pthread_setspecific(exit_key, s)
+        return
+    fl_tls_set(NULL)
+    fl_store8(&s.pub.state, A_ENDED)
+    fl_fence()          # pairs with the fence of a waiter between publishing and looking at its owner
+    if on_death != NULL:
+        on_death(s)
+    fl_mutex_lock(&table_mutex)
+    s.next_dead = 0
+    if dead_last:
+        agent_at(dead_last).next_dead = s.pub.index
+    else:
+        dead_first = s.pub.index
+    dead_last = s.pub.index
+    dead_count += 1
+    fl_mutex_unlock(&table_mutex)
+
+
+# ---- locks --------------------------------------------------------------------------------------
+
+cdef FLock* lock_at(uint32_t index) noexcept nogil:
+    if index == 0 or index >= fl_load32(&locks_used):
+        return NULL
+    return &lock_chunks[index // LOCKS_PER_CHUNK][index % LOCKS_PER_CHUNK]
+
+
+cdef uint32_t lock_limit() noexcept nogil:
+    return fl_load32(&locks_used)
+
+
+cdef FLock* lock_grow() noexcept nogil:
+    global locks_used
+    cdef uint32_t index = locks_used
+    cdef uint32_t chunk = index // LOCKS_PER_CHUNK
+    if chunk >= 262144:
+        return NULL
+    if lock_chunks[chunk] == NULL:
+        lock_chunks[chunk] = <FLock*>calloc(LOCKS_PER_CHUNK, sizeof(FLock))
+        if lock_chunks[chunk] == NULL:
+            return NULL
+    cdef FLock* L = &lock_chunks[chunk][index % LOCKS_PER_CHUNK]
+    L.index = index
+    fl_store32(&locks_used, index + 1)
+    return L
+
+
+cdef FLock* lock_new(uint8_t kind) except NULL:
+    """A fresh record: free, unmarked, with a serial that no other lock of this process ever has."""
+    global free_lock, next_serial
+    cdef FLock* L
+    if FL_CAS_WORDS:
+        fl_mutex_lock(&table_mutex)
+    if free_lock != 0:
+        L = &lock_chunks[free_lock // LOCKS_PER_CHUNK][free_lock % LOCKS_PER_CHUNK]
+        free_lock = L.site
+    else:
+        L = lock_grow()
+    if L != NULL:
+        L.site = 0
+        L.kind = kind
+        L.marks = 0
+        fl_store64(&L.serial, next_serial)
+        next_serial += 1
+    if FL_CAS_WORDS:
+        fl_mutex_unlock(&table_mutex)
+    if L == NULL:
+        raise MemoryError("no room for another lock record")
+    return L
+
+
+cdef void lock_free(FLock* L) noexcept:
+    global free_lock
+    if FL_CAS_WORDS:
+        fl_mutex_lock(&table_mutex)
+    fl_store64(&L.serial, 0)
+    fl_store64(&L.word, 0)
+    L.kind = K_FREE
+    L.site_key = 0
+    L.count = 0
+    L.obj = NULL
+    L.head = L.tail = NULL
+    L.woken = 0
+    L.site = free_lock
+    free_lock = L.index
+    if FL_CAS_WORDS:
+        fl_mutex_unlock(&table_mutex)
+
+
+# ---- contended records ----------------------------------------------------------------------------
+
+cdef FContended* contended_at(uint32_t i) noexcept nogil:
+    return &contended_chunks[i // CONTENDED_PER_CHUNK][i % CONTENDED_PER_CHUNK]
+
+
+cdef uint32_t contended_open(FLock* L) noexcept nogil:
+    """Gives the lock a record; 0 where memory is out (then outside readers miss this one lock)."""
+    global free_contended, contended_used
+    cdef uint32_t i
+    fl_mutex_lock(&table_mutex)
+    if free_contended != 0:
+        i = free_contended - 1
+        free_contended = contended_at(i).lock
+    else:
+        i = contended_used
+        if i // CONTENDED_PER_CHUNK >= 16384:
+            fl_mutex_unlock(&table_mutex)
+            return 0
+        if contended_chunks[i // CONTENDED_PER_CHUNK] == NULL:
+            contended_chunks[i // CONTENDED_PER_CHUNK] = <FContended*>calloc(CONTENDED_PER_CHUNK, sizeof(FContended))
+            if contended_chunks[i // CONTENDED_PER_CHUNK] == NULL:
+                fl_mutex_unlock(&table_mutex)
+                return 0
+        contended_used = i + 1
+    fl_mutex_unlock(&table_mutex)
+    return i + 1
+
+
+cdef void contended_sync(FLock* L) noexcept nogil:
+    """Makes the lock's contended record say what the lock says; under the bucket mutex."""
+    global free_contended
+    cdef FContended* c
+    cdef FNode* n = L.head
+    if n == NULL:
+        if L.contended:
+            c = contended_at(L.contended - 1)
+            fl_store64(&c.serial, 0)
+            fl_mutex_lock(&table_mutex)
+            c.lock = free_contended
+            free_contended = L.contended
+            fl_mutex_unlock(&table_mutex)
+            L.contended = 0
+        return
+    if not L.contended:
+        L.contended = contended_open(L)
+        if not L.contended:
+            return
+    c = contended_at(L.contended - 1)
+    c.lock = L.index
+    c.owner = owner_bits(fl_relaxed64(&L.word))
+    c.site = L.site
+    c.kind = L.kind
+    fl_store64(&c.serial, L.serial)
+
+
+# ---- fork -------------------------------------------------------------------------------------------
+
+cdef void before_fork() noexcept nogil:
+    global alive_at_fork
+    cdef int i
+    cdef FSelf* s = <FSelf*>fl_tls_get()
+    alive_at_fork = s.pub.index if s != NULL else 0
+    for i in range(BUCKETS):
+        fl_mutex_lock(&buckets[i])
+    fl_mutex_lock(&table_mutex)
+
+
+cdef void after_fork_parent() noexcept nogil:
+    cdef int i
+    fl_mutex_unlock(&table_mutex)
+    for i in range(BUCKETS):
+        fl_mutex_unlock(&buckets[i])
+
+
+cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
+    """In the child: a lock's queue without the nodes of threads that are not here."""
+    cdef FNode* n = me.top if me != NULL else NULL
+    cdef FSelf* owner
+    cdef uint64_t word = L.word
+    L.head = L.tail = NULL
+    L.woken = 0
+    while n != NULL:                    # innermost first, so each is put in front
+        if n.queued and n.lock_index == L.index and n.lock_serial == L.serial:
+            n.prev = NULL
+            n.next = L.head
+            if L.head != NULL:
+                L.head.prev = n
+            else:
+                L.tail = n
+            L.head = n
+            if n.state == N_WOKEN:
+                L.woken = 1
+        n = n.outer
+    if word & W_OFFERED:
+        owner = agent_of(word)
+        if owner != me:
+            word = 0                    # offered to somebody who stayed behind
+    if L.head == NULL:
+        L.word = word & ~<uint64_t>W_CONTENDED
+    else:
+        L.word = word | W_CONTENDED
+
+
+cdef void after_fork_child() noexcept nogil:
+    cdef uint32_t i
+    cdef FContended* c
+    cdef FSelf* me = agent_at(alive_at_fork)
+    cdef FSelf* s
+    for i in range(BUCKETS):
+        fl_mutex_init(&buckets[i])
+    fl_mutex_init(&table_mutex)
+    for i in range(1, agents_used):
+        s = agent_at(i)
+        if s != me and s.pub.state == A_ALIVE:
+            s.pub.state = A_LOST
+            s.pub.wait_mode = WAIT_NONE
+            s.top = NULL
+    if me != NULL:
+        me.pub.native_id = fl_native_id()
+    for i in range(contended_used):
+        c = contended_at(i)
+        if c.serial != 0:
+            keep_own_waiters(lock_at(c.lock), me)
+            contended_sync(lock_at(c.lock))
+
+
+# ---- shared holds -----------------------------------------------------------------------------------
+
+cdef void holds_tidy(FSelf* s) noexcept nogil:
+    """Drops entries of locks that are gone or have become signals."""
+    cdef FHolds* h = &s.holds
+    cdef FLock* L
+    cdef int i
+    while h != NULL:
+        for i in range(8):
+            if h.entry[i].serial != 0:
+                L = lock_at(h.entry[i].lock)
+                if L.serial != h.entry[i].serial or L.marks & M_SIGNAL:
+                    fl_store64(&h.entry[i].serial, 0)
+        h = h.more
+
+
+cdef FHold* hold_find(FSelf* s, FLock* L) noexcept nogil:
+    cdef FHolds* h = &s.holds
+    cdef int i
+    while h != NULL:
+        for i in range(8):
+            if h.entry[i].serial == L.serial:
+                return &h.entry[i]
+        h = h.more
+    return NULL
+
+
+cdef void hold_add(FSelf* s, FLock* L, uint32_t site) except *:
+    """Notes that the agent has taken one share or permit; the running thread's own list only."""
+    cdef FHolds* h = &s.holds
+    cdef FHold* vacant = NULL
+    cdef int i
+    cdef bint tidied = False
+    while True:
+        for i in range(8):
+            if h.entry[i].serial == L.serial:
+                h.entry[i].count += 1
+                h.entry[i].site = site
+                return
+            if vacant == NULL and h.entry[i].serial == 0:
+                vacant = &h.entry[i]
+        if vacant != NULL and h.more == NULL:
+            break
+        if h.more != NULL:
+            h = h.more
+        elif not tidied:
+            holds_tidy(s)
+            tidied = True
+            h = &s.holds
+        else:
+            h.more = <FHolds*>calloc(1, sizeof(FHolds))
+            if h.more == NULL:
+                raise MemoryError
+            h = h.more
+    vacant.lock = L.index
+    vacant.count = 1
+    vacant.site = site
+    fl_store64(&vacant.serial, L.serial)
+
+
+cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil:
+    """Takes one share or permit off the agent's list; False where it has none of this lock."""
+    cdef FHold* e = hold_find(s, L)
+    if e == NULL:
+        return False
+    e.count -= 1
+    if e.count == 0:
+        fl_store64(&e.serial, 0)
+    return True
+
+
+cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil:
+    cdef FHold* e = hold_find(s, L)
+    if e == NULL:
+        return 0
+    if site != NULL:
+        site[0] = e.site
+    return e.count
+
+
+# ---- start ------------------------------------------------------------------------------------------
+
+cdef void start() noexcept:
+    cdef int i
+    fl_mutex_init(&table_mutex)
+    for i in range(BUCKETS):
+        fl_mutex_init(&buckets[i])
+    pthread_key_create(&exit_key, on_thread_exit)
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child)
+
+
+start()
