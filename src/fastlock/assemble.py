@@ -1,0 +1,241 @@
+"""Findings and snapshots out of what the core reports: raw ids and clock values become names, lines and seconds."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from types import FrameType
+from typing import Any
+
+from fastlock.errors import LockTimeout
+from fastlock.findings import (
+    CODES,
+    AgentFact,
+    AgentState,
+    EdgeFact,
+    Finding,
+    LockFact,
+    LockState,
+    Site,
+    Snapshot,
+    WaitState,
+    fingerprint,
+)
+from fastlock.reporting import Labels, duration, wording
+
+SiteLookup = Callable[[int], "tuple[str, int, str, int] | None"]
+_OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def finding_from_event(
+    event: Mapping[str, Any],
+    *,
+    site: SiteLookup,
+    stacks: Mapping[int, Sequence[Site]] | None = None,
+    count: int = 1,
+    now_ns: int | None = None,
+) -> Finding:
+    """Return the finding of a core event; ages are taken at ``now_ns`` (CLOCK_MONOTONIC), else at its detection.
+
+    Safe in any thread; takes no lock, but reads source files; linear in agents, locks and edges.
+    """
+    sites = _Sites(site)
+    now = event["detected_ns"] if now_ns is None else now_ns
+    stacks = stacks or {}
+    locks = tuple(LockFact(**_lock_fields(lock, sites)) for lock in event["locks"])
+    edges = tuple(_edge(edge, sites, now) for edge in event["edges"])
+    draft = Finding(
+        code=event["code"],
+        title=CODES[event["code"]],
+        tier=event["tier"],
+        fingerprint=fingerprint(event["code"], locks, edges),
+        count=count,
+        detected_at=_iso(event.get("wall_s")),
+        pid=os.getpid(),
+        process=process_name(),
+        agents=tuple(_agent(agent, stacks.get(agent["id"], ())) for agent in event["agents"]),
+        locks=locks,
+        edges=edges,
+        clears=event.get("clears"),
+        behind=event.get("behind", 0),
+        reasons=tuple(event.get("reasons", ())),
+    )
+    return wording.complete(draft)
+
+
+def snapshot_from_table(
+    table: Mapping[str, Any],
+    *,
+    site: SiteLookup,
+    level: str,
+    raw_locks: int | None,
+    findings: Iterable[Finding] = (),
+    now_ns: int | None = None,
+) -> Snapshot:
+    """Return the snapshot of the core's table; ages are measured at ``now_ns`` (CLOCK_MONOTONIC), else now."""
+    sites = _Sites(site)
+    now = time.monotonic_ns() if now_ns is None else now_ns
+    return Snapshot(
+        pid=os.getpid(),
+        process=process_name(),
+        level=level,
+        captured_at=_iso(None),
+        raw_locks=raw_locks,
+        agents=tuple(_agent_state(agent) for agent in table["agents"]),
+        locks=tuple(LockState(**_lock_fields(lock, sites)) for lock in table["locks"]),
+        waits=tuple(_wait(wait, sites, now) for wait in table["waits"]),
+        findings=tuple(findings),
+    )
+
+
+def lock_timeout_from_event(
+    event: Mapping[str, Any], *, site: SiteLookup, timeout_s: float | None = None
+) -> LockTimeout:
+    """Return the LockTimeout for a core event of code "timeout", naming the owner and its acquisition site."""
+    draft = finding_from_event({**event, "code": "FL020", "tier": "measured"}, site=site)
+    names = Labels(draft)
+    edge = next(edge for edge in draft.edges if edge.is_wait)
+    raw = next(raw for raw in event["edges"] if raw["agent"] == edge.agent and raw["waits"] == edge.waits)
+    if timeout_s is None and raw["deadline_ns"] is not None:
+        timeout_s = (raw["deadline_ns"] - raw["since_ns"]) / 1e9
+    lock = names.lock(edge.waits)
+    holder = wording.holder_of(draft, edge)
+    owner = None if holder is None else names.agent(holder)
+    held_at = wording.held_site(draft, edge.waits, holder)
+    limit = "" if timeout_s is None else f" within {duration(timeout_s)}"
+    source = f" ({held_at.text})" if held_at is not None and held_at.text else ""
+    held = "its owner is not known" if owner is None else f"held by {owner} since {names.site(held_at)}{source}"
+    return LockTimeout(
+        f"{lock} not acquired{limit}: {held}", lock=lock, owner=owner, held_at=held_at, timeout_s=timeout_s
+    )
+
+
+def source_site(file: str, line: int, function: str) -> Site:
+    """Return a Site with its line of source, which is "" where the source cannot be read."""
+    return Site(file, line, function, linecache.getline(file, line).strip())
+
+
+def stack_from_frame(frame: FrameType | None, limit: int = 40) -> tuple[Site, ...]:
+    """Return at most ``limit`` innermost frames, the innermost last; frames of fastlock itself are left out."""
+    stack: list[Site] = []
+    while frame is not None and len(stack) < limit:
+        code = frame.f_code
+        if not code.co_filename.startswith(_OUR_DIRECTORY):
+            name: str = getattr(code, "co_qualname", code.co_name)
+            stack.append(source_site(code.co_filename, frame.f_lineno or 0, name))
+        frame = frame.f_back
+    stack.reverse()
+    return tuple(stack)
+
+
+def process_name() -> str:
+    """Return the name people know this process by: its script, else its main module, else its interpreter."""
+    script: str = os.path.basename((getattr(sys, "argv", None) or [""])[0])
+    if script and script != "__main__.py" and not script.startswith("-"):
+        return script
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    module = str(spec.name).removesuffix(".__main__") if spec is not None else ""
+    if module and module != "__main__":
+        return module
+    # A directory or archive that is run has __main__.py as its script: its own name says more.
+    parent = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0]))) if script == "__main__.py" else ""
+    return parent or os.path.basename(sys.executable or "") or "python"
+
+
+class _Sites:
+    """Resolves site ids, each only once: a circle of thousands has a handful of different sites."""
+
+    def __init__(self, lookup: SiteLookup) -> None:
+        self._lookup = lookup
+        self._known: dict[int, Site | None] = {0: None}
+
+    def __call__(self, site_id: int | None) -> Site | None:
+        number = site_id or 0
+        if number not in self._known:
+            raw = self._lookup(number)
+            self._known[number] = None if raw is None else source_site(raw[0], raw[1], raw[2])
+        return self._known[number]
+
+
+def _agent(raw: Mapping[str, Any], stack: Sequence[Site]) -> AgentFact:
+    return AgentFact(
+        id=raw["id"],
+        kind=raw["kind"],
+        name=raw["name"],
+        native_id=raw.get("native_id") or None,
+        loop=raw.get("loop"),
+        stack=tuple(stack),
+        state=raw.get("state", "alive"),
+    )
+
+
+def _agent_state(raw: Mapping[str, Any]) -> AgentState:
+    return AgentState(
+        id=raw["id"],
+        kind=raw["kind"],
+        name=raw["name"],
+        native_id=raw.get("native_id") or None,
+        loop=raw.get("loop"),
+        holds=tuple(raw["holds"]),
+        waits=raw["waits"],
+    )
+
+
+def _lock_fields(raw: Mapping[str, Any], sites: _Sites) -> dict[str, Any]:
+    return {
+        "id": raw["id"],
+        "name": raw["name"],
+        "lock_class": raw["class"],
+        "kind": raw["kind"],
+        "created": sites(raw["created"]),
+        "owner": raw["owner"],
+        "readers": tuple(dict.fromkeys(raw["readers"])),
+        "waiters": tuple(raw["waiters"]),
+        "held_at": sites(raw["held_at"]),
+    }
+
+
+def _edge(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> EdgeFact:
+    return EdgeFact(
+        agent=raw["agent"],
+        holds=raw["holds"],
+        waits=raw["waits"],
+        mode=raw["mode"],
+        held_at=sites(raw["held_at"]),
+        wanted_at=sites(raw["wanted_at"]),
+        since_s=_age_s(raw["since_ns"], now_ns),
+        deadline_s=_left_s(raw["deadline_ns"], now_ns),
+        what=raw.get("what", ""),
+    )
+
+
+def _wait(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> WaitState:
+    return WaitState(
+        agent=raw["agent"],
+        lock=raw["lock"],
+        what=raw["what"],
+        mode=raw["mode"],
+        owner=raw["owner"],
+        since_s=_age_s(raw["since_ns"], now_ns),
+        deadline_s=_left_s(raw["deadline_ns"], now_ns),
+        wanted_at=sites(raw["wanted_at"]),
+    )
+
+
+def _age_s(since_ns: int | None, now_ns: int) -> float:
+    # 0 or None: the edge of an owner that does not wait.
+    return max(0, now_ns - since_ns) / 1e9 if since_ns else 0.0
+
+
+def _left_s(deadline_ns: int | None, now_ns: int) -> float | None:
+    return None if deadline_ns is None else max(0, deadline_ns - now_ns) / 1e9
+
+
+def _iso(wall_s: float | None) -> str:
+    # "+00:00" and not "Z": datetime.fromisoformat() of 3.10 reads only the former.
+    moment = datetime.fromtimestamp(time.time() if wall_s is None else wall_s, timezone.utc)
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,300 @@
+"""What fastlock observed, as frozen facts: findings and snapshots; imports nothing of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+# A code never changes its meaning; a title may be reworded.
+CODES: Mapping[str, str] = {
+    "FL001": "deadlock",
+    "FL002": "self-deadlock",
+    "FL003": "abandoned lock",
+    "FL004": "fork orphan",
+    "FL005": "synchronous lock held across await",
+    "FL006": "event loop blocked on a lock",
+    "FL010": "lock-order inversion",
+    "FL011": "rank or key order violated",
+    "FL012": "read-write lock deadlock",
+    "FL020": "long wait",
+    "FL030": "pool starvation",
+    "FL031": "stall",
+}
+
+TIERS = ("proven", "high", "possible", "will-clear", "measured")
+
+# In these a waiter's own holds, and a holder's own waits, are accidental: the wait and the hold make the finding.
+_NOT_A_CIRCLE = frozenset({"FL003", "FL004", "FL020"})
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the source: full file name, line, qualified function name and the stripped text ("" if unread)."""
+
+    file: str
+    line: int
+    function: str
+    text: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return file, line and function."""
+        return {"file": self.file, "line": self.line, "function": self.function}
+
+    def frame_dict(self) -> dict[str, Any]:
+        """Return file, line, function and text, the form of a stack entry."""
+        return {**self.to_dict(), "text": self.text}
+
+
+@dataclass(frozen=True)
+class AgentFact:
+    """A thread or task of a finding; ``state`` is "alive", "ended" or "lost-in-fork"; the innermost frame is last."""
+
+    id: int
+    kind: str
+    name: str
+    native_id: int | None = None
+    loop: str | None = None
+    stack: tuple[Site, ...] = ()
+    state: str = "alive"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/finding.schema.json."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.name,
+            "native_id": self.native_id,
+            "loop": self.loop,
+            "stack": [site.frame_dict() for site in self.stack],
+        }
+
+
+@dataclass(frozen=True)
+class LockFact:
+    """A lock of a finding; ``readers`` are all shared holders, a semaphore's too; ``held_at`` is the owner's site."""
+
+    id: int
+    name: str
+    lock_class: str
+    kind: str
+    created: Site | None = None
+    owner: int | None = None
+    readers: tuple[int, ...] = ()
+    waiters: tuple[int, ...] = ()
+    held_at: Site | None = None
+
+    @property
+    def holders(self) -> tuple[int, ...]:
+        """The ids of all agents that hold the lock, the exclusive owner first."""
+        rest = tuple(reader for reader in self.readers if reader != self.owner)
+        return rest if self.owner is None else (self.owner, *rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/finding.schema.json."""
+        created = None if self.created is None else {"file": self.created.file, "line": self.created.line}
+        return {"id": self.id, "name": self.name, "class": self.lock_class, "kind": self.kind, "created": created}
+
+
+@dataclass(frozen=True)
+class EdgeFact:
+    """An agent with the lock it holds and the lock it waits for; ``since_s`` and ``deadline_s`` (left) in seconds."""
+
+    agent: int
+    holds: int | None
+    waits: int | None
+    mode: str = "exclusive"
+    held_at: Site | None = None
+    wanted_at: Site | None = None
+    since_s: float = 0.0
+    deadline_s: float | None = None
+    what: str = ""
+
+    @property
+    def is_wait(self) -> bool:
+        """Whether the agent waits; the edge of a dead owner only holds."""
+        return self.waits is not None or self.wanted_at is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/finding.schema.json."""
+        return {
+            "agent": self.agent,
+            "holds": self.holds,
+            "waits": self.waits,
+            "mode": self.mode,
+            "held_at": _site_dict(self.held_at),
+            "wanted_at": _site_dict(self.wanted_at),
+            "since_s": self.since_s,
+        }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation of fastlock; immutable, safe to share between threads; ``str()`` is the report for people."""
+
+    code: str
+    title: str
+    tier: str
+    fingerprint: str
+    count: int
+    detected_at: str
+    pid: int
+    process: str
+    agents: tuple[AgentFact, ...] = field(repr=False)
+    locks: tuple[LockFact, ...] = field(repr=False)
+    edges: tuple[EdgeFact, ...] = field(repr=False)
+    clears: bool | None
+    behind: int
+    reasons: tuple[str, ...]
+    explanation: str = field(default="", repr=False)
+    fix: str = field(default="", repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain builtins, exactly as docs/finding.schema.json describes them; linear in agents and stacks."""
+        return {
+            "code": self.code,
+            "title": self.title,
+            "tier": self.tier,
+            "fingerprint": self.fingerprint,
+            "count": self.count,
+            "detected_at": self.detected_at,
+            "pid": self.pid,
+            "process": self.process,
+            "agents": [agent.to_dict() for agent in self.agents],
+            "locks": [lock.to_dict() for lock in self.locks],
+            "edges": [edge.to_dict() for edge in self.edges],
+            "clears": self.clears,
+            "behind": self.behind,
+            "reasons": list(self.reasons),
+            "explanation": self.explanation,
+            "fix": self.fix,
+        }
+
+    def summary(self) -> str:
+        """Return code, title, explanation and fix as one line, for log messages and exceptions."""
+        fix = f" Fix: {self.fix}." if self.fix else ""
+        return f"{self.code} {self.title} ({self.tier}): {self.explanation}{fix}"
+
+    def __str__(self) -> str:
+        from fastlock.reporting.text import render  # findings must not depend on a reporter to be imported
+
+        return render(self)
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """A thread or task of a snapshot with what it holds and waits for (lock ids)."""
+
+    id: int
+    kind: str
+    name: str
+    native_id: int | None
+    loop: str | None
+    holds: tuple[int, ...]
+    waits: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain builtins."""
+        return {**vars(self), "holds": list(self.holds)}
+
+
+@dataclass(frozen=True)
+class LockState(LockFact):
+    """A lock of a snapshot: held, or waited for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain builtins."""
+        state = {"owner": self.owner, "readers": list(self.readers), "waiters": list(self.waiters)}
+        return {**super().to_dict(), **state, "held_at": _site_dict(self.held_at)}
+
+
+@dataclass(frozen=True)
+class WaitState:
+    """A wait of a snapshot; ``since_s`` and ``deadline_s`` (left, or None) in seconds."""
+
+    agent: int
+    lock: int | None
+    what: str
+    mode: str
+    owner: int | None
+    since_s: float
+    deadline_s: float | None
+    wanted_at: Site | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain builtins."""
+        return {**vars(self), "wanted_at": _site_dict(self.wanted_at)}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All agents, locks and waits of one moment; ``raw_locks`` (None: unknown) were made before install(), unseen."""
+
+    pid: int
+    process: str
+    level: str
+    captured_at: str
+    raw_locks: int | None
+    agents: tuple[AgentState, ...]
+    locks: tuple[LockState, ...]
+    waits: tuple[WaitState, ...]
+    findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain builtins; linear in what is held and waited for."""
+        parts = ("agents", "locks", "waits", "findings")
+        return {**vars(self), **{part: [each.to_dict() for each in getattr(self, part)] for part in parts}}
+
+
+def basename(file: str) -> str:
+    """Return the file's name without its directories."""
+    return file.rpartition("/")[2]
+
+
+def _site_dict(site: Site | None) -> dict[str, Any] | None:
+    return None if site is None else site.to_dict()
+
+
+def fingerprint(code: str, locks: Iterable[LockFact], edges: Iterable[EdgeFact]) -> str:
+    """Return the sha256 hex of what makes two findings the same defect: code, lock classes, functions and source text.
+
+    Edges are a set: where a circle starts, and how many agents run the same two lines, makes no other defect.
+    """
+    by_id: dict[int | None, LockFact] = {lock.id: lock for lock in locks}
+    named = {lock_id: _class_key(lock) for lock_id, lock in by_id.items()}
+    facts = set()
+    for edge in _essential(code, by_id, tuple(edges)):
+        classes = (named.get(edge.holds, ""), named.get(edge.waits, edge.what))
+        facts.add((*classes, *_site_key(edge.held_at), *_site_key(edge.wanted_at)))
+    return sha256(json.dumps([code, sorted(facts)]).encode("ascii")).hexdigest()
+
+
+def _essential(code: str, locks: Mapping[int | None, LockFact], edges: tuple[EdgeFact, ...]) -> Iterable[EdgeFact]:
+    wait = next((edge for edge in edges if edge.is_wait), None)
+    if code not in _NOT_A_CIRCLE or wait is None:
+        return edges
+    holds = [replace(edge, waits=None, wanted_at=None, what="") for edge in edges if edge.holds == wait.waits]
+    lock = locks.get(wait.waits)
+    held_at = lock.held_at if lock is not None and not holds else None
+    return [replace(wait, holds=None, held_at=held_at), *holds]
+
+
+def _site_key(site: Site | None) -> tuple[str, str]:
+    # The last part of the name only: 3.10's code objects have no qualified name, and the fingerprint
+    # that CI finds on one version has to be the one that production finds on another.
+    return ("", "") if site is None else (site.function.rpartition(".")[2], " ".join(site.text.split()))
+
+
+def _class_key(lock: LockFact) -> str:
+    # A class that is a creation site has a line number in it, which an edit above the line would change.
+    place = re.fullmatch(r"(?:.*@)?(.*?):(\d+)", lock.lock_class)
+    if place is None:
+        return lock.lock_class
+    base = basename(place[1])
+    made = lock.created
+    if made is not None and (base, int(place[2])) == (basename(made.file), made.line):
+        return "@".join((base, *_site_key(made)))
+    return base if base.endswith((".py", ".pyx", ">")) else lock.lock_class

@@ -1,0 +1,124 @@
+"""Reports of findings, one output a file; what they share is here: the names of the parts, units, safe characters."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
+
+
+def shorten(text: str, width: int) -> str:
+    """Return text of at most width characters, its middle replaced by an ellipsis: names differ at either end."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def printable(text: str) -> str:
+    """Return text on one line that any UTF-8 terminal takes, without control characters and lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in text)
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal text takes: East Asian wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)
+
+
+def pad(text: str, columns: int) -> str:
+    """Return text with spaces behind it, so that it takes at least that many columns."""
+    return text + " " * (columns - width(text))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: ``12 ms``, ``3.2s``, ``4m 32s``, ``2h 05m``, ``3d 4h``."""
+    if seconds < 0.001:
+        return "under 1 ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+class Labels:
+    """Short, distinct names for the agents, locks and sites of one finding; never an address."""
+
+    def __init__(self, finding: Finding) -> None:
+        agents, locks, edges = finding.agents, finding.locks, finding.edges
+        self._agents = _distinct({agent.id: _agent_name(agent) for agent in agents})
+        self._locks = _distinct({lock.id: _lock_name(lock) for lock in locks})
+        named = {site.file for edge in edges for site in (edge.held_at, edge.wanted_at) if site is not None}
+        named |= {site.file for lock in locks for site in (lock.created, lock.held_at) if site is not None}
+        files: dict[str, set[str]] = {}
+        for file in named:
+            files.setdefault(basename(file), set()).add(file)
+        self._vague = {base for base, full in files.items() if len(full) > 1} | {"__init__.py", "__main__.py"}
+
+    def agent(self, agent_id: int | None) -> str:
+        """Return for example ``Thread-9 "exporter"``."""
+        return self._agents.get(agent_id, "an unknown agent") if agent_id is not None else "nobody known"
+
+    def lock(self, lock_id: int | None, otherwise: str = "an unknown lock") -> str:
+        """Return for example ``ledger_lock``, or ``Account._lock #2`` where several have the name."""
+        return self._locks.get(lock_id, otherwise) if lock_id is not None else otherwise
+
+    def site(self, site: Site | None) -> str:
+        """Return for example ``export.py:120``, with the directory where the name alone says too little."""
+        if site is None:
+            return "unknown site"
+        name = basename(site.file)
+        if name in self._vague:
+            name = f"{basename(os.path.dirname(site.file))}/{name}"
+        return f"{printable(name)}:{site.line}"
+
+
+_NAME_WIDTH = 40
+_NUMBERED = re.compile(r"((?:Thread|Task)-\d+) \((.+)\)")
+_SELF_TELLING = re.compile(r"MainThread|(?:Thread|Task|Dummy)-\d+|Thread \d+")
+_ADDRESS = re.compile(r"(?: at)? ?\b0x[0-9a-fA-F]{6,}")
+
+
+def _agent_name(agent: AgentFact) -> str:
+    name = _tidy(agent.name)
+    numbered = _NUMBERED.fullmatch(name)
+    if numbered:
+        return shorten(f'{numbered[1]} "{numbered[2]}"', _NAME_WIDTH)
+    if _SELF_TELLING.fullmatch(name):
+        return name
+    return f'{agent.kind} "{shorten(name, _NAME_WIDTH - 9)}"' if name else f"{agent.kind} without a name"
+
+
+def _lock_name(lock: LockFact) -> str:
+    made = "" if lock.created is None else f"@{basename(lock.created.file)}:{lock.created.line}"
+    return shorten(_tidy(lock.name) or f"{lock.kind}{made}", _NAME_WIDTH)
+
+
+def _tidy(name: str) -> str:
+    name = printable(name).strip()
+    return _ADDRESS.sub("", name).strip() if "0x" in name else name
+
+
+def _distinct(names: dict[int, str]) -> dict[int, str]:
+    # Two locks of one class, or two workers of one name, are the most common circle of all.
+    same: dict[str, list[int]] = {}
+    for key in sorted(names):
+        same.setdefault(names[key], []).append(key)
+    distinct = {}
+    for name, keys in same.items():
+        for number, key in enumerate(keys, 1):
+            distinct[key] = f"{name} #{number}" if len(keys) > 1 else name
+    return distinct

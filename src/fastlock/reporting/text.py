@@ -1,0 +1,323 @@
+"""The report for the person on call: two lines of code that block each other, readable without a manual."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
+from fastlock.reporting import Labels, duration, pad, printable, shorten, width
+from fastlock.reporting.wording import (
+    CONFIRMED,
+    first_to_give_up,
+    held_site,
+    reasons_of,
+    relation,
+    waiting_edge,
+    wanted_name,
+    ways_of,
+)
+
+_SHOWN = 12  # agents, in the picture and as sections: more is scrolled past
+_FRAMES = 16  # of the application, for each stack
+_PICTURE_NAME = 30
+_SOURCE = 64
+_RIGHT = 59  # where the right column of the head starts, unless the left one is longer
+_TEXT = 96
+_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
+
+
+def render(finding: Finding) -> str:
+    """Return the report, several lines without a final newline; no address is in it; reads no files, takes no locks."""
+    page = _Page(finding)
+    blocks = (page.head(), page.picture(), page.sections(), page.foot())
+    return "\n\n".join("\n".join(printable(line).rstrip() for line in block) for block in blocks if block)
+
+
+@dataclass(frozen=True)
+class _Row:
+    verb: str
+    name: str
+    site: Site | None
+    note: str = ""
+
+
+class _Page:
+    """The blocks of one report."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        self.names = Labels(finding)
+        self.locks: dict[int | None, LockFact] = {lock.id: lock for lock in finding.locks}
+        self.agents = {agent.id: agent for agent in finding.agents}
+        self.wanted = {edge.waits for edge in finding.edges}
+        self.everybody = self._everybody()
+
+    def head(self) -> list[str]:
+        """What, how sure, where and when."""
+        finding = self.finding
+        left = f"{finding.code} {_title(finding)}: {self._subject()}"
+        clock = finding.detected_at[11:19]
+        parts = [f"detected {clock}Z", self._age(), "confirmed twice" if CONFIRMED in finding.reasons else ""]
+        if finding.count > 1:
+            parts.append(f"seen {finding.count:,} times")
+        below = ", ".join(part for part in parts if part)
+        column = max(_RIGHT, width(left) + 4, width(below) + 4)
+        right = f"{finding.process}, pid {finding.pid}"
+        return [f"{pad(left, column)}{right}", f"{pad(below, column)}report {finding.fingerprint[:6]}"]
+
+    def _subject(self) -> str:
+        if self.finding.code not in ("FL001", "FL010") and len(self.finding.locks) == 1:
+            return self.names.lock(self.finding.locks[0].id)
+        return f"{_count(len(self.finding.agents), 'agent')}, {_count(len(self.finding.locks), 'lock')}"
+
+    def _age(self) -> str:
+        ages = [edge.since_s for edge in self.finding.edges if edge.is_wait]
+        if not ages:
+            return ""
+        # A circle exists since its youngest wait.
+        age = min(ages) if self.finding.code == "FL001" else ages[0]
+        if age < 0.01:
+            return "as it formed"
+        return f"{'waiting' if self.finding.tier == 'measured' else 'stuck'} {duration(age)}"
+
+    def picture(self) -> list[str]:
+        """The circle, drawn; anything else in a sentence."""
+        edges = self.finding.edges
+        if self.finding.code != "FL001" or len(edges) < 2:
+            return _wrapped(self.finding.explanation, _TEXT, "  ", "  ")
+        return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
+
+    def _pair(self, first: EdgeFact, second: EdgeFact) -> list[str]:
+        a, b = self._short(first.agent), self._short(second.agent)
+        one, two = self._wanted(first), self._wanted(second)
+        below = f" {self._has(second, first.agent)} {'─' * 4} {two} ◀{'─' * 8} {self._asks(second)} "
+        ask, have = f" {self._asks(first)} ", f" {self._has(first, second.agent)} "
+        left, right_in = 2 + min(6, width(a) // 2), min(14, width(b) // 2)
+        row = f"  {a} ──{ask}──▶ {one} ──{have}──▶ "
+        room = width(row) + right_in - left - 1
+        short = max(0, width(below) + 8 - room)
+        # Where the lower lock's name is the longer one, the upper row is stretched and not the circle broken.
+        ask, have = f"{'─' * (short // 2)}{ask}", f"{'─' * (short - short // 2)}{have}"
+        row = f"  {a} ──{ask}──▶ {one} ──{have}──▶ "
+        room += short
+        bars = "─" * ((room - width(below)) // 2)
+        rest = "─" * (room - width(below) - len(bars))
+        margin, gap = " " * left, " " * room
+        return [f"{row}{b}", f"{margin}▲{gap}│", f"{margin}└{bars}{below}{rest}┘"]
+
+    def _chain(self, edges: tuple[EdgeFact, ...]) -> list[str]:
+        shown = list(edges) if len(edges) <= _SHOWN else [*edges[: _SHOWN - 1], edges[-1]]
+        names = [self._short(edge.agent) for edge in shown]
+        wants = [f"{self._asks(edge)}{'' if self._is_rw(edge) else ' for'} {self._wanted(edge)}" for edge in shown]
+        name_width, want_width = max(map(width, names)), max(map(width, wants))
+        lines = []
+        for at, edge in enumerate(shown):
+            last = at == len(shown) - 1
+            hidden = len(edges) - len(shown)
+            if last and hidden:
+                lines.append(f"  │   … and {hidden:,} more, each waits for something that the next one has")
+            mark = "┌─▶" if at == 0 else "└──" if last else "│  "
+            after = edges[0] if last else edges[at + 1]
+            to = names[0] if last else "↓"
+            link = f"{self._has(edge, after.agent)} {to}"
+            lines.append(f"  {mark} {pad(names[at], name_width)}  {pad(wants[at], want_width)}  {link}")
+        return lines
+
+    def _wanted(self, edge: EdgeFact) -> str:
+        return shorten(wanted_name(edge, self.names), _PICTURE_NAME)
+
+    def _short(self, agent: int) -> str:
+        return shorten(self.names.agent(agent), _PICTURE_NAME)
+
+    def _is_rw(self, edge: EdgeFact) -> bool:
+        lock = self.locks.get(edge.waits)
+        return lock is not None and lock.kind == "RWLock"
+
+    def _asks(self, edge: EdgeFact) -> str:
+        if not self._is_rw(edge):
+            return "waits"
+        return "waits to read" if edge.mode == "shared" else "waits to write"
+
+    def _has(self, edge: EdgeFact, holder: int) -> str:
+        return relation(self.locks.get(edge.waits), holder)
+
+    def sections(self) -> list[str]:
+        """For each agent what it holds and waits for, at which lines, since when."""
+        shown = self._shown()
+        table = {agent: list(self._rows(agent)) for agent in shown}
+        rows = [row for rows in table.values() for row in rows]
+        columns = [max((width(cells[at]) for cells in map(self._cells, rows)), default=0) for at in range(3)]
+        heads = {agent: self.names.agent(agent) for agent in shown}
+        column = max((width(head) for head in heads.values()), default=0) + 4
+        lines = []
+        for agent in shown:
+            lines.append(f"  {pad(heads[agent], column)}{self._about(agent)}")
+            lines += [self._line(row, columns) for row in table[agent]]
+            lines += self._stack(self.agents.get(agent))
+        hidden = len(self.everybody) - len(shown)
+        if hidden:
+            lines.append(f"  … and {hidden:,} more")
+        return lines
+
+    def _everybody(self) -> list[int]:
+        # In the circle's order; behind it those who hold something but wait for nothing.
+        order = [edge.agent for edge in self.finding.edges]
+        for lock in self.finding.locks:
+            if lock.id in self.wanted:
+                order += [agent for agent in lock.holders if agent in self.agents]
+        return list(dict.fromkeys(order))
+
+    def _shown(self) -> list[int]:
+        everybody = self.everybody
+        if len(everybody) <= _SHOWN:
+            return everybody
+        # As in the picture, the last one of a circle closes it.
+        last = self.finding.edges[-1].agent
+        return [*[agent for agent in everybody if agent != last][: _SHOWN - 1], last]
+
+    def _about(self, agent_id: int) -> str:
+        agent = self.agents.get(agent_id)
+        if agent is None:
+            return ""
+        if agent.state != "alive":
+            return _STATES.get(agent.state, agent.state)
+        if agent.loop is not None:
+            return f"loop of {agent.loop}"
+        return "" if agent.native_id is None else f"tid {agent.native_id}"
+
+    def _rows(self, agent: int) -> Iterator[_Row]:
+        edges = [edge for edge in self.finding.edges if edge.agent == agent]
+        holds = dict.fromkeys(edge.holds for edge in edges if edge.holds is not None)
+        for lock in self.finding.locks:
+            if lock.id in self.wanted and (agent == lock.owner or agent in lock.readers):
+                holds[lock.id] = None
+        for held in holds:
+            name = self.names.lock(held) + self._held_how(held, agent)
+            yield _Row("holds", name, held_site(self.finding, held, agent))
+        for edge in edges:
+            if edge.is_wait:
+                left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
+                name = wanted_name(edge, self.names) + self._wanted_how(edge)
+                yield _Row("waits", name, edge.wanted_at, duration(edge.since_s) + left)
+
+    def _held_how(self, lock_id: int, agent: int) -> str:
+        lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == "RWLock":
+            return " (read)" if agent in lock.readers else " (write)" if agent == lock.owner else ""
+        return f" (one of {len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
+
+    def _wanted_how(self, edge: EdgeFact) -> str:
+        lock = self.locks.get(edge.waits)
+        if lock is not None and lock.kind == "RWLock":
+            return " (read)" if edge.mode == "shared" else " (write)"
+        return f" ({len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
+
+    def _cells(self, row: _Row) -> tuple[str, str, str]:
+        return row.name, self.names.site(row.site), _cut(row.site.text) if row.site is not None else ""
+
+    def _line(self, row: _Row, columns: list[int]) -> str:
+        cells = "   ".join(pad(cell, column) for cell, column in zip(self._cells(row), columns))
+        return f"    {row.verb}  {cells}   {row.note}"
+
+    def _stack(self, agent: AgentFact | None) -> list[str]:
+        entries = list(_fold(agent.stack if agent is not None else ()))
+        hidden = len(entries) - _FRAMES
+        if hidden > 0:
+            entries = [(f"… {_count(hidden, 'outer frame')}", ""), *entries[hidden:]]
+        column = max((width(place) for place, text in entries if text), default=0)
+        marks = ["stack"] + ["     "] * len(entries)
+        return [f"    {mark}  {pad(place, column)}   {text}" for mark, (place, text) in zip(marks, entries)]
+
+    def foot(self) -> list[str]:
+        """What follows from it, and what to do."""
+        finding = self.finding
+        facts = [("How" if at == 0 else "", reason) for at, reason in enumerate(ways_of(finding))]
+        label = "Not proven" if finding.tier == "possible" else "Evidence"
+        facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
+        if finding.behind:
+            name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
+            verb = "waits" if finding.behind == 1 else "wait"
+            facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
+        if finding.clears is not None:
+            facts.append(("By itself?", self._clears()))
+        facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
+        return [line for label, text in facts if text for line in _fact(label, text)]
+
+    def _clears(self) -> str:
+        code = self.finding.code
+        if code == "FL020":
+            return self._released()
+        soonest = first_to_give_up(self.finding)
+        if self.finding.clears:
+            return "yes" if soonest is None else f"yes: {self._gives_up(soonest)}"
+        no = "only if somebody else releases it" if self.finding.tier == "possible" else "no"
+        if code in ("FL003", "FL004"):
+            return f"{no}: its owner {'has ended' if code == 'FL003' else 'is not in this process'}"
+        if soonest is not None:
+            return no
+        return f"{no}: {'nobody in the circle has a timeout' if code == 'FL001' else 'the wait has no timeout'}"
+
+    def _released(self) -> str:
+        edge = waiting_edge(self.finding)
+        limit = "the wait has no timeout" if edge.deadline_s is None else f"at the latest {self._gives_up(edge)}"
+        return f"as soon as it is released; {limit}"
+
+    def _gives_up(self, edge: EdgeFact) -> str:
+        return f"{self.names.agent(edge.agent)} gives up in {duration(edge.deadline_s or 0.0)}"
+
+
+def _title(finding: Finding) -> str:
+    if finding.tier == "will-clear":
+        return f"{finding.title} that will clear"
+    return f"possible {finding.title}" if finding.tier == "possible" else finding.title
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SOURCE else f"{text[: _SOURCE - 1]}…"
+
+
+def _fact(label: str, text: str) -> list[str]:
+    return _wrapped(text, _TEXT + 16, f"  {label:<14}", " " * 16)
+
+
+def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
+    """Yield (place, source) for each frame of the application, and one entry for each run of library frames."""
+    folded: list[Site] = []
+    for site in stack:
+        if _is_stdlib(site.file):
+            folded.append(site)
+            continue
+        if folded:
+            yield _folded(folded), ""
+            folded = []
+        yield f"{site.file}:{site.line} in {site.function}", _cut(site.text)
+    if folded:
+        yield _folded(folded), ""
+
+
+def _folded(frames: list[Site]) -> str:
+    files = dict.fromkeys(basename(site.file) for site in frames)
+    return f"… {_count(len(frames), 'frame')} in {', '.join(files)}"
+
+
+def _is_stdlib(file: str) -> bool:
+    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)

@@ -1,0 +1,339 @@
+"""The sentences about one finding: what happens, why it is only possible, and what to change where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.reporting import Labels, duration
+
+_Phrase = Callable[[Finding, Labels], str]
+
+# The core's words for a circle that was still there when it was walked again; the report has them in its head.
+CONFIRMED = "confirmed twice"
+
+# And for the way into a self-deadlock; without one of them in a reason it is a direct one.
+_WAYS = {
+    "signal handler": ", in a signal handler",
+    "finaliser": ", in a finaliser",
+    "callback": ", through a callback",
+}
+
+
+def complete(finding: Finding) -> Finding:
+    """Return the finding with its explanation, its fix, and the reason why it is only possible, if it is."""
+    if not finding.edges:
+        return replace(finding, explanation=f"{finding.title}: no details are known.")
+    names = Labels(finding)
+    if finding.tier == "possible" and not any("release" in reason for reason in finding.reasons):
+        finding = replace(finding, reasons=(_why_possible(finding, names), *finding.reasons))
+    explanation = _EXPLAIN[finding.code](finding, names)
+    if finding.tier == "possible":
+        explanation += f" Possible, not proven: {'; '.join(reasons_of(finding))}."
+    explanation = explanation[:1].upper() + explanation[1:]
+    return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
+
+
+def ways_of(finding: Finding) -> list[str]:
+    """Return the reasons that tell how an agent came to want what it holds."""
+    if finding.code != "FL002":
+        return []
+    return [reason for reason in finding.reasons if reason == "direct" or any(way in reason for way in _WAYS)]
+
+
+def reasons_of(finding: Finding) -> list[str]:
+    """Return the reasons for the tier."""
+    ways = ways_of(finding)
+    return [reason for reason in finding.reasons if reason != CONFIRMED and reason not in ways]
+
+
+def lock_of(finding: Finding, lock_id: int | None) -> LockFact | None:
+    """Return the lock with that id, or None."""
+    return next((lock for lock in finding.locks if lock.id == lock_id), None)
+
+
+def holder_of(finding: Finding, edge: EdgeFact) -> int | None:
+    """Return the id of the agent that the edge's agent waits for, or None where nobody is known."""
+    lock = lock_of(finding, edge.waits)
+    holders = list(lock.holders) if lock is not None else []
+    if edge.waits is not None:
+        holders += [other.agent for other in finding.edges if other.holds == edge.waits]
+    return next((holder for holder in holders if holder != edge.agent), None)
+
+
+def held_site(finding: Finding, lock_id: int | None, agent_id: int | None) -> Site | None:
+    """Return where the agent took the lock, or None where that is not known."""
+    for edge in finding.edges:
+        if edge.agent == agent_id and edge.holds == lock_id and edge.held_at is not None:
+            return edge.held_at
+    lock = lock_of(finding, lock_id)
+    return lock.held_at if lock is not None and lock.owner == agent_id else None
+
+
+def waiting_edge(finding: Finding) -> EdgeFact:
+    """Return the first edge whose agent waits."""
+    return next((edge for edge in finding.edges if edge.is_wait), finding.edges[0])
+
+
+def way_in(finding: Finding) -> str:
+    """Return how an agent came to want what it holds: "signal handler", "finaliser", "callback" or ""."""
+    return next((way for way in _WAYS for reason in ways_of(finding) if way in reason), "")
+
+
+def first_to_give_up(finding: Finding) -> EdgeFact | None:
+    """Return the edge with the least time left, or None where nobody waits with a timeout."""
+    timed = [edge for edge in finding.edges if edge.deadline_s is not None]
+    return min(timed, key=lambda edge: edge.deadline_s or 0.0, default=None)
+
+
+def wanted_name(edge: EdgeFact, names: Labels) -> str:
+    """Return what the edge's agent waits for."""
+    return names.lock(edge.waits, "another lock" if edge.waits is not None else edge.what or "something unknown")
+
+
+def relation(lock: LockFact | None, holder: int) -> str:
+    """Return how the lock and an agent that keeps others from it belong together: "held by", "read by", "behind" ..."""
+    if lock is None:
+        return "depends on"
+    if lock.kind != "RWLock":
+        return f"one of {len(lock.holders)} holders" if len(lock.holders) > 1 else "held by"
+    if holder in lock.readers:
+        return "read by"
+    # A reader also waits for a writer that only stands before it in the queue.
+    return "written by" if holder == lock.owner else "behind"
+
+
+def _why_possible(finding: Finding, names: Labels) -> str:
+    plain = [names.lock(lock.id) for lock in finding.locks if lock.kind == "Lock"]
+    if not plain:
+        timed = first_to_give_up(finding) is not None
+        return "a wait in it has a timeout" if timed else "who holds it is not certain"
+    be = "is a plain Lock" if len(plain) == 1 else "are plain Locks"
+    listed = " and ".join(plain[:2]) if len(plain) < 3 else f"{plain[0]} and {len(plain) - 1} others"
+    return f"{listed} {be}, which any thread may release"
+
+
+def _at(site: Site | None, names: Labels, word: str = "at") -> str:
+    return "" if site is None else f" {word} {names.site(site)}"
+
+
+def _explain_circle(finding: Finding, names: Labels) -> str:
+    edges = finding.edges
+    if len(edges) == 2:
+        told = f"{_one_waits(finding, names, *edges)}; {_one_waits(finding, names, *reversed(edges))}."
+    else:
+        among = f"{names.agent(edges[0].agent)} among them"
+        told = f"{len(edges):,} agents wait in a circle, each for something that the next one has, {among}."
+    soonest = first_to_give_up(finding)
+    if finding.tier == "will-clear" and soonest is not None:
+        return f"{told} It ends when {names.agent(soonest.agent)} gives up, in {duration(soonest.deadline_s or 0.0)}."
+    return told if finding.tier != "proven" else f"{told} None of them can go on."
+
+
+def _one_waits(finding: Finding, names: Labels, edge: EdgeFact, other: EdgeFact) -> str:
+    agent = names.agent(other.agent)
+    queued = relation(lock_of(finding, edge.waits), other.agent) == "behind"
+    why = f"behind {agent}, which wants to write it" if queued else f"which {agent} has"
+    return f"{names.agent(edge.agent)} waits for {wanted_name(edge, names)}, {why}"
+
+
+def _explain_self(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    agent, lock = names.agent(edge.agent), names.lock(edge.waits)
+    held = held_site(finding, edge.waits, edge.agent)
+    again = f"asks for it again{_at(edge.wanted_at, names)}{_WAYS.get(way_in(finding), '')}"
+    return f"{agent} holds {lock}{_at(held, names, 'since')} and {again}: it waits for itself."
+
+
+def _explain_dead(finding: Finding, names: Labels, end: str) -> str:
+    edge = waiting_edge(finding)
+    holder = holder_of(finding, edge)
+    taken = f"which {names.agent(holder)} took{_at(held_site(finding, edge.waits, holder), names)}"
+    return f"{names.agent(edge.agent)} waits for {names.lock(edge.waits)}, {taken}; {end}."
+
+
+def _explain_abandoned(finding: Finding, names: Labels) -> str:
+    return _explain_dead(finding, names, "that thread has ended and left it locked")
+
+
+def _explain_orphan(finding: Finding, names: Labels) -> str:
+    end = "fork copied the lock into this process as taken, and did not copy that thread"
+    return _explain_dead(finding, names, end)
+
+
+def _explain_rwlock(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    agent, lock = names.agent(edge.agent), names.lock(edge.waits)
+    reads = f"{agent} reads {lock}{_at(held_site(finding, edge.waits, edge.agent), names, 'since')}"
+    again = _at(edge.wanted_at, names)
+    if edge.mode == "exclusive":
+        return f"{reads} and wants to write it{again}: a writer waits for all readers to end, and it is one of them."
+    return f"{reads} and wants to read it again{again}, behind a writer that waits for the first read to end."
+
+
+def _explain_slow(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    holder = holder_of(finding, edge)
+    waits = f"{names.agent(edge.agent)} has waited {duration(edge.since_s)} for {wanted_name(edge, names)}"
+    if holder is None:
+        return f"{waits}; who has it is not known."
+    lock = lock_of(finding, edge.waits)
+    others = len(lock.holders) - 1 if lock is not None else 0
+    more = f" and by {others} more" if others > 0 else ""
+    since = _at(held_site(finding, edge.waits, holder), names, "since")
+    return f"{waits}, held by {names.agent(holder)}{since}{more}."
+
+
+def _explain_pair(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    parts = []
+    if edge.holds is not None:
+        parts.append(f"holds {names.lock(edge.holds)}{_at(edge.held_at, names, 'since')}")
+    if edge.is_wait:
+        parts.append(f"wants {wanted_name(edge, names)}{_at(edge.wanted_at, names)}")
+    return f"{names.agent(edge.agent)} {' and '.join(parts)}."
+
+
+def _easiest(finding: Finding, names: Labels) -> EdgeFact:
+    """Return the edge to change: where both lines are in one function; the same one wherever the circle starts."""
+
+    def effort(edge: EdgeFact) -> tuple[int, str, str]:
+        held, wanted = edge.held_at, edge.wanted_at
+        unknown = edge.holds is None or held is None or wanted is None
+        apart = held is None or wanted is None or (held.file, held.function) != (wanted.file, wanted.function)
+        return unknown + apart, names.site(held), names.site(wanted)
+
+    # Thousands of agents may run the same two lines: only one edge for each pair of lines is judged.
+    pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(finding.edges) if edge.is_wait}
+    return min(pairs.values(), key=effort, default=finding.edges[0])
+
+
+def _fix_order(finding: Finding, names: Labels) -> str:
+    edge = _easiest(finding, names)
+    held, wanted = edge.held_at, edge.wanted_at
+    mine, theirs = names.lock(edge.holds), wanted_name(edge, names)
+    classes = {lock.lock_class for lock in finding.locks}
+    if len(finding.locks) > 1 and len(classes) == 1:
+        both = "both locks" if len(finding.locks) == 2 else "all locks"
+        return (
+            f"take {both} in {names.site(held)} by one fastlock.acquire_all(...), which has one order for everybody"
+        )
+    if edge.waits is None:
+        return f"release {mine} before {names.site(wanted)}"
+    if held is None or wanted is None:
+        return f"take {theirs} and {mine} in one order everywhere"
+    before = f"line {wanted.line}" if held.file == wanted.file else names.site(wanted)
+    return f"in {names.site(held)} take {theirs} first, or release {mine} before {before}"
+
+
+def _fix_self(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    lock, way = lock_of(finding, edge.waits), way_in(finding)
+    name, where = names.lock(edge.waits), names.site(edge.wanted_at)
+    if way in ("signal handler", "finaliser"):
+        instead = "let it only put into a queue.SimpleQueue, and do the work outside"
+        return f"do not take {name} in the {way} ({where}): {instead}"
+    made = _at(lock.created if lock is not None else None, names)
+    reentrant = f", or make it an RLock{made}" if lock is not None and lock.kind == "Lock" else ""
+    held = held_site(finding, edge.waits, edge.agent)
+    if way == "callback":
+        return f"release {name}, taken at {names.site(held)}, before the callback is called{reentrant}"
+    return f"do not take {name} again in {where}{reentrant}"
+
+
+def _fix_abandoned(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    held = held_site(finding, edge.waits, holder_of(finding, edge))
+    name = names.lock(edge.waits)
+    if held is not None and held.text.startswith(("with ", "async with ")):
+        return f"let the block of {names.site(held)} end before its thread does"
+    return f"in {names.site(held)} write `with {name}:`, which releases it however the thread ends"
+
+
+def _fix_orphan(finding: Finding, names: Labels) -> str:
+    name = names.lock(waiting_edge(finding).waits)
+    hold = f"hold {name} around the fork with os.register_at_fork()"
+    return f"{hold}, or start the child with multiprocessing's 'spawn'"
+
+
+def _fix_rwlock(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    name, held = names.lock(edge.waits), names.site(held_site(finding, edge.waits, edge.agent))
+    if edge.mode == "exclusive":
+        return (
+            f"end the read of {held} before {names.site(edge.wanted_at)}, or take {name} for writing from the start"
+        )
+    return f"in {names.site(edge.wanted_at)} do not read {name} again: pass on what was read in {held}"
+
+
+def _fix_slow(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    holder = holder_of(finding, edge)
+    limit = f"give the wait in {names.site(edge.wanted_at)} a timeout"
+    if holder is None:
+        return limit
+    held = held_site(finding, edge.waits, holder)
+    see = f"see what {names.agent(holder)} does{_at(held, names, 'after')}"
+    return f"{see} and keep the slow part outside the lock, or {limit}"
+
+
+def _fix_rank(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    second = f"{names.lock(edge.holds)}{_at(edge.held_at, names, 'of')}"
+    return f"take {wanted_name(edge, names)}{_at(edge.wanted_at, names, 'of')} before {second}"
+
+
+def _fix_await(finding: Finding, names: Labels) -> str:
+    edge = finding.edges[0]
+    lock = edge.holds if edge.holds is not None else edge.waits
+    taken = f"(taken at {names.site(edge.held_at)})"
+    return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before the await {taken}"
+
+
+def _fix_loop(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    where = names.site(edge.wanted_at)
+    return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or move {where} into asyncio.to_thread()"
+
+
+def _fix_pool(finding: Finding, names: Labels) -> str:
+    where = names.site(waiting_edge(finding).wanted_at)
+    return f"do not wait in {where} for work of the same pool: give that work a pool of its own"
+
+
+def _fix_stall(finding: Finding, names: Labels) -> str:
+    edge = waiting_edge(finding)
+    limit = f"give {names.site(edge.wanted_at)} a timeout"
+    return f"make sure that somebody still wakes those who wait for {wanted_name(edge, names)}, or {limit}"
+
+
+_EXPLAIN: dict[str, _Phrase] = {
+    "FL001": _explain_circle,
+    "FL002": _explain_self,
+    "FL003": _explain_abandoned,
+    "FL004": _explain_orphan,
+    "FL005": _explain_pair,
+    "FL006": _explain_pair,
+    "FL010": _explain_pair,
+    "FL011": _explain_pair,
+    "FL012": _explain_rwlock,
+    "FL020": _explain_slow,
+    "FL030": _explain_pair,
+    "FL031": _explain_pair,
+}
+
+_FIX: dict[str, _Phrase] = {
+    "FL001": _fix_order,
+    "FL002": _fix_self,
+    "FL003": _fix_abandoned,
+    "FL004": _fix_orphan,
+    "FL005": _fix_await,
+    "FL006": _fix_loop,
+    "FL010": _fix_order,
+    "FL011": _fix_rank,
+    "FL012": _fix_rwlock,
+    "FL020": _fix_slow,
+    "FL030": _fix_pool,
+    "FL031": _fix_stall,
+}
