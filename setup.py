@@ -1,0 +1,83 @@
+"""The extension modules and their build switches, all read from the environment:
+
+FASTLOCK_CAS=1                     take lock words by compare-and-swap even where a GIL makes a plain store enough
+FASTLOCK_SANITIZE=thread|address   build with that sanitizer
+FASTLOCK_DRIVER=1                  also build _driver, which lets tests run the core on native threads without the GIL
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+MODULES = ("_sites", "_table", "_park", "_waits", "_facts", "_core", "_sync", "_rwlock")
+PACKAGE = "src/fastlock"
+HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h"]
+PTH = "fastlock.pth"
+
+
+def switch(name: str) -> bool:
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        raise SystemExit(f"{name}={value!r}: must be 0 or 1")
+    return value == "1"
+
+
+CAS = switch("FASTLOCK_CAS")
+DRIVER = switch("FASTLOCK_DRIVER")
+SANITIZE = os.environ.get("FASTLOCK_SANITIZE", "")
+if SANITIZE not in ("", "thread", "address"):
+    raise SystemExit(f"FASTLOCK_SANITIZE={SANITIZE!r}: must be thread or address")
+
+
+def variant() -> str:
+    """A build directory of its own for each combination: distutils compares time stamps only, never the flags."""
+    parts = ["cas"] * CAS + ["driver"] * DRIVER + [SANITIZE] * bool(SANITIZE)
+    return "-".join([sys.implementation.cache_tag, *parts])
+
+
+def extension(name: str) -> Extension:
+    if SANITIZE:
+        flags = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"]
+    else:
+        flags = ["-O3"]
+    if sys.platform == "linux":
+        flags.append("-fno-plt")  # calls into the interpreter skip a jump
+    return Extension(
+        f"fastlock.{name}",
+        [f"{PACKAGE}/{name}.pyx"],
+        include_dirs=[PACKAGE],
+        define_macros=[("FASTLOCK_CAS", "1")] if CAS else [],
+        depends=HEADERS,
+        extra_compile_args=flags,
+        extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
+    )
+
+
+class build_py_and_pth(build_py):
+    """Puts fastlock.pth where an installation looks for it: at the top of site-packages."""
+
+    def run(self) -> None:
+        super().run()
+        # An editable wheel takes nothing but links from build_lib, so the file goes where that wheel is assembled.
+        install = self.get_finalized_command("install")
+        self.copy_file(f"src/{PTH}", install.install_lib if self.editable_mode else self.build_lib)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), os.path.join(self.build_lib, PTH)]
+
+
+setup(
+    license="MIT",
+    ext_modules=cythonize(
+        [extension(name) for name in (*MODULES, *["_driver"] * DRIVER)],
+        build_dir=f"build/{variant()}",
+        nthreads=0,
+    ),
+    cmdclass={"build_py": build_py_and_pth},
+    options={"build": {"build_base": f"build/{variant()}"}},
+)

@@ -1,0 +1,61 @@
+"""What fastlock.pth runs at the start of an interpreter that has FASTLOCK_INSTALL in its environment.
+
+It lies outside the package because it must have an answer where the package itself cannot be imported: an
+exception that reaches site.py would be printed as a traceback, and the program would start all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+_started = False
+
+
+def start() -> None:
+    """Install fastlock as the environment says; a bad value ends the process with status 2, other trouble is one line."""
+    global _started
+    # In a virtual environment site.py reads every .pth twice. The core lives in one interpreter of a process; the
+    # others run uninstrumented.
+    if _started or not _in_main_interpreter():
+        return
+    _started = True
+    try:
+        from fastlock import config
+
+        if config.switch("install"):
+            import fastlock.auto
+    except SystemExit:  # the command line tool itself was started, and has said why
+        os._exit(2)
+    except Exception as exc:
+        message = " ".join(str(exc).split())
+        if _is_config_error(exc):
+            _tell(f"fastlock: {message}\n")
+            os._exit(2)
+        _tell(f"fastlock: not installed in this process: {type(exc).__name__}: {message}\n")
+
+
+def _in_main_interpreter() -> bool:
+    import _thread
+
+    if hasattr(_thread, "_is_main_interpreter"):
+        return bool(_thread._is_main_interpreter())
+    try:
+        import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]  # 3.10 and 3.11
+    except ImportError:
+        return True
+    return bool(interpreters.get_current() == interpreters.get_main())
+
+
+def _is_config_error(exc: Exception) -> bool:
+    # Looked up, not imported: the package may have failed half-way, and importing would run it again.
+    errors = sys.modules.get("fastlock.errors")
+    return errors is not None and isinstance(exc, errors.ConfigError)
+
+
+def _tell(line: str) -> None:
+    try:
+        os.write(2, line.encode(errors="backslashreplace"))
+    except OSError:  # closed: there is nobody to tell
+        return

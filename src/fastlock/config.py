@@ -1,0 +1,289 @@
+"""The settings: their names, what each may be, where they come from; the only reader of the environment.
+
+A setting comes from a ``configure`` keyword, from the variable FASTLOCK_<KEYWORD> or from an option of ``fastlock run``;
+each source is checked by the same parser, and an error names the source. An empty variable counts as unset. With
+FASTLOCK_DISABLE=1 the other variables are not even read, for a kill switch must not fail on them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from fastlock.errors import ConfigError
+
+LEVELS: Mapping[str, int] = {"off": 0, "detect": 1}
+_LATER_LEVELS = ("order", "trace")
+_POLICIES = ("report", "raise", "exit")
+_SWITCHES: Mapping[str, bool] = {
+    "": False, "0": False, "false": False, "no": False, "off": False,
+    "1": True, "true": True, "yes": True, "on": True,
+}  # fmt: skip
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``configure`` can set, by keyword; ``acquire_timeout``, ``slow_wait`` and ``loop_block`` are in seconds."""
+
+    level: str = "detect"
+    on_deadlock: str | Callable[..., Any] = "report"
+    on_inversion: str = "report"
+    acquire_timeout: float | None = None
+    slow_wait: float = 10.0
+    loop_block: float = 0.1
+    json: str | None = None
+
+
+# Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
+_mutex = _thread.RLock()
+os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
+_current = Settings()
+_disabled = False
+_started = False
+
+
+# ---- what each setting may be; an error's text goes on after the name and the value --------------
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, str) and value in LEVELS:
+        return value
+    fate = "comes with a later version" if isinstance(value, str) and value in _LATER_LEVELS else "is unknown"
+    raise ConfigError(f"{fate}; this one has: {', '.join(LEVELS)}")
+
+
+def _on_deadlock(value: Any) -> str | Callable[..., Any]:
+    if isinstance(value, str):
+        if value in _POLICIES:
+            return value
+    elif callable(value):
+        return value  # type: ignore[no-any-return]
+    raise ConfigError("must be 'report', 'raise', 'exit' or, in Python, a callable")
+
+
+def _on_inversion(value: Any) -> str:
+    if isinstance(value, str) and value in ("report", "raise"):
+        return value
+    raise ConfigError("must be 'report' or 'raise'")
+
+
+def _seconds(value: Any) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 0 < value <= _thread.TIMEOUT_MAX:  # NaN fails here
+        return float(value)
+    raise ConfigError(f"must be a number of seconds, more than 0 and at most {_thread.TIMEOUT_MAX:.0f}")
+
+
+def _seconds_or_none(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return _seconds(value)
+    except ConfigError as exc:
+        raise ConfigError(f"{exc}, or None") from None
+
+
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        path = os.path.abspath(os.fsdecode(value))
+        # Opened now, for a report is no place to learn that the disk is read-only. Never waits for a FIFO's reader.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        os.close(os.open(path, flags, 0o666))
+    except TypeError:
+        raise ConfigError("must be the path of a file, or None") from None
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"cannot be appended to: {getattr(exc, 'strerror', None) or exc}") from None
+    return path
+
+
+_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "level": _level,
+    "on_deadlock": _on_deadlock,
+    "on_inversion": _on_inversion,
+    "acquire_timeout": _seconds_or_none,
+    "slow_wait": _seconds,
+    "loop_block": _seconds,
+    "json": _json,
+}
+_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block"})
+
+
+def _parse(name: str, value: Any) -> Any:
+    try:
+        return _PARSERS[name](value)
+    except ConfigError as exc:
+        where = f"level {value!r}" if name == "level" else f"{name}={value!r}:"
+        raise ConfigError(f"{where} {exc}") from None
+
+
+def parse_text(name: str, text: str, source: str) -> Any:
+    """Return the value that ``text`` means for a setting; ConfigError names ``source``, as in "--level='x': …"."""
+    value: Any = text
+    if name in _NUMBERS:
+        try:
+            value = None if text.strip().lower() == "none" else float(text)
+        except ValueError:
+            value = text  # refused below, in the words of the setting
+    try:
+        return _PARSERS[name](value)
+    except ConfigError as exc:
+        raise ConfigError(f"{source}={text!r}: {exc}") from None
+
+
+# ---- the environment ----------------------------------------------------------------------------
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting or switch."""
+    return f"FASTLOCK_{name.upper()}"
+
+
+def switch(name: str, environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether FASTLOCK_<NAME> is on; ConfigError unless it is a plain yes or no."""
+    text = (os.environ if environ is None else environ).get(variable(name), "")
+    try:
+        return _SWITCHES[text.strip().lower()]
+    except KeyError:
+        raise ConfigError(f"{variable(name)}={text!r}: must be 1 or 0") from None
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings that the FASTLOCK_* variables ask for; ConfigError names the first bad one."""
+    environ = os.environ if environ is None else environ
+    for name in ("install", "verbose"):
+        switch(name, environ)
+    texts = {name: environ.get(variable(name), "") for name in _PARSERS}
+    return Settings(**{name: parse_text(name, text, variable(name)) for name, text in texts.items() if text})
+
+
+def child_environment(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with FASTLOCK_INSTALL=1 and the named settings, for a program to be started."""
+    return {**os.environ, variable("install"): "1", **{variable(name): text for name, text in texts.items()}}
+
+
+def start() -> None:
+    """Take the settings from the environment, once in a process; ConfigError for a bad value."""
+    global _disabled, _started
+    if _started:
+        return
+    try:
+        _disabled = switch("disable")
+        settings = Settings() if _disabled else from_environment()
+    except ConfigError as exc:
+        if not _is_command():
+            raise
+        # Our own tool has no caller that could catch it, and its users want one line.
+        os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
+        raise SystemExit(2) from None
+    _change({field.name: getattr(settings, field.name) for field in fields(settings)})
+    _started = True
+
+
+def _is_command() -> bool:
+    """Tell whether this process is the ``fastlock`` tool; while ``python -m`` looks for a module, argv[0] is "-m"."""
+    program = sys.argv[0] if getattr(sys, "argv", None) else ""
+    if program == "-m":
+        return not {"fastlock", "-mfastlock"}.isdisjoint(sys.orig_argv)
+    return os.path.basename(program) == "fastlock"
+
+
+# ---- the current settings -----------------------------------------------------------------------
+
+
+def current() -> Settings:
+    """Return the settings in force, one consistent set; any thread; costs an attribute load."""
+    return _current
+
+
+def disabled() -> bool:
+    """Tell whether FASTLOCK_DISABLE made everything inert: locks lock, and nothing else happens."""
+    return _disabled
+
+
+def apply(settings: Settings) -> None:
+    """Hand the settings to the core, which knows numbers only; inert ones where fastlock is disabled."""
+    from fastlock import _core
+
+    if _disabled:
+        _core.set_limits(-1, -1)
+        _core.set_level(LEVELS["off"])
+        return
+    _core.set_limits(_nanoseconds(settings.slow_wait), _nanoseconds(settings.acquire_timeout))
+    _core.set_level(LEVELS[settings.level])
+
+
+def _nanoseconds(seconds: float | None) -> int:
+    return -1 if seconds is None else math.ceil(seconds * 1e9)
+
+
+def _change(changes: Mapping[str, Any]) -> None:
+    """Replace some settings. Both loops are for a signal handler that configures in between: no change gets lost."""
+    global _current
+    with _mutex:
+        while True:
+            before = _current
+            after = replace(before, **changes)
+            if _current is before:
+                _current = after
+                break
+        while True:
+            settled = _current
+            apply(settled)
+            if _current is settled:
+                return
+
+
+def configure(
+    *,
+    level: str = _UNSET,
+    on_deadlock: str | Callable[..., Any] = _UNSET,
+    on_inversion: str = _UNSET,
+    acquire_timeout: float | None = _UNSET,
+    slow_wait: float = _UNSET,
+    loop_block: float = _UNSET,
+    json: str | os.PathLike[str] | None = _UNSET,
+) -> None:
+    """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
+
+    ``on_deadlock``: "report", "raise", "exit" or a callable. ``on_inversion``: "report" or "raise".
+    ``acquire_timeout``: the limit of every lock that has none of its own; None for no limit. ``slow_wait`` and
+    ``loop_block``: how long a wait, and a wait on an event loop's thread, may last unreported. ``json``: a file that
+    findings are appended to. Settings are kept but inert under FASTLOCK_DISABLE=1.
+    """
+    given = {name: value for name, value in locals().items() if value is not _UNSET}
+    _change({name: _parse(name, value) for name, value in given.items()})
+
+
+def set_level(name: str) -> None:
+    """Switch to level "off" or "detect" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1."""
+    _change({"level": _parse("level", name)})
+
+
+def level() -> str:
+    """Return the name of the level in force; "off" under FASTLOCK_DISABLE=1."""
+    return "off" if _disabled else _current.level
+
+
+class at_level:
+    """Context manager: the level is ``name`` inside, and what it was before the entry again after; for the whole process."""
+
+    __slots__ = ("_before", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = _parse("level", name)
+        self._before: list[str] = []  # one may be entered again inside itself
+
+    def __enter__(self) -> None:
+        self._before.append(_current.level)
+        set_level(self._name)
+
+    def __exit__(self, *exc_info: object) -> None:
+        set_level(self._before.pop())

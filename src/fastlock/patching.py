@@ -1,0 +1,339 @@
+"""``install``: from here on ``threading``'s factories make fastlock's locks; the only module that touches ``threading``.
+
+What it reaches: the factories in ``threading`` itself, module globals that are the same objects (``from threading import
+Lock``, under whatever name), and the locks of ``logging`` and its handlers where nobody holds them. What it does not
+reach: locks that exist already, and factories that were copied into class attributes, default arguments, closures,
+containers or registries (such as ``multiprocessing.managers.SyncManager``'s) before. ``raw_locks`` counts the former.
+Best called first, before other imports and threads: that is what ``fastlock run`` and FASTLOCK_INSTALL=1 do.
+
+Left raw on purpose: everything in ``_thread`` that makes locks; ``threading._allocate_lock``, from which conditions
+make the locks that their waiters sleep on; and threading's own private locks, which reports themselves depend on.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple
+
+from fastlock import config
+from fastlock.errors import FastlockError
+
+# The name in threading and the name in fastlock. threading.RLock itself stays: it is a function that looks _CRLock up at
+# each call, so copies of it that anybody took are ours as well, and it still pickles by its name.
+_FACTORIES = {
+    "Lock": "Lock",
+    "_CRLock": "RLock",
+    "Condition": "Condition",
+    "Semaphore": "Semaphore",
+    "BoundedSemaphore": "BoundedSemaphore",
+    "Event": "Event",
+    "Barrier": "Barrier",
+}
+# Up to 3.12 threading.Lock is _thread.allocate_lock, from 3.13 on it is _thread.LockType: who asks for one of these by
+# name wants the raw thing on every version.
+_RAW_NAMES = ("allocate_lock", "LockType")
+_RAW_MODULES = frozenset(
+    {"_thread", "threading", "importlib", "_frozen_importlib", "_frozen_importlib_external", "fastlock"}
+)
+# Who says what green threads have patched, and how to ask.
+_GREEN = {
+    "gevent": ("gevent.monkey", "is_module_patched", "threading"),
+    "eventlet": ("eventlet.patcher", "is_monkey_patched", "thread"),
+}
+_RAW_LOCK = type(_thread.allocate_lock())
+_RAW_RLOCK = _thread.RLock
+
+
+class _Change(NamedTuple):
+    """One value that was replaced: a factory under a name, or a free lock."""
+
+    namespace: dict[str, Any]
+    name: str
+    before: Any
+    after: Any
+
+
+# Raw and re-entrant: a signal handler may install in the middle of an install.
+_mutex = _thread.RLock()
+os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
+_factories: list[_Change] = []
+_locks: list[_Change] = []
+_installed = False
+_hooked = False
+_raw_locks = 0
+
+
+def install(threading: bool = True, asyncio: bool = True) -> None:
+    """Make ``threading``'s locks fastlock's, from here on and for the whole process; a second call does nothing.
+
+    ``asyncio`` is accepted and has nothing to do yet: wrappers of asyncio's locks come with a later version.
+    FastlockError where gevent or eventlet has patched ``threading``; nothing happens under FASTLOCK_DISABLE=1. Any
+    thread; about a millisecond for each 10,000 objects that exist.
+    """
+    global _installed, _raw_locks
+    if config.disabled() or not threading:
+        return
+    with _mutex, _gc_paused():
+        if _installed:
+            return
+        _refuse_green_threads()
+        try:
+            _replace_factories()
+            _replace_locks_of_logging()
+            _raw_locks = _count_raw_locks()
+        except BaseException:  # Ctrl-C as well: half a patch is worse than none
+            _restore()
+            raise
+        _installed = True
+        _keep_private_lock_raw()
+
+
+def uninstall() -> None:
+    """Take back what ``install`` replaced, where the value is still fastlock's; locks that exist go on working.
+
+    A lock of ``logging`` that is held stays fastlock's, and so do names that modules imported meanwhile. Any thread.
+    """
+    global _installed
+    with _mutex, _gc_paused():
+        _stop_waiting()
+        if _installed:
+            _installed = False
+            _restore()
+
+
+def installed() -> bool:
+    """Tell whether ``threading``'s locks are fastlock's now."""
+    return _installed
+
+
+def raw_locks() -> int:
+    """Return how many raw locks existed at ``install``, the interpreter's own included; fastlock cannot see them."""
+    return _raw_locks
+
+
+def install_with_threading() -> None:
+    """Install now where ``threading`` is imported already, else as soon as somebody imports it: fastlock itself does not.
+
+    For the start of a process, which must not look different to a program that imports threading in its own time.
+    """
+    if "threading" in sys.modules:
+        install()
+    elif not config.disabled():
+        _stop_waiting()
+        sys.meta_path.insert(0, _ThreadingFinder())
+
+
+class _ThreadingFinder:
+    """Finds ``threading`` as the others on sys.meta_path do, and has it installed into after its body has run."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "threading":
+            return None
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec = None if find is None else find(name, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _ThreadingLoader(spec.loader)
+                return spec  # type: ignore[no-any-return]
+        return None
+
+
+class _ThreadingLoader:
+    """The real loader, and what follows it."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        _stop_waiting()  # here and not in find_spec, for people look for modules that they do not import
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._original
+        module.__loader__ = self._original
+        self._original.exec_module(module)
+        install()
+
+
+def _stop_waiting() -> None:
+    for finder in [finder for finder in sys.meta_path if type(finder) is _ThreadingFinder]:
+        sys.meta_path.remove(finder)
+
+
+def _threading() -> ModuleType:
+    import threading
+
+    return threading
+
+
+def _refuse_green_threads() -> None:
+    origins = {
+        str(getattr(vars(_threading()).get(name), "__module__", "")).partition(".")[0]
+        for name in ("Lock", "RLock", "_allocate_lock", "_start_new_thread", "_start_joinable_thread")
+    }
+    for package, (module, question, name) in _GREEN.items():
+        # Asked only where somebody else has imported it; half imported, it has no answer yet and has patched nothing.
+        ask = getattr(sys.modules.get(module), question, None)
+        if package in origins or (ask is not None and ask(name)):
+            raise FastlockError(
+                f"{package} has patched threading: its locks switch greenlets, and fastlock's would block the thread "
+                f"that runs all of them; install fastlock in processes without {package}"
+            )
+
+
+# ---- factories ----------------------------------------------------------------------------------
+
+
+def _replace_factories() -> None:
+    import fastlock
+
+    home = vars(_threading())
+    ours_by_id: dict[int, Any] = {}
+    for name, ours_name in _FACTORIES.items():
+        before, after = home.get(name), getattr(fastlock, ours_name)
+        if before is not None and before is not after:
+            ours_by_id[id(before)] = after
+            _replace_factory(home, name, before, after)
+    for module_name, module in sys.modules.copy().items():
+        if str(module_name).partition(".")[0] not in _RAW_MODULES:
+            _replace_copies(_namespace(module), ours_by_id)
+    if sys.version_info >= (3, 13):
+        # From 3.13 on threading.Lock is a class, which pickles by the name _thread.lock (multiprocessing does so).
+        _replace_factory(vars(_thread), "lock", vars(_thread)["lock"], fastlock.Lock)
+
+
+def _replace_copies(namespace: dict[str, Any], ours_by_id: dict[int, Any]) -> None:
+    for name, value in namespace.copy().items():
+        if id(value) in ours_by_id and not any(raw in str(name) for raw in _RAW_NAMES):
+            _replace_factory(namespace, name, value, ours_by_id[id(value)])
+
+
+def _replace_factory(namespace: dict[str, Any], name: str, before: Any, after: Any) -> None:
+    # Recorded first: a signal handler's exception in between leaves nothing that _restore would miss.
+    _factories.append(_Change(namespace, name, before, after))
+    namespace[name] = after
+
+
+def _namespace(module: Any) -> dict[str, Any]:
+    """Return a module's globals without running a lazy module's __getattribute__, which would load it."""
+    if not issubclass(type(module), ModuleType):
+        return {}
+    return object.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
+
+
+def _restore() -> None:
+    for namespace, name, before, after in reversed(_factories):
+        if namespace.get(name) is after:
+            namespace[name] = before
+    _factories.clear()
+    if not _someone_is_logging():
+        for namespace, name, before, after in reversed(_locks):
+            if namespace.get(name) is after:
+                _exchange_if_free(_Change(namespace, name, after, before))
+    _locks.clear()
+
+
+# ---- locks that logging made at its import, and one for each handler ----------------------------
+
+
+def _replace_locks_of_logging() -> None:
+    logging = sys.modules.get("logging")
+    if logging is None or _someone_is_logging():
+        return
+    # An import that is still going on in another thread may not have got so far.
+    handlers = [reference() for reference in list(getattr(logging, "_handlerList", ()))]
+    places = [(vars(logging), "_lock"), *((vars(handler), "lock") for handler in handlers if handler is not None)]
+    for namespace, name in places:
+        lock = namespace.get(name)
+        if type(lock) is _RAW_RLOCK:
+            change = _Change(namespace, name, lock, _threading().RLock())
+            if _exchange_if_free(change):
+                _locks.append(change)
+
+
+def _exchange_if_free(change: _Change) -> bool:
+    """Exchange a lock unless somebody holds it; meanwhile we do, so that nobody is between its acquire and release."""
+    lock = change.before
+    if lock._is_owned() or not lock.acquire(blocking=False):
+        return False
+    try:
+        change.namespace[change.name] = change.after
+    finally:
+        lock.release()
+    return True
+
+
+def _someone_is_logging() -> bool:
+    """Tell whether another thread is inside ``logging``: it may be about to take a lock and would release the other.
+
+    sys._current_frames can deadlock through 3.11 where its allocations start a garbage collection, hence _gc_paused.
+    """
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return False
+    me = _thread.get_ident()
+    return any(
+        frame.f_globals is vars(logging)
+        for ident, innermost in sys._current_frames().items()
+        if ident != me
+        for frame in _outwards(innermost)
+    )
+
+
+def _outwards(innermost: FrameType | None) -> Iterator[FrameType]:
+    while innermost is not None:
+        yield innermost
+        innermost = innermost.f_back
+
+
+# ---- what existed before ------------------------------------------------------------------------
+
+
+def _count_raw_locks() -> int:
+    ours = {id(change.before) for change in _locks}  # nobody uses these any more
+    for name, module in sys.modules.copy().items():
+        if str(name).partition(".")[0] == "fastlock":
+            ours.update(map(id, _namespace(module).values()))
+    # Locks are known to the garbage collector on every version, so there is no need to search containers for them.
+    return sum(
+        (type(thing) is _RAW_LOCK or type(thing) is _RAW_RLOCK) and id(thing) not in ours for thing in gc.get_objects()
+    )
+
+
+@contextlib.contextmanager
+def _gc_paused() -> Iterator[None]:
+    """No collection, and so no finaliser, runs in this thread inside; another thread may switch it on again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# ---- fork ---------------------------------------------------------------------------------------
+
+
+def _keep_private_lock_raw() -> None:
+    """Undo what threading does in the child of a fork: it makes its private lock anew, and would get ours.
+
+    Hooks run in the order of registration, so this one must come after threading's, and nobody holds the lock.
+    """
+    global _hooked
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(after_in_child=_exchange_private_lock)
+
+
+def _exchange_private_lock() -> None:
+    if _installed and hasattr(_threading(), "_active_limbo_lock"):
+        _threading()._active_limbo_lock = _RAW_RLOCK()
