@@ -9,6 +9,7 @@ from fastlock._table cimport FLock, FNode, FSelf
 cdef int level
 cdef object call_handler(dict event)
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
+cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
 cdef uint32_t site_now() noexcept
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1
@@ -40,6 +41,7 @@ cdef class RLock:
     cdef FLock* rec
     cdef object __weakref__
 
+cdef LockType new_lock()
 cdef bint lock_take(LockType self) except -1
 cdef int lock_release(LockType self) except -1
 cdef int rlock_take(RLock self) except -1

@@ -33,6 +33,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     LOCK_INTR = 2              # PyLockStatus: a signal arrived
     RAW_SEEN_MAX = 4096
+    SLOW = 20                  # what a wait has reported: itself, where it is not the key of a circle
 
 cdef int level = 1
 cdef int64_t slow_wait_ns = 10000000000
@@ -173,7 +174,7 @@ cdef class RLock:
     """A re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
 
     def __cinit__(self, *args, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None, **kwargs):
-        if args or kwargs:
+        if (args or kwargs) and type(self).__init__ is object.__init__:
             refuse_rlock_arguments(type(self), args, kwargs)
         self.rec = lock_made(K_RLOCK, name, lock_class, timeout, signal, on_deadlock)
         self.rec.obj = <PyObject*>self
@@ -304,16 +305,23 @@ cdef int rlock_restore(RLock self, int64_t depth) except -1:
     """Re-acquires after a condition's wait: no policy and no timeout ever acts on it."""
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
+    error = None
     if not fl_word_take(&L.word, me.word) and not try_take(L, me, WAIT_EXCLUSIVE, 0):
-        block(L, me, WAIT_EXCLUSIVE, 0, -1, False)
+        error = block_to_the_end(L, me, 0)
     note_site(L)
     L.count = depth - 1
+    if error is not None:
+        raise error
     return 0
 
 
 # ---- making and dropping -----------------------------------------------------------------------------------
 
-def allocate_lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+cdef LockType new_lock():
+    return LockType.__new__(LockType)
+
+
+def Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
     """Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None): a mutual exclusion lock."""
     cdef LockType self = LockType.__new__(LockType)
     if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
@@ -359,7 +367,6 @@ cdef void lock_dropped(FLock* L) noexcept:
 
 cdef object MINUS_ONE = -1
 cdef object lock_acquire_parsing, rlock_acquire_parsing
-Lock = allocate_lock if sys.version_info < (3, 13) else LockType
 
 
 cdef int64_t parse_timeout(object blocking, object timeout) except? -2:
@@ -392,11 +399,11 @@ cdef int64_t to_ns(double seconds) noexcept:
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1:
     """Blocks with the lock's own limit, or the process's, where the call has none: LockTimeout when it is over."""
     cdef int64_t limit_ns = -1
-    if timeout_ns < 0 and not L.marks & M_SIGNAL:
+    if timeout_ns < 0:
         own = options_of(L)
         if own is not None and own[2] is not None:
             limit_ns = to_ns(own[2])
-        elif mode != WAIT_PERMIT:
+        elif mode != WAIT_PERMIT and not L.marks & M_SIGNAL:
             limit_ns = acquire_timeout_ns
     if limit_ns < 0:
         return block(L, me, mode, flags, timeout_ns, True)
@@ -406,6 +413,20 @@ cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int6
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1:
     """Waits until taken (1) or timed out (0); an exception of a signal handler or a policy leaves no trace."""
     return block_for(L, me, mode, flags, timeout_ns, policy, False)
+
+
+cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags):
+    """Takes the lock whatever signal handlers raise, and returns the first of it: whoever re-acquires must come back an owner."""
+    first = None
+    while True:
+        try:
+            block(L, me, WAIT_EXCLUSIVE, flags, -1, False)
+            return first
+        except BaseException as error:
+            if fl_finalizing():
+                raise
+            if first is None:
+                first = error
 
 
 cdef int block_for(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy, bint limited) except -1:
@@ -452,8 +473,11 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
     cdef int64_t now, until, slow_at = -1
     cdef uint64_t reported = 0
+    cdef bint late = False
     cdef int rc
-    if level and look(L, me, n, policy, False, &reported) == TAKEN:
+    if fl_finalizing():
+        fl_refuse_at_exit()         # nor is anything looked for: what reports need is being taken apart
+    elif level and look(L, me, n, policy, False, &reported) == TAKEN:
         return TAKEN
     if slow_wait_ns >= 0:
         slow_at = n.since_ns + slow_wait_ns
@@ -470,18 +494,19 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             if suspend(L, n) == TAKEN:
                 return TAKEN        # the handler runs as soon as bytecode does
             Py_MakePendingCalls()
-            if resume(L, n) == TAKEN or (level and look(L, me, n, policy, False, &reported) == TAKEN):
+            if resume(L, n) == TAKEN or (level and look(L, me, n, policy, late, &reported) == TAKEN):
                 return TAKEN
             continue
         if settle(L, n) == TAKEN:
             return TAKEN
         if fl_load8(&me.recheck):
             fl_store8(&me.recheck, 0)
-            if level and look(L, me, n, policy, False, &reported) == TAKEN:
+            if level and look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
         if slow_at >= 0 and fl_now_ns() >= slow_at:
             slow_at = -1
-            if level and look(L, me, n, policy, True, &reported) == TAKEN:
+            late = True
+            if level and not fl_finalizing() and look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
 
 
@@ -493,21 +518,38 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     while got == WAITING:
         code = examine(me, &found)
         if code == NOTHING:
-            if late and reported[0] == 0 and is_kept(L):
-                return tell(L, n, wait_event("FL020", me, L), False)
-            return WAITING
+            if not late or reported[0] != 0 or not is_kept(L):
+                return WAITING
+            reported[0] = SLOW
+            got = tell(L, n, wait_event("FL020", me, L), False)
+            continue        # whoever closed a circle meanwhile took this agent for one that runs
         key = found_key(&found)
         if key == reported[0] or not (found.proven or late) or not confirm(&found):
             release_found(&found)
             return WAITING
         reported[0] = key
+        kept = locks_of(&found)         # write(2) lets the GIL go: no record may come to mean another lock
         try:
             write_raw(&found, key)
             event = circle_event(&found, me)
         finally:
             release_found(&found)
+        if not policy:
+            event["policy"] = "report"
         got = tell(L, n, event, policy)
     return got
+
+
+cdef list locks_of(Found* found):
+    """The lock objects of a finding: as long as they live, their records stay theirs."""
+    cdef uint32_t i
+    cdef FLock* L
+    locks = []
+    for i in range(found.n):
+        L = found.edges[i].waits
+        if L != NULL and L.obj != NULL:
+            locks.append(<object>L.obj)
+    return locks
 
 
 cdef bint is_kept(FLock* L) noexcept:
@@ -520,6 +562,12 @@ cdef bint is_kept(FLock* L) noexcept:
 cdef int tell(FLock* L, FNode* n, dict event, bint policy) except -1:
     """Hands an event to the reporting layer; raises what it answers where a policy may act on this wait."""
     if suspend(L, n) == TAKEN:
+        event["policy"] = "report"      # it was so, and is over
+        try:
+            call_handler(event)
+        except BaseException:
+            hand_back(L, n.mode)
+            raise
         return TAKEN
     answer = call_handler(event)
     if answer is not None and policy:
@@ -532,7 +580,7 @@ cdef object call_handler(dict event):
         return None
     try:
         return handler(event)
-    except BaseException as error:
+    except Exception:           # not what a signal handler raises to end the program
         PyErr_WriteUnraisable(handler)
         return None
 
@@ -635,5 +683,9 @@ for new_type in (LockType, RLock):
     fl_type_set(new_type, "__module__", "_thread")
     fl_type_cheap_binding(new_type, b"__enter__")
     fl_type_cheap_binding(new_type, b"__exit__")
+# threading.Lock is a function up to 3.12, and the type itself from 3.13 on. By name it is pickled.
 if sys.version_info < (3, 13):
+    Lock.__module__ = "threading"
     fl_type_no_new(LockType)
+else:
+    Lock = LockType

@@ -95,11 +95,13 @@ cdef object agent_name(FSelf* s):
     if fl_load8(&s.pub.state) == A_ALIVE:
         agent_refresh_name(s)
     name = (<bytes>s.pub.name).decode("utf-8", "ignore")    # cut at a byte limit
-    return name or f"Thread {s.pub.native_id}"
+    # Without threading nobody has named a thread; the one that the process began with is known all the same.
+    return name or ("MainThread" if s.pub.native_id == getpid() else f"Thread {s.pub.native_id}")
 
 
-cdef object agent_or_none(uint64_t word):
-    cdef FSelf* s = agent_of(word)
+cdef object owner_or_none(FLock* L):
+    """The id of who holds the lock exclusively; a signal lock has no owner."""
+    cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL else NULL
     return agent_id(s) if s != NULL else None
 
 
@@ -124,15 +126,17 @@ cdef object raw_line(Edge* e):
     if e.agent.pub.state != A_ALIVE:
         text += " (ended)" if e.agent.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
-        text += f" holds {lock_name(e.holds)} [{place(e.held_site)}]"
+        verb = "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
+        text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
-        text += f"{',' if e.holds != NULL else ''} waits for {lock_name(e.waits)} [{place(e.wanted_site)}]"
+        verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
+        text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"
     return text + "\n"
 
 
 cdef bytes raw_report(Found* found):
     cdef uint32_t i
-    tier = "" if found.proven else ", possible"
+    tier = ", possible" if not found.proven else ", will clear" if found.timed else ""
     text = f"fastlock: FL{found.code:03d} {TITLES[found.code]}{tier}, {found.n} agent{'s' if found.n > 1 else ''} (pid {getpid()})\n"
     for i in range(min(found.n, <uint32_t>RAW_EDGES)):
         text += raw_line(&found.edges[i])
@@ -150,8 +154,8 @@ cdef dict agent_facts(FSelf* s):
 
 cdef dict lock_facts(FLock* L, dict readers, dict waiters):
     return {"id": L.serial, "name": lock_name(L), "class": lock_class(L), "kind": KINDS[L.kind], "created": L.created,
-            "owner": agent_or_none(L.word), "readers": readers.get(L.serial, []), "waiters": waiters.get(L.serial, []),
-            "held_at": L.site if owner_bits(L.word) else 0, "signal": bool(L.marks & M_SIGNAL)}
+            "owner": owner_or_none(L), "readers": readers.get(L.serial, []), "waiters": waiters.get(L.serial, []),
+            "held_at": L.site if owner_bits(L.word) and not L.marks & M_SIGNAL else 0, "signal": bool(L.marks & M_SIGNAL)}
 
 
 cdef tuple shares_and_waits():
@@ -251,23 +255,25 @@ cdef dict circle_event(Found* found, FSelf* me):
 
 cdef dict wait_event(str code, FSelf* me, FLock* L):
     """The event of one long or expired wait: FL020 and the lock's own timeout."""
-    cdef FSelf* owner = agent_of(L.word)
     cdef FNode* n = me.top
     cdef dict event = blank_event(code, me)
     readers, waiters = shares_and_waits()
-    held_by = [agent_id(owner)] if owner != NULL else readers.get(L.serial, [])
+    owner = owner_or_none(L)
+    held_by = [owner] if owner is not None else readers.get(L.serial, [])
     event["agents"] = [agent_facts(me)]
     event["locks"] = [lock_facts(L, readers, waiters)]
     event["edges"] = [edge_facts(me, NULL, L, 0, n.site, n.mode, n.since_ns, n.deadline_ns)]
+    told = {L.serial}
     for holder in held_by[:16]:
         event["edges"].append(holder_edge(holder, L))
         if holder != agent_id(me):
             event["agents"].append(agent_facts(agent_at(<uint32_t>(holder & 0xFFFFFF))))
         n = agent_at(<uint32_t>(holder & 0xFFFFFF)).top
-        if n != NULL and n.lock_serial != L.serial:
+        if n != NULL and n.lock_serial not in told:
+            told.add(n.lock_serial)
             event["locks"].append(lock_facts(lock_at(n.lock_index), readers, waiters))
     event["behind"] = len(waiters.get(L.serial, [])) - 1
-    event["clears"] = n.deadline_ns >= 0
+    event["clears"] = me.top.deadline_ns >= 0
     return event
 
 
@@ -323,7 +329,7 @@ cdef list wait_table():
         while n != NULL:
             L = lock_at(n.lock_index)
             waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}",
-                          "mode": MODES[n.mode], "owner": agent_or_none(L.word), "since_ns": n.since_ns,
+                          "mode": MODES[n.mode], "owner": owner_or_none(L), "since_ns": n.since_ns,
                           "deadline_ns": n.deadline_ns if n.deadline_ns >= 0 else None, "wanted_at": n.site})
             n = n.outer
     return waits
@@ -342,7 +348,7 @@ def table():
             continue
         if owner_bits(L.word) or L.serial in readers or L.serial in waiters:
             locks.append(lock_facts(L, readers, waiters))
-            owner = agent_or_none(L.word)
+            owner = owner_or_none(L)
             if owner is not None:
                 owned.setdefault(owner, []).append(L.serial)
     return {"agents": agent_table(owned), "locks": locks, "waits": wait_table()}

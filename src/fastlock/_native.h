@@ -117,6 +117,17 @@ static inline int fl_finalizing(void) {
 #endif
 }
 
+/* What blocking means once the interpreter ends: from 3.15 on an error, before that a wait for a thread that may never
+ * run again. Returns -1 with the error set. */
+static inline int fl_refuse_at_exit(void) {
+#if PY_VERSION_HEX >= 0x030F0000
+    PyErr_SetString(PyExc_PythonFinalizationError, "cannot acquire lock at interpreter finalization");
+    return -1;
+#else
+    return 0;
+#endif
+}
+
 /* ---- the parker: an interruptible binary semaphore of the agent -------------------------------
  * A surplus post only makes the owner look again. */
 #define fl_parker_new() ((void *)PyThread_allocate_lock())
@@ -221,6 +232,7 @@ static inline int fl_type_set(PyObject *type, PyObject *name, PyObject *value) {
 /* Only the factory makes these: what calling the type of a stdlib lock says. */
 static inline void fl_type_no_new(PyObject *type) {
     ((PyTypeObject *)type)->tp_new = NULL;
+    ((PyTypeObject *)type)->tp_vectorcall = NULL;
     ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_DISALLOW_INSTANTIATION;
     PyDict_DelItemString(((PyTypeObject *)type)->tp_dict, "__new__");
     PyErr_Clear();

@@ -48,6 +48,7 @@ cdef extern from "_native.h" nogil:
     uint64_t fl_site_key()
 
 cdef extern from "_native.h":
+    int fl_refuse_at_exit() except -1
     void fl_type_name(object, const char*)
     int fl_type_set(object, object, object) except -1
     void fl_type_no_new(object)

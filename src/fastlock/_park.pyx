@@ -77,6 +77,7 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
         fl_store8(&me.pub.wait_mode, WAIT_NONE)
     else:
         publish(me, n.outer)
+        fl_parker_post(me.parker)   # a wake meant for the outer wait may have come to this one
     if n != &me.first:
         n.outer = me.spare
         me.spare = n
@@ -160,7 +161,7 @@ cdef bint writer_ahead(FLock* L, FNode* n) noexcept nogil:
     """Whether a writer queues before this reader (before everybody who is not queued yet)."""
     cdef FNode* m = L.head
     while m != NULL and m != n:
-        if m.mode == WAIT_EXCLUSIVE and m.agent.pub.state == A_ALIVE:
+        if m.mode == WAIT_EXCLUSIVE and m.state != N_SUSPENDED and m.agent.pub.state == A_ALIVE:
             return True
         m = m.next
     return False
@@ -438,7 +439,7 @@ cdef void give_read(FLock* L) noexcept nogil:
     fl_mutex_unlock(m)
 
 
-cdef void give_permits(FLock* L, uint32_t permits) noexcept nogil:
+cdef void give_permits(FLock* L, int64_t permits) noexcept nogil:
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
     L.count += permits

@@ -142,7 +142,7 @@ cdef class ReadGuard:
     """What `with lock.read():` enters."""
     cdef RWLock lock
 
-    def __cinit__(self, RWLock lock):
+    def __cinit__(self, RWLock lock not None):
         self.lock = lock
 
     def __enter__(self):
@@ -167,7 +167,7 @@ cdef class WriteGuard:
     """What `with lock.write():` enters."""
     cdef RWLock lock
 
-    def __cinit__(self, RWLock lock):
+    def __cinit__(self, RWLock lock not None):
         self.lock = lock
 
     def __enter__(self):

@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._core cimport (
-    LockType, RLock, acquire_blocking, block, is_held, lock_dropped, lock_made, lock_release, lock_take, note_site,
+    LockType, RLock, acquire_blocking, block, block_to_the_end, is_held, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_site,
     parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, set_checked_options, site_now, to_ns, wait_out)
 from fastlock._native cimport *
 from fastlock._park cimport *
@@ -18,7 +18,6 @@ from fastlock._table cimport *
 import warnings
 
 from collections import deque
-from threading import BrokenBarrierError
 from time import monotonic
 
 cdef enum:
@@ -143,11 +142,15 @@ cdef class Condition:
     def wait_for(self, predicate, timeout=None):
         """Waits until the predicate is true, at most `timeout` seconds; returns its last value."""
         result = predicate()
-        end = None if timeout is None else monotonic() + timeout
+        left = timeout
+        end = None
         while not result:
-            left = None if end is None else end - monotonic()
-            if left is not None and left <= 0:
-                break
+            if end is not None:
+                left = end - monotonic()
+                if left <= 0:
+                    break
+            elif timeout is not None:
+                end = monotonic() + timeout     # even without time the lock is released once
             self.wait(left)
             result = predicate()
         return result
@@ -230,9 +233,12 @@ cdef int condition_restore(Condition self, object state) except -1:
         L = (<LockType>self.lock).rec
         me = current_agent()
         flags = W_WITH if state else 0
+        error = None
         if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
-            block(L, me, WAIT_EXCLUSIVE, flags, -1, False)
+            error = block_to_the_end(L, me, flags)
         note_site(L)
+        if error is not None:
+            raise error
         return 0
     own = getattr(self.lock, "_acquire_restore", None)
     if own is not None:
@@ -282,7 +288,7 @@ cdef class Semaphore:
     def _cond(self):
         """For code that reaches for threading's inner condition; acquire and release don't use it."""
         if self.condition is None:
-            self.condition = Condition(LockType())
+            self.condition = Condition(new_lock())
         return self.condition
 
     def acquire(self, blocking=True, timeout=None):
@@ -302,7 +308,7 @@ cdef class Semaphore:
         return permit_wait(self, wait_limit(timeout)) != 0
 
     def __enter__(self, blocking=True, timeout=None):
-        return self.acquire(blocking, timeout)
+        return Semaphore.acquire(self, blocking, timeout)   # a subclass's acquire() may enter, as threading's may
 
     def release(self, n=1):
         """Gives back `n` permits; ValueError where n is less than one."""
@@ -353,7 +359,7 @@ cdef void permits_give(FLock* L, int64_t permits) noexcept:
     if not FL_CAS_WORDS and L.word == 0:
         L.count += permits
     else:
-        give_permits(L, <uint32_t>permits)
+        give_permits(L, permits)
 
 
 cdef object set_made_options(FLock* L, object name, object lock_class, object timeout, bint signal, object on_deadlock):
@@ -417,7 +423,7 @@ cdef class Event:
     def _cond(self):
         """For code that reaches for threading's inner condition; set() and wait() don't use it."""
         if self.condition is None:
-            self.condition = Condition(LockType())
+            self.condition = Condition(new_lock())
         return self.condition
 
     def is_set(self):
@@ -463,6 +469,12 @@ cdef class Event:
 
 # ---- Barrier -----------------------------------------------------------------------------------------------------
 
+cdef object broken_barrier():
+    # Imported here, so that fastlock can be in a process before threading is.
+    from threading import BrokenBarrierError
+    return BrokenBarrierError()
+
+
 cdef class Generation:
     """One filling of a barrier: who arrives later belongs to the next one."""
     cdef int64_t arrived
@@ -483,7 +495,7 @@ cdef class Barrier:
     def __init__(self, parties, action=None, timeout=None):
         if parties < 1:
             raise ValueError("parties must be >= 1")
-        self.condition = Condition(LockType())
+        self.condition = Condition(new_lock())
         self.action = action
         self.default_timeout = timeout
         self._parties = parties
@@ -525,7 +537,7 @@ cdef class Barrier:
         with self.condition:
             now = self.generation
             if now.broken:
-                raise BrokenBarrierError
+                raise broken_barrier()
             index = now.arrived
             now.arrived += 1
             if now.arrived == self._parties:
@@ -558,9 +570,9 @@ cdef class Barrier:
             raise
         if not over:
             self._break(now)
-            raise BrokenBarrierError
+            raise broken_barrier()
         if now.broken:
-            raise BrokenBarrierError
+            raise broken_barrier()
 
     def _break(self, Generation now):
         now.broken = True

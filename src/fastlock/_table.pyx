@@ -405,10 +405,18 @@ cdef void after_fork_parent() noexcept nogil:
 
 cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
     """In the child: a lock's queue without the nodes of threads that are not here."""
-    cdef FNode* n = me.top if me != NULL else NULL
+    cdef FNode* n = L.head
     cdef FSelf* owner
     cdef uint64_t word = L.word
+    while n != NULL:                    # a share or permit that was on its way to somebody who stayed behind
+        if n.agent != me and n.state == N_GRANTED:
+            if n.mode == WAIT_PERMIT:
+                L.count += 1
+            elif n.mode == WAIT_SHARED:
+                L.count -= 1
+        n = n.next
     L.head = L.tail = NULL
+    n = me.top if me != NULL else NULL
     L.woken = 0
     while n != NULL:                    # innermost first, so each is put in front
         if n.queued and n.lock_index == L.index and n.lock_serial == L.serial:

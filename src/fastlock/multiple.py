@@ -55,5 +55,9 @@ class acquire_all:
 
 
 def _release(locks: list[Any]) -> None:
-    while locks:
-        locks.pop().release()
+    try:
+        while locks:
+            locks.pop().release()
+    finally:
+        if locks:  # one could not be released: the others are all the same
+            _release(locks)

@@ -4,15 +4,18 @@ The core calls `handle` in the agent whose wait has met something, before that a
 goes on or an exception takes its place, and leaves the rest to the reporting thread: text on standard error,
 the JSON file, logging, hooks, and the exit that a policy asks for, in this order, for each fingerprint once.
 
-Guards. `_inbox`: appends and pops of a deque are atomic. `_known`, `_hooks`, `_dropped`: `_mutex`, a raw lock that is never held
-while anything of the user's runs. Code of the user's (log handlers, hooks) runs on a thread of its own with a
-limit; one that hangs is cut off and said so. Everything here uses raw locks that were bound before any patching.
+Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
+which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
+`_hooks` (a list); `_known` and `_dropped` are written by the reporting thread alone. Code of the user's (log handlers,
+hooks) runs on a thread of its own with a limit; one that hangs is cut off and said so. The locks here are raw ones, bound
+before any patching.
 """
 
 from __future__ import annotations
 
 import _thread
 import atexit
+import contextlib
 import gc
 import os
 import sys
@@ -35,15 +38,15 @@ EXIT_STATUS = 3
 
 Hook = Callable[[Finding], Any]
 
-_mutex = _thread.allocate_lock()
 _known: dict[str, Finding] = {}
 _dropped = 0
 _hooks: list[HookHandle] = []
-_inbox: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None]] = deque()
+# An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
+# until all before it is reported.
+_inbox: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None] | _thread.LockType] = deque()
+_tickets = deque([None])  # who takes the only one starts the reporting thread
 _work = _thread.allocate_lock()
 _work.acquire()
-_idle = _thread.allocate_lock()  # held while the reporting thread has something to do
-_running = False
 
 
 class FindingList(tuple[Finding, ...]):
@@ -67,9 +70,8 @@ class HookHandle:
 
     def remove(self) -> None:
         """Call the hook no more; a second time does nothing; any thread."""
-        with _mutex:
-            if self in _hooks:
-                _hooks.remove(self)
+        with contextlib.suppress(ValueError):
+            _hooks.remove(self)
 
     def wants(self, finding: Finding) -> bool:
         """Tell whether the hook asked for this code."""
@@ -90,15 +92,17 @@ def on_finding(callback: Hook, codes: Iterable[str] | None = None) -> HookHandle
     if isinstance(codes, str):
         codes = (codes,)
     handle = HookHandle(callback, None if codes is None else frozenset(codes))
-    with _mutex:
-        _hooks.append(handle)
+    _hooks.append(handle)
     return handle
 
 
 def findings() -> FindingList:
     """Return the newest 1,000 findings since start, one for each fingerprint, with their counts; any thread."""
-    with _mutex:
-        return FindingList(_known.values(), _dropped)
+    while True:
+        try:
+            return FindingList(_known.values(), _dropped)
+        except RuntimeError:  # the reporting thread has added one meanwhile
+            continue
 
 
 # ---- in the waiting agent -------------------------------------------------------------------------
@@ -117,26 +121,33 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     if event["policy"] != "raise":
         _post(event, stack, None)
         return None
-    finding = assemble.finding_from_event(event, site=_core.site, stacks={event["closing"]: stack})
+    # Everybody's stacks now, for the exception lets them go on.
+    finding = assemble.finding_from_event(event, site=_core.site, stacks={**_stacks(event), event["closing"]: stack})
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
 
 
 def _way_in(event: dict[str, Any], frame: FrameType | None) -> str:
-    """Say how an agent came to want what it holds, from the frames between the two sites."""
-    held = _core.site(event["edges"][0]["held_at"])
-    innermost = frame
-    handlers = _signal_handlers()
+    """Say how an agent came to want what it holds, from the frames between the one that wants it and the one that holds it."""
+    edge = event["edges"][0]
+    held = _core.site(edge["held_at"])
+    holder = None if held is None else (held[0], held[3])
+    handlers, finalisers = _signal_handlers(), _finalisers()
+    between: list[CodeType] = []
+    way = ""
     while frame is not None:
         code = frame.f_code
-        if held is not None and (code.co_filename, code.co_firstlineno) == (held[0], held[3]):
-            return "direct" if frame is innermost else "through a callback"
+        if between and (code.co_filename, code.co_firstlineno) == holder:
+            # Without another function in between it calls itself.
+            return way or ("direct" if set(between) == {code} else "through a callback")
         if code in handlers:
-            return "in a signal handler"
-        if code.co_name == "__del__":
-            return "in a finaliser"
+            way = way or "in a signal handler"
+        elif code.co_name == "__del__" or code in finalisers:
+            way = way or "in a finaliser"
+        between.append(code)
         frame = frame.f_back
-    return "direct"
+    alone = bool(between) and (between[0].co_filename, between[0].co_firstlineno) == holder
+    return "direct" if alone else way or "direct"
 
 
 def _signal_handlers() -> set[CodeType]:
@@ -148,22 +159,34 @@ def _signal_handlers() -> set[CodeType]:
     return {function.__code__ for function in functions if hasattr(function, "__code__")}
 
 
+def _finalisers() -> set[CodeType]:
+    weakref = sys.modules.get("weakref")
+    return set() if weakref is None else {weakref.finalize.__call__.__code__}
+
+
 def _post(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
-    global _running
     _inbox.append((event, stack, finding))
-    with _mutex:
-        start, _running = not _running, True
-    if start:
+    _wake_reporter()
+
+
+def _wake_reporter() -> None:
+    if _take_ticket():
         try:
             _thread.start_new_thread(_run, ())
         except RuntimeError:  # no thread to be had, or the interpreter is ending: the raw report must do
-            _running = False
+            _tickets.append(None)
             return
     if _work.locked():
-        try:
+        with contextlib.suppress(RuntimeError):  # another agent released it in between
             _work.release()
-        except RuntimeError:
-            return  # another agent released it in between
+
+
+def _take_ticket() -> bool:
+    try:
+        _tickets.pop()
+    except IndexError:
+        return False
+    return True
 
 
 # ---- on the reporting thread ------------------------------------------------------------------------
@@ -172,13 +195,15 @@ def _post(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | Non
 def _run() -> None:
     while True:
         _work.acquire()
-        with _idle:
-            while _inbox:
-                event, stack, finding = _inbox.popleft()
-                try:
-                    _report(event, stack, finding)
-                except Exception:
-                    _write("fastlock: a report failed\n" + traceback.format_exc())
+        while _inbox:
+            item = _inbox.popleft()
+            if not isinstance(item, tuple):
+                item.release()
+                continue
+            try:
+                _report(*item)
+            except Exception:
+                _write("fastlock: a report failed\n" + traceback.format_exc())
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -207,16 +232,15 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
 def _record(finding: Finding) -> tuple[Finding, bool]:
     """Count a finding under its fingerprint; a known one keeps its first facts."""
     global _dropped
-    with _mutex:
-        before = _known.get(finding.fingerprint)
-        if before is not None:
-            finding = _known[finding.fingerprint] = replace(before, count=before.count + 1)
-            return finding, False
-        if len(_known) >= KEPT_FINDINGS:
-            del _known[next(iter(_known))]
-            _dropped += 1
-        _known[finding.fingerprint] = finding
-        return finding, True
+    before = _known.get(finding.fingerprint)
+    if before is not None:
+        finding = _known[finding.fingerprint] = replace(before, count=before.count + 1)
+        return finding, False
+    if len(_known) >= KEPT_FINDINGS:
+        del _known[next(iter(_known))]
+        _dropped += 1
+    _known[finding.fingerprint] = finding
+    return finding, True
 
 
 def _stacks(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
@@ -237,9 +261,7 @@ def _stacks(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
 
 
 def _call_hooks(finding: Finding) -> None:
-    with _mutex:
-        hooks = list(_hooks)
-    for hook in hooks:
+    for hook in list(_hooks):
         if hook.wants(finding) and not _limited("on_finding", lambda hook=hook: hook(finding)):
             hook.remove()
 
@@ -284,22 +306,20 @@ def _write(message: str) -> None:
 
 def flush(timeout: float = FLUSH_LIMIT_S) -> bool:
     """Wait until what has been found so far is reported, at most `timeout` seconds; False where it is not."""
-    if not _running or not _inbox and not _idle.locked():
-        return True
-    if not _idle.acquire(timeout=timeout):
-        return False
-    _idle.release()
-    return not _inbox
+    if _tickets:
+        return True  # nothing has been found
+    done = _thread.allocate_lock()
+    done.acquire()
+    _inbox.append(done)
+    _wake_reporter()
+    return done.acquire(timeout=timeout)
 
 
 def _after_fork_in_child() -> None:
-    global _running, _work, _idle
-    _running = False
-    _inbox.clear()
-    _mutex._at_fork_reinit()  # type: ignore[attr-defined]
+    global _inbox, _tickets, _work
+    _inbox, _tickets = deque(), deque([None])
     _work = _thread.allocate_lock()
     _work.acquire()
-    _idle = _thread.allocate_lock()
 
 
 def start() -> None:

@@ -1,0 +1,90 @@
+"""Inverted order under pressure: every function takes the stock before the audit, until the audit is full.
+
+sell() takes stock_lock, then audit_lock, and visit() takes audit_lock alone: the order is consistent wherever one reads.
+But a full audit is written out with the stock of that moment, so whoever adds the entry that fills it wants the stock
+while holding the audit. In sell(), which has the stock already, that is harmless; in visit() it is the inversion. It takes
+an audit that fills up and a second replica that sells meanwhile, so it never happens in development:
+
+    python examples/inverted_order.py --replicas 1                      development: ends with 0, always
+    python examples/inverted_order.py                                   production: hangs; Ctrl-C
+    fastlock run --on-deadlock exit examples/inverted_order.py          names the lines of the inversion, ends with status 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import threading
+
+AUDIT_SIZE = 50
+
+stock_lock = threading.RLock()
+audit_lock = threading.RLock()
+stock = {"tea": 1_000_000}
+audit: list[str] = []
+written: list[str] = []
+
+
+def sell(item: str, customer: int) -> None:
+    """Take an item from the stock, and sign a receipt for it."""
+    with stock_lock:
+        stock[item] -= 1
+        receipt = hashlib.pbkdf2_hmac("sha256", item.encode(), bytes(16), 200)
+        add_to_audit(f"customer {customer} bought {item}: {receipt.hex()}")
+
+
+def visit(customer: int) -> None:
+    """Note that somebody has looked around."""
+    add_to_audit(f"customer {customer} looked around")
+
+
+def add_to_audit(entry: str) -> None:
+    """Add an entry, and write all of them out where there are too many."""
+    with audit_lock:
+        audit.append(entry)
+        if len(audit) >= AUDIT_SIZE:
+            write_audit()
+
+
+def write_audit() -> None:
+    """Write the entries out, with the stock at that moment."""
+    with audit_lock:
+        with stock_lock:
+            written.append(f"{len(audit)} entries, {stock['tea']} left")
+        audit.clear()
+
+
+def serve(requests: int, answers: list[str]) -> None:
+    """One replica: serves customers, of whom every other one buys; a request that fails is answered with 500."""
+    for customer in range(requests):
+        try:
+            if customer % 2:
+                visit(customer)
+            else:
+                sell("tea", customer)
+            answers.append("200")
+        except RuntimeError:
+            answers.append("500")
+
+
+def main() -> None:
+    """Start the replicas."""
+    parser = argparse.ArgumentParser(description="A shop whose lock order inverts under load.")
+    parser.add_argument("--replicas", type=int, default=4, help="threads that serve (default 4)")
+    parser.add_argument("--requests", type=int, default=500, help="requests that each of them gets (default 500)")
+    options = parser.parse_args()
+    answers: list[str] = []
+    replicas = [
+        threading.Thread(target=serve, args=(options.requests, answers), name=f"replica-{number}")
+        for number in range(1, options.replicas + 1)
+    ]
+    for replica in replicas:
+        replica.start()
+    for replica in replicas:
+        replica.join()
+    failed = answers.count("500")
+    print(f"{len(answers) - failed} requests served, {failed} failed, audit written {len(written)} times")
+
+
+if __name__ == "__main__":
+    main()

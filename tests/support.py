@@ -1,0 +1,113 @@
+"""For tests and for the programs that they run: a program in a process of its own with a limit, and waiting without sleeps.
+
+A program may deadlock, crash or write to standard error, so it gets a process. It imports this module too: `start` makes
+its threads, `blocked` and `wait_until` tell when they have got where the test wants them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parent
+LIMIT_S = 30.0
+_nap = _thread.allocate_lock()  # raw: it must not show in what is tested
+_nap.acquire()
+
+
+def run_program(
+    source: str,
+    *arguments: object,
+    through: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = LIMIT_S,
+    name: str = "program.py",
+    **options: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run source text as a script of this interpreter; `through` is what stands before it, such as fastlock run's words."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("FASTLOCK_")}
+    clean["PYTHONPATH"] = str(TESTS)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, name)
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, *through, str(path), *map(str, arguments)],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options},
+            text=True,
+            env={**clean, **(env or {})},
+            timeout=timeout_s,
+        )
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a program printed as JSON on its last line; what went wrong is in the assertion."""
+    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """Return the condition's first true value; AssertionError where there is none in time."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, "what was waited for did not happen"
+        _nap.acquire(timeout=0.001)
+
+
+# ---- for the programs -----------------------------------------------------------------------------
+
+
+def start(function: Callable[..., Any], *arguments: Any, name: str | None = None) -> threading.Thread:
+    """Start a daemon thread with the function's name; what it raises is kept in its attribute `error`."""
+
+    def run() -> None:
+        try:
+            function(*arguments)
+        except BaseException as error:
+            thread.error = error  # type: ignore[attr-defined]
+
+    thread = threading.Thread(target=run, name=name or function.__name__, daemon=True)
+    thread.error = None  # type: ignore[attr-defined]
+    thread.start()
+    return thread
+
+
+def blocked(*names: str) -> None:
+    """Wait until the threads of these names are in fastlock's table as waiting."""
+    import fastlock
+
+    def waiting() -> bool:
+        table = fastlock.snapshot()
+        busy = {wait.agent for wait in table.waits}
+        return set(names) <= {agent.name for agent in table.agents if agent.id in busy}
+
+    wait_until(waiting)
+
+
+def found(*codes: str) -> list[Any]:
+    """Wait until findings with all these codes (any one, where none is named) are there; return all findings."""
+    import fastlock
+
+    def there() -> list[Any]:
+        findings = list(fastlock.findings())
+        return findings if set(codes) <= {finding.code for finding in findings} else []
+
+    return wait_until(there)
+
+
+def tell(value: Any) -> None:
+    """Print a value for `answer`, and end the process whatever its threads do."""
+    print(json.dumps(value), flush=True)
+    os._exit(0)

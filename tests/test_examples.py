@@ -1,0 +1,149 @@
+"""The examples do what their docstrings say: the incident under each policy, and twins without a finding."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+INCIDENTS = ["deadly_embrace", "reentrant_callback", "inverted_order", "fork_orphan", "rwlock_upgrade"]
+Completed = subprocess.CompletedProcess
+
+
+def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = 20) -> Completed[str]:
+    """Run an example, through `fastlock run` where there are words for it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")}
+    through = ("-W", "ignore", "-m", "fastlock", "run", *words) if words else ()
+    return subprocess.run(
+        [sys.executable, *through, str(EXAMPLES / f"{example}.py"), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=clean,
+        timeout=timeout_s,
+    )
+
+
+def line_of(example: str, text: str, occurrence: int = 1) -> str:
+    """Return file:line of a line of an example."""
+    lines = (EXAMPLES / f"{example}.py").read_text().splitlines()
+    numbers = [number for number, line in enumerate(lines, 1) if line.strip() == text]
+    return f"{example}.py:{numbers[occurrence - 1]}"
+
+
+def test_every_example_is_tested() -> None:
+    """No example lies about untested."""
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner"}
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_exit_ends_an_incident_with_status_3(name: str) -> None:
+    """Each incident ends with 3 in under two seconds, with its report on standard error."""
+    start = time.monotonic()
+    done = run(name, words=("--on-deadlock", "exit"))
+    assert done.returncode == 3, done.stderr
+    assert time.monotonic() - start < 2
+    code = {"reentrant_callback": "FL002", "fork_orphan": "FL004", "rwlock_upgrade": "FL012"}.get(name, "FL001")
+    assert f"fastlock explain {code}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", [f"{name}_fixed" for name in INCIDENTS])
+def test_a_fixed_twin_ends_with_0_and_no_finding(name: str, tmp_path: Path) -> None:
+    """The twin of each incident has nothing to report."""
+    findings = tmp_path / "findings.json"
+    done = run(name, words=("--on-deadlock", "exit", "--json", str(findings)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert findings.read_text() == ""
+
+
+def test_deadly_embrace_names_agents_locks_and_sites() -> None:
+    """Both threads, both locks by the names of their variables, and the four sites with their source."""
+    report = run("deadly_embrace", words=("--on-deadlock", "exit")).stderr
+    full = report[report.index("FL001 deadlock: 2 agents, 2 locks") :]
+    for who in ('thread "refresh_cache"', 'thread "raise_price"'):
+        assert who in full
+    sites = [("cache_lock", 1, "holds"), ("db_lock", 1, "waits"), ("db_lock", 2, "holds"), ("cache_lock", 2, "waits")]
+    for lock, occurrence, verb in sites:
+        source = f"with {lock}:"
+        row = next(
+            line for line in full.splitlines() if line_of("deadly_embrace", source, occurrence) in line and source in line
+        )
+        assert row.split()[:2] == [verb, lock]
+
+
+def test_deadly_embrace_recovers_where_deadlocks_raise() -> None:
+    """With raise one thread backs off, the other finishes, and both jobs get done."""
+    done = run("deadly_embrace", words=("--on-deadlock", "raise"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] in [f"{job}: backs off, because of a DeadlockError" for job in ("refresh_cache", "raise_price")]
+    assert sorted(lines[1:3]) == ["raise_price: done", "refresh_cache: done"]
+    assert lines[3:] == ["tea costs 5"]
+
+
+@pytest.mark.parametrize("name", ["deadly_embrace", "reentrant_callback", "inverted_order"])
+def test_the_incidents_hang_without_fastlock(name: str) -> None:
+    """They are real deadlocks of threading's own locks."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(name, timeout_s=1)
+
+
+def test_reentrant_callback_says_how_and_goes_on_where_it_raises() -> None:
+    """The way through the callback is told, and with raise only the listener fails."""
+    done = run("reentrant_callback", words=("--on-deadlock", "raise"))
+    assert (done.returncode, done.stdout) == (0, "a listener failed with DeadlockError\n2 changes published\n")
+    assert "Bus._lock" in done.stderr or sys.version_info < (3, 11)
+    assert "How           through a callback" in done.stderr
+
+
+def test_inverted_order_needs_replicas() -> None:
+    """One replica never deadlocks; four do, in the lines that the docstring speaks of."""
+    calm = run("inverted_order", "--replicas", "1", words=("--on-deadlock", "exit"))
+    assert (calm.returncode, calm.stderr) == (0, "")
+    report = run("inverted_order", words=("--on-deadlock", "exit")).stderr
+    for line in ("with stock_lock:", "with audit_lock:"):
+        assert f"{line_of('inverted_order', line)} " in report
+    assert f"{line_of('inverted_order', 'with stock_lock:', 2)} " in report
+
+
+def test_inverted_order_fails_single_requests_where_deadlocks_raise() -> None:
+    """With raise every request is answered, a few of them with a failure."""
+    done = run("inverted_order", words=("--on-deadlock", "raise"))
+    assert done.returncode == 0, done.stderr
+    served, failed = int(done.stdout.split()[0]), int(done.stdout.split()[3])
+    assert served + failed == 2000
+    assert 0 < failed < 1000
+
+
+def test_fork_orphan_names_the_lost_thread(tmp_path: Path) -> None:
+    """The child's finding names the thread that it does not have, and goes into the common JSON file."""
+    findings = tmp_path / "findings.json"
+    done = run("fork_orphan", words=("--on-deadlock", "exit", "--json", str(findings)))
+    assert done.stdout == "the worker has ended with status 3\n"
+    finding = json.loads(findings.read_text())
+    assert (finding["code"], finding["tier"]) == ("FL004", "proven")
+    assert [agent["name"] for agent in finding["agents"]] == ["MainThread", "reporter"]
+
+
+def test_rwlock_upgrade_fails_one_request_where_it_raises() -> None:
+    """With raise the upgrade fails, and the lock is free for the request after it."""
+    done = run("rwlock_upgrade", words=("--on-deadlock", "raise"))
+    first, second, third = done.stdout.splitlines()
+    assert (done.returncode, first, third) == (0, "tea costs 3", "tea costs 3")
+    assert second.startswith("coffee: FL012 read-write lock deadlock (proven): MainThread reads prices_lock")
+
+
+def test_timeout_names_owner() -> None:
+    """The error's text has lock, limit, owner and the line where the owner took it."""
+    done = run("timeout_names_owner")
+    site = line_of("timeout_names_owner", "with ledger_lock:")
+    expected = f'ledger_lock not acquired within 200 ms: held by thread "exporter" since {site} (with ledger_lock:)'
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"not posted: {expected}\n", "")
