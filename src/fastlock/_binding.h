@@ -42,6 +42,8 @@ static PyTypeObject fl_bound_type, fl_method_type;
 static PyObject *fl_bound_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *names) {
     fl_bound *b = (fl_bound *)callable;
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    if (b->method->flags == (METH_FASTCALL | METH_KEYWORDS))
+        return ((_PyCFunctionFastWithKeywords)(void (*)(void))b->method->function)(b->self, args, n, names);
     if (names == NULL || PyTuple_GET_SIZE(names) == 0) {
         if (b->method->flags == METH_FASTCALL)
             return ((_PyCFunctionFast)(void (*)(void))b->method->function)(b->self, args, n);

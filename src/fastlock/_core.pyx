@@ -46,13 +46,17 @@ sites_on(True)
 # ---- Lock -----------------------------------------------------------------------------------------------
 
 @cython.final
+@cython.freelist(64)
 @cython.auto_pickle(False)
 cdef class LockType:
     """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
 
     def __cinit__(self, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
-        self.rec = lock_made(K_LOCK, name, lock_class, timeout, signal, on_deadlock)
+        self.rec = lock_new(K_LOCK)
         self.rec.obj = <PyObject*>self
+        self.rec.created = site_created()
+        if name is not None or lock_class is not None or timeout is not None or signal is not False or on_deadlock is not None:
+            set_checked_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
 
     def __dealloc__(self):
         lock_dropped(self.rec)
@@ -652,28 +656,17 @@ def set_handler(new_handler):
 
 # ---- the stdlib's names, and the methods without parsing ---------------------------------------------------------
 
-cdef PyMethodDef method_defs[4]
-
-
-cdef object put_method(int slot, object new_type, const char* name, void* function, int flags, const char* doc):
-    method_defs[slot].ml_name = name
-    method_defs[slot].ml_meth = function
-    method_defs[slot].ml_flags = flags
-    method_defs[slot].ml_doc = doc
-    fl_type_method(new_type, &method_defs[slot])
-
-
 lock_acquire_parsing = LockType.__dict__["acquire"]
 rlock_acquire_parsing = RLock.__dict__["acquire"]
-put_method(0, LockType, "acquire", <void*>lock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
+fl_type_method(LockType, "acquire", <void*>lock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
            "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
            "Acquires the lock, waiting at most `timeout` seconds; returns whether it was acquired.")
-put_method(1, LockType, "__exit__", <void*>lock_exit_method, METH_FASTCALL,
+fl_type_method(LockType, "__exit__", <void*>lock_exit_method, METH_FASTCALL,
            "__exit__($self, /, *exc_info)\n--\n\nReleases the lock.")
-put_method(2, RLock, "acquire", <void*>rlock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
+fl_type_method(RLock, "acquire", <void*>rlock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
            "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
            "Acquires the lock, once more where the caller holds it; returns whether it was acquired.")
-put_method(3, RLock, "__exit__", <void*>rlock_exit_method, METH_FASTCALL,
+fl_type_method(RLock, "__exit__", <void*>rlock_exit_method, METH_FASTCALL,
            "__exit__($self, /, *exc_info)\n--\n\nReleases the lock once.")
 fl_type_name(LockType, b"_thread.lock")
 fl_type_name(RLock, b"_thread.RLock")

@@ -39,6 +39,9 @@
 #define fl_store32(p, v) __atomic_store_n((uint32_t *)(p), (uint32_t)(v), __ATOMIC_RELEASE)
 #define fl_load64(p) __atomic_load_n((uint64_t *)(p), __ATOMIC_ACQUIRE)
 #define fl_store64(p, v) __atomic_store_n((uint64_t *)(p), (uint64_t)(v), __ATOMIC_RELEASE)
+/* Fields that a walk reads while their owner writes them: plain moves, but whole ones. */
+#define fl_get(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define fl_put(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define fl_relaxed64(p) __atomic_load_n((uint64_t *)(p), __ATOMIC_RELAXED)
 #define fl_add64(p, v) __atomic_add_fetch((uint64_t *)(p), (uint64_t)(v), __ATOMIC_RELAXED)
 #define fl_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
@@ -240,10 +243,21 @@ static inline void fl_type_no_new(PyObject *type) {
 }
 
 /* Puts a METH_FASTCALL method in place of the one that Cython made: no keyword parsing, no reference counting of
- * arguments that nobody reads. `def` must live as long as the type. */
-static inline int fl_type_method(PyObject *type, PyMethodDef *def) {
-    PyObject *method = PyDescr_NewMethod((PyTypeObject *)type, def);
-    int rc = method == NULL ? -1 : PyDict_SetItemString(((PyTypeObject *)type)->tp_dict, def->ml_name, method);
+ * arguments that nobody reads. The definition lives as long as the type, which is for ever. */
+static inline int fl_type_method(PyObject *type, const char *name, void *function, int flags, const char *doc) {
+    PyMethodDef *def = PyMem_RawCalloc(1, sizeof(PyMethodDef));
+    PyObject *method;
+    int rc;
+    if (def == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    def->ml_name = name;
+    def->ml_meth = (PyCFunction)function;
+    def->ml_flags = flags;
+    def->ml_doc = doc;
+    method = PyDescr_NewMethod((PyTypeObject *)type, def);
+    rc = method == NULL ? -1 : PyDict_SetItemString(((PyTypeObject *)type)->tp_dict, name, method);
     Py_XDECREF(method);
     PyType_Modified((PyTypeObject *)type);
     return rc;

@@ -12,6 +12,14 @@ cdef extern from "_native.h" nogil:
     void fl_store32(void*, uint32_t)
     uint64_t fl_load64(void*)
     void fl_store64(void*, uint64_t)
+    uint8_t fl_get8 "fl_get"(uint8_t*)
+    uint32_t fl_get32 "fl_get"(uint32_t*)
+    uint64_t fl_get64 "fl_get"(uint64_t*)
+    int64_t fl_get_ns "fl_get"(int64_t*)
+    void fl_put8 "fl_put"(uint8_t*, uint8_t)
+    void fl_put32 "fl_put"(uint32_t*, uint32_t)
+    void fl_put64 "fl_put"(uint64_t*, uint64_t)
+    void fl_put_ns "fl_put"(int64_t*, int64_t)
     uint64_t fl_relaxed64(void*)
     uint64_t fl_add64(void*, int64_t)
     void fl_fence()
@@ -52,12 +60,7 @@ cdef extern from "_native.h":
     void fl_type_name(object, const char*)
     int fl_type_set(object, object, object) except -1
     void fl_type_no_new(object)
-    ctypedef struct PyMethodDef:
-        const char* ml_name
-        void* ml_meth
-        int ml_flags
-        const char* ml_doc
-    int fl_type_method(object, PyMethodDef*) except -1
+    int fl_type_method(object, const char*, void*, int, const char*) except -1
     int METH_FASTCALL
     int METH_KEYWORDS
 

@@ -28,11 +28,11 @@ cdef enum:
 # ---- publishing a wait ------------------------------------------------------------------------------
 
 cdef void publish(FSelf* me, FNode* n) noexcept nogil:
-    me.pub.wait_lock = n.lock_index
-    me.pub.wait_serial = n.lock_serial
-    me.pub.wait_site = n.site
-    me.pub.wait_since_ns = n.since_ns
-    me.pub.wait_deadline_ns = n.deadline_ns
+    fl_put32(&me.pub.wait_lock, n.lock_index)
+    fl_put64(&me.pub.wait_serial, n.lock_serial)
+    fl_put32(&me.pub.wait_site, n.site)
+    fl_put_ns(&me.pub.wait_since_ns, n.since_ns)
+    fl_put_ns(&me.pub.wait_deadline_ns, n.deadline_ns)
     fl_store8(&me.pub.wait_mode, n.mode)
 
 
@@ -51,18 +51,18 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     n.agent = me
     n.outer = me.top
     n.next = n.prev = NULL
-    n.lock_index = L.index
-    n.lock_serial = L.serial
-    n.mode = mode
+    fl_put32(&n.lock_index, L.index)
+    fl_put64(&n.lock_serial, L.serial)
+    fl_put8(&n.mode, mode)
     n.flags = flags
     n.queued = 0
-    n.state = N_QUEUED
-    n.site = site
-    n.since_ns = fl_now_ns()
-    n.deadline_ns = -1 if timeout_ns < 0 else n.since_ns + timeout_ns
+    fl_put8(&n.state, N_QUEUED)
+    fl_put32(&n.site, site)
+    fl_put_ns(&n.since_ns, fl_now_ns())
+    fl_put_ns(&n.deadline_ns, -1 if timeout_ns < 0 else n.since_ns + timeout_ns)
     me.waits += 1
-    n.wait_number = me.waits
-    me.top = n
+    fl_put64(&n.wait_number, me.waits)
+    fl_store64(&me.top, <uint64_t>n)
     me.pub.depth += 1
     publish(me, n)
     fl_fence()          # pairs with the fence of an ending thread, and of the other closer of a circle
@@ -70,9 +70,9 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
 
 
 cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
-    me.top = n.outer
+    fl_store64(&me.top, <uint64_t>n.outer)
     me.pub.depth -= 1
-    n.state = N_IDLE
+    fl_put8(&n.state, N_IDLE)
     if n.outer == NULL:
         fl_store8(&me.pub.wait_mode, WAIT_NONE)
     else:
@@ -137,7 +137,7 @@ cdef bint revocable(uint64_t word) noexcept nogil:
     if not word & W_OFFERED:
         return False
     s = agent_of(word)
-    return s == NULL or s.pub.state != A_ALIVE or fl_finalizing()
+    return s == NULL or fl_load8(&s.pub.state) != A_ALIVE or fl_finalizing()
 
 
 cdef bint take_word(FLock* L, FSelf* me, uint8_t flags) noexcept nogil:
@@ -161,7 +161,7 @@ cdef bint writer_ahead(FLock* L, FNode* n) noexcept nogil:
     """Whether a writer queues before this reader (before everybody who is not queued yet)."""
     cdef FNode* m = L.head
     while m != NULL and m != n:
-        if m.mode == WAIT_EXCLUSIVE and m.state != N_SUSPENDED and m.agent.pub.state == A_ALIVE:
+        if m.mode == WAIT_EXCLUSIVE and m.state != N_SUSPENDED and fl_load8(&m.agent.pub.state) == A_ALIVE:
             return True
         m = m.next
     return False
@@ -194,7 +194,7 @@ cdef bint take(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, FNode* n) noexc
 # ---- passing on, under the bucket mutex ----------------------------------------------------------------
 
 cdef void wake(FNode* n, uint8_t state) noexcept nogil:
-    n.state = state
+    fl_put8(&n.state, state)
     fl_parker_post(n.agent.parker)
 
 
@@ -213,7 +213,7 @@ cdef bint wake_all_when_finalizing(FLock* L) noexcept nogil:
 
 cdef FNode* oldest(FLock* L) noexcept nogil:
     cdef FNode* n = L.head
-    while n != NULL and (n.state != N_QUEUED or n.agent.pub.state != A_ALIVE):
+    while n != NULL and (n.state != N_QUEUED or fl_load8(&n.agent.pub.state) != A_ALIVE):
         n = n.next
     return n
 
@@ -249,7 +249,7 @@ cdef void pass_rwlock(FLock* L) noexcept nogil:
     n = L.head
     while n != NULL:
         following = n.next
-        if n.agent.pub.state == A_ALIVE and (n.state == N_QUEUED or n.state == N_WOKEN):
+        if fl_load8(&n.agent.pub.state) == A_ALIVE and (n.state == N_QUEUED or n.state == N_WOKEN):
             if n.mode == WAIT_EXCLUSIVE:
                 if L.count == 0 and not let_in and n.state == N_QUEUED:
                     if has_aged(n, now):
@@ -279,7 +279,7 @@ cdef void pass_permits(FLock* L) noexcept nogil:
     now = fl_now_ns()
     n = L.head
     while n != NULL and free_permits > 0:
-        if n.agent.pub.state == A_ALIVE:
+        if fl_load8(&n.agent.pub.state) == A_ALIVE:
             if n.state == N_WOKEN:
                 free_permits -= 1
             elif n.state == N_QUEUED:
@@ -331,9 +331,9 @@ cdef int collect(FLock* L, FNode* n) noexcept nogil:
         if n.mode == WAIT_EXCLUSIVE:
             if not take_word(L, n.agent, n.flags):
                 # The offer was revoked, or released by somebody else.
-                n.state = N_QUEUED
+                fl_put8(&n.state, N_QUEUED)
                 return WAITING
-            n.state = N_QUEUED
+            fl_put8(&n.state, N_QUEUED)
             unlink(L, n)
         elif n.queued:
             unlink(L, n)        # the share, the permit, the notification is ours already
@@ -344,7 +344,7 @@ cdef int collect(FLock* L, FNode* n) noexcept nogil:
             pass_on(L)          # there may be room for the next one too
         return TAKEN
     if n.state == N_WOKEN:
-        n.state = N_QUEUED
+        fl_put8(&n.state, N_QUEUED)
         L.woken = 0
     return WAITING
 
@@ -385,7 +385,7 @@ cdef int suspend(FLock* L, FNode* n) noexcept nogil:
     was_woken = n.state == N_WOKEN
     got = collect(L, n)
     if got == WAITING:
-        n.state = N_SUSPENDED
+        fl_put8(&n.state, N_SUSPENDED)
         if was_woken:
             pass_on(L)
     fl_mutex_unlock(m)
@@ -398,7 +398,7 @@ cdef int resume(FLock* L, FNode* n) noexcept nogil:
     cdef int got
     fl_mutex_lock(m)
     if n.state == N_SUSPENDED:
-        n.state = N_QUEUED
+        fl_put8(&n.state, N_QUEUED)
     got = collect(L, n)
     fl_mutex_unlock(m)
     return got
@@ -457,7 +457,7 @@ cdef uint32_t notify(FLock* L, int64_t count) noexcept nogil:
     n = L.head
     while n != NULL and count != 0:
         following = n.next
-        if n.agent.pub.state == A_ALIVE:
+        if fl_load8(&n.agent.pub.state) == A_ALIVE:
             unlink(L, n)
             wake(n, N_GRANTED)
             notified += 1

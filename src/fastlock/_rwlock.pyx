@@ -149,9 +149,6 @@ cdef class ReadGuard:
         read_take(self.lock, -1)
         return self.lock
 
-    def __exit__(self, *exc_info):
-        read_give(self.lock)
-
     def acquire(self, blocking=True, timeout=-1):
         """Takes a share: the lock's acquire_read."""
         return read_take(self.lock, parse_timeout(blocking, timeout)) != 0
@@ -174,9 +171,6 @@ cdef class WriteGuard:
         write_take(self.lock, -1)
         return self.lock
 
-    def __exit__(self, *exc_info):
-        write_give(self.lock)
-
     def acquire(self, blocking=True, timeout=-1):
         """Takes the lock exclusively: the lock's acquire_write."""
         return write_take(self.lock, parse_timeout(blocking, timeout)) != 0
@@ -186,6 +180,18 @@ cdef class WriteGuard:
         write_give(self.lock)
 
 
+cdef object read_exit_method(ReadGuard self, PyObject** args, Py_ssize_t count):
+    read_give(self.lock)
+
+
+cdef object write_exit_method(WriteGuard self, PyObject** args, Py_ssize_t count):
+    write_give(self.lock)
+
+
+fl_type_method(ReadGuard, "__exit__", <void*>read_exit_method, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nGives the share back.")
+fl_type_method(WriteGuard, "__exit__", <void*>write_exit_method, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nReleases the lock.")
 fl_type_name(RWLock, b"fastlock.RWLock")
 fl_type_name(ReadGuard, b"fastlock.ReadGuard")
 fl_type_name(WriteGuard, b"fastlock.WriteGuard")
@@ -193,3 +199,4 @@ for new_type in (RWLock, ReadGuard, WriteGuard):
     fl_type_set(new_type, "__module__", "fastlock")
 for new_type in (ReadGuard, WriteGuard):
     fl_type_cheap_binding(new_type, b"__enter__")
+    fl_type_cheap_binding(new_type, b"__exit__")

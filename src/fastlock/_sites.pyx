@@ -21,9 +21,12 @@ from opcode import opmap
 cdef enum:
     SITES_PER_CHUNK = 1024
     MAX_SITES = 65536
+    RECENT = 64                # creation sites found again without a probe
 
 cdef int site_mode = 0
 cdef FSite* site_chunks[64]
+cdef uint64_t recent_keys[RECENT]
+cdef uint32_t recent_sites[RECENT]
 cdef uint32_t sites_used = 1           # site 0 is unknown
 cdef uint32_t* site_index = NULL        # open addressing: site ids by key
 cdef uint32_t site_slots = 0
@@ -137,11 +140,26 @@ cdef bint is_foreign(uint32_t site):
 cdef uint32_t site_created() noexcept:
     """The creation site of a lock: the nearest caller that is neither the standard library nor fastlock."""
     cdef fl_frame* f
-    cdef uint32_t site, nearest = 0
-    cdef int depth = 0
+    cdef uint64_t key
+    cdef uint32_t site
     if not site_fast:
         return site_public()
     f = fl_frame_current()
+    if f == NULL:
+        return 0
+    key = fl_frame_key(f)
+    if recent_keys[key // 2 % RECENT] == key:
+        return recent_sites[key // 2 % RECENT]
+    site = nearest_foreign(f)
+    if site and site_at(site).key == key:   # not where it depends on who called the standard library
+        recent_sites[key // 2 % RECENT] = site
+        recent_keys[key // 2 % RECENT] = key
+    return site
+
+
+cdef uint32_t nearest_foreign(fl_frame* f) noexcept:
+    cdef uint32_t site, nearest = 0
+    cdef int depth = 0
     while f != NULL and depth < 64:
         site = site_of_frame(f)
         if site:

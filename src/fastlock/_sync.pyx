@@ -94,15 +94,6 @@ cdef class Condition:
             return lock_take(<LockType>self.lock) != 0
         return self.lock.__enter__()
 
-    def __exit__(self, *exc_info):
-        """Releases the lock."""
-        if self.lock_kind == OUR_RLOCK:
-            rlock_release(<RLock>self.lock)
-        elif self.lock_kind == OUR_LOCK:
-            lock_exit(<LockType>self.lock)
-        else:
-            return self.lock.__exit__(*exc_info)
-
     def _is_owned(self):
         return condition_owned(self)
 
@@ -176,6 +167,15 @@ cdef class Condition:
 
     def __repr__(self):
         return f"<Condition({self.lock!r}, {waiting(self.rec)})>"
+
+
+cdef object condition_exit_method(Condition self, PyObject** args, Py_ssize_t count):
+    if self.lock_kind == OUR_RLOCK:
+        rlock_release(<RLock>self.lock)
+    elif self.lock_kind == OUR_LOCK:
+        lock_exit(<LockType>self.lock)
+    else:
+        return self.lock.__exit__(*[<object>args[i] for i in range(count)])
 
 
 cdef uint32_t waiting(FLock* L) noexcept:
@@ -604,4 +604,8 @@ fl_type_name(Event, b"threading.Event")
 fl_type_name(Barrier, b"threading.Barrier")
 for new_type in (Condition, Semaphore, BoundedSemaphore, Event, Barrier):
     fl_type_set(new_type, "__module__", "threading")
-fl_type_cheap_binding(Condition, b"__enter__")
+fl_type_method(Condition, "__exit__", <void*>condition_exit_method, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nReleases the lock.")
+for new_type in (Condition, Semaphore):
+    fl_type_cheap_binding(new_type, b"__enter__")
+    fl_type_cheap_binding(new_type, b"__exit__")

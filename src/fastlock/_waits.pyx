@@ -91,6 +91,10 @@ cdef bint reach(FSelf* s) noexcept nogil:
     return True
 
 
+cdef FNode* top_of(FSelf* s) noexcept nogil:
+    return <FNode*>fl_load64(&s.top)
+
+
 cdef uint64_t reach_shared(FLock* L) noexcept nogil:
     """Adds every agent with a share or permit of the lock; returns how many shares they have."""
     cdef uint32_t i
@@ -99,7 +103,7 @@ cdef uint64_t reach_shared(FLock* L) noexcept nogil:
     cdef FSelf* s
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state == A_FREE:
+        if fl_load8(&s.pub.state) == A_FREE:
             continue
         count = hold_count(s, L, NULL)
         if count:
@@ -127,17 +131,21 @@ cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
 
 cdef bint reach_holders(FSelf* s, uint32_t index) noexcept nogil:
     """Adds who must let go before this agent can run; False where it can run, or nobody knows."""
-    cdef FNode* n = s.top
+    cdef FNode* n = top_of(s)
     cdef FLock* L
     cdef FSelf* owner
     cdef uint64_t word
-    if s.pub.state != A_ALIVE:
+    cdef uint8_t state
+    if fl_load8(&s.pub.state) != A_ALIVE:
         walk.kind[index] = DEAD
         return True
-    if n == NULL or (n.state != N_QUEUED and n.state != N_WOKEN):
+    if n == NULL:
         return False
-    L = lock_at(n.lock_index)
-    if L == NULL or fl_load64(&L.serial) != n.lock_serial or L.marks & M_SIGNAL:
+    state = fl_get8(&n.state)
+    if state != N_QUEUED and state != N_WOKEN:
+        return False
+    L = lock_at(fl_get32(&n.lock_index))
+    if L == NULL or fl_load64(&L.serial) != fl_get64(&n.lock_serial) or L.marks & M_SIGNAL:
         return False
     if L.kind == K_SEMAPHORE:
         walk.kind[index] = ANY
@@ -152,7 +160,7 @@ cdef bint reach_holders(FSelf* s, uint32_t index) noexcept nogil:
         return owner != NULL and reach(owner)
     if L.kind != K_RWLOCK:
         return False
-    if n.mode == WAIT_EXCLUSIVE:
+    if fl_get8(&n.mode) == WAIT_EXCLUSIVE:
         return reach_shared(L) != 0
     return reach_writer_ahead(L, n)
 
@@ -240,18 +248,18 @@ cdef bint has_evidence(FLock* L) noexcept nogil:
 
 
 cdef void fill_wait(Edge* e, FSelf* s) noexcept nogil:
-    cdef FNode* n = s.top
+    cdef FNode* n = top_of(s)
     e.agent = s
-    e.agent_word = s.word
-    if n == NULL or s.pub.state != A_ALIVE:
+    e.agent_word = fl_load64(&s.word)
+    if n == NULL or fl_load8(&s.pub.state) != A_ALIVE:
         return
-    e.waits = lock_at(n.lock_index)
-    e.waits_serial = n.lock_serial
-    e.wait_number = n.wait_number
-    e.wanted_site = n.site
-    e.since_ns = n.since_ns
-    e.deadline_ns = n.deadline_ns
-    e.mode = n.mode
+    e.waits = lock_at(fl_get32(&n.lock_index))
+    e.waits_serial = fl_get64(&n.lock_serial)
+    e.wait_number = fl_get64(&n.wait_number)
+    e.wanted_site = fl_get32(&n.site)
+    e.since_ns = fl_get_ns(&n.since_ns)
+    e.deadline_ns = fl_get_ns(&n.deadline_ns)
+    e.mode = fl_get8(&n.mode)
 
 
 cdef void fill_hold(Edge* e, FLock* L) noexcept nogil:
@@ -324,7 +332,7 @@ cdef int orphan(Found* found) noexcept nogil:
             fill_wait(&found.edges[1], dead)
             fill_hold(&found.edges[1], found.edges[0].waits)
             weigh(found)
-            return FL004 if dead.pub.state == A_LOST else FL003
+            return FL004 if fl_load8(&dead.pub.state) == A_LOST else FL003
     return NOTHING
 
 
@@ -352,8 +360,8 @@ cdef bint confirm(Found* found) noexcept nogil:
         if fl_load64(&e.agent.word) != e.agent_word:
             return False
         if e.wait_number:
-            n = e.agent.top
-            if n == NULL or n.wait_number != e.wait_number or n.state == N_GRANTED:
+            n = top_of(e.agent)
+            if n == NULL or fl_get64(&n.wait_number) != e.wait_number or fl_get8(&n.state) == N_GRANTED:
                 return False
         if e.holds != NULL:
             if fl_load64(&e.holds.serial) != e.holds_serial:
@@ -379,8 +387,8 @@ cdef void nudge_waiters(FSelf* dead) noexcept nogil:
         s = agent_at(i)
         if s == dead or fl_load8(&s.pub.wait_mode) == WAIT_NONE:
             continue
-        L = lock_at(s.pub.wait_lock)
-        if L == NULL or fl_load64(&L.serial) != s.pub.wait_serial:
+        L = lock_at(fl_get32(&s.pub.wait_lock))
+        if L == NULL or fl_load64(&L.serial) != fl_get64(&s.pub.wait_serial):
             continue
         if owner_bits(fl_load64(&L.word)) == dead.word or hold_count(dead, L, NULL):
             fl_store8(&s.recheck, 1)

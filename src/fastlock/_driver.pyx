@@ -1,0 +1,113 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False
+"""Test-only: the lock core on native threads, in parallel, without the GIL. Built by FASTLOCK_DRIVER=1 with FASTLOCK_CAS=1.
+
+There is no free-threaded interpreter in reach of the tests; this shows the same code to ThreadSanitizer. The threads take and
+release one exclusive lock and one RWLock by the very functions that the primitives call, with timeouts and cancelled waits,
+and count in plain memory, which comes out wrong, and races, where exclusion fails.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from fastlock._native cimport *
+from fastlock._park cimport *
+from fastlock._table cimport *
+from fastlock._waits cimport Found, examine, release_found
+
+cdef extern from "pthread.h" nogil:
+    ctypedef unsigned long pthread_t
+    int pthread_create(pthread_t*, void*, void* (*)(void*) noexcept nogil, void*)
+    int pthread_join(pthread_t, void**)
+
+cdef struct Job:
+    FLock* mutex
+    FLock* shared
+    uint64_t rounds
+    uint64_t* under_mutex      # guarded by mutex
+    uint64_t* under_write      # guarded by shared, exclusively
+    uint64_t gave_up
+    uint64_t seen              # read under a share
+
+
+cdef int take_exclusive(FLock* L, FSelf* me, int64_t timeout_ns) noexcept nogil:
+    """An acquire as the primitives do it, with parking in place of their GIL and signal handling."""
+    cdef FNode* n
+    cdef int got
+    cdef Found found
+    if L.kind == K_LOCK and fl_word_take(&L.word, me.word):
+        return TAKEN
+    n = wait_push(me, L, WAIT_EXCLUSIVE, 0, timeout_ns, 0)
+    got = enter(L, n)
+    if got == WAITING and examine(me, &found):
+        release_found(&found)
+    while got == WAITING:
+        if n.deadline_ns >= 0 and fl_now_ns() >= n.deadline_ns:
+            got = leave(L, n)
+            break
+        fl_parker_wait(me.parker, 1000000 if timeout_ns < 0 else timeout_ns, False)
+        got = settle(L, n)
+    wait_pop(me, n)
+    return got
+
+
+cdef int take_share(FLock* L, FSelf* me) noexcept nogil:
+    cdef FNode* n = wait_push(me, L, WAIT_SHARED, 0, -1, 0)
+    cdef int got = enter(L, n)
+    while got == WAITING:
+        fl_parker_wait(me.parker, 1000000, False)
+        got = settle(L, n)
+    wait_pop(me, n)
+    return got
+
+
+cdef void* work(void* argument) noexcept nogil:
+    cdef Job* job = <Job*>argument
+    cdef FSelf* me = agent_attach()
+    cdef uint64_t i
+    for i in range(job.rounds):
+        if take_exclusive(job.mutex, me, 20000 if i % 7 == 0 else -1) == TAKEN:
+            job.under_mutex[0] += 1
+            if not fl_word_drop(&job.mutex.word, me.word):
+                give_back(job.mutex)
+        else:
+            job.gave_up += 1
+        if i % 4 == 0:
+            take_exclusive(job.shared, me, -1)
+            job.under_write[0] += 1
+            give_back(job.shared)
+        else:
+            take_share(job.shared, me)
+            job.seen += job.under_write[0]
+            give_read(job.shared)
+    return NULL
+
+
+def drive(uint32_t threads, uint64_t rounds):
+    """Runs native threads over one Lock and one RWLock; returns (counted, expected) for each."""
+    cdef FLock* mutex = lock_new(K_LOCK)
+    cdef FLock* shared = lock_new(K_RWLOCK)
+    cdef uint64_t under_mutex = 0
+    cdef uint64_t under_write = 0
+    cdef uint64_t gave_up = 0
+    cdef uint32_t i
+    cdef Job* jobs = <Job*>calloc(threads, sizeof(Job))
+    cdef pthread_t* ids = <pthread_t*>calloc(threads, sizeof(pthread_t))
+    with nogil:
+        for i in range(threads):
+            jobs[i].mutex = mutex
+            jobs[i].shared = shared
+            jobs[i].rounds = rounds
+            jobs[i].under_mutex = &under_mutex
+            jobs[i].under_write = &under_write
+            pthread_create(&ids[i], NULL, work, &jobs[i])
+        for i in range(threads):
+            pthread_join(ids[i], NULL)
+    for i in range(threads):
+        gave_up += jobs[i].gave_up
+    idle = mutex.word == 0 and shared.word == 0 and shared.count == 0 and mutex.head == NULL and shared.head == NULL
+    free(jobs)
+    free(ids)
+    lock_free(mutex)
+    lock_free(shared)
+    writes = sum([1 for r in range(rounds) if r % 4 == 0])
+    return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes), "idle": idle,
+            "gave_up": gave_up}
