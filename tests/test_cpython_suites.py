@@ -1,0 +1,68 @@
+"""CPython's own suites with fastlock's locks in place of the standard library's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+import pytest
+
+import fastlock
+
+# The package test of the interpreter is not installed everywhere (Debian has it in a package of its own).
+pytest.importorskip("test.support", reason="this interpreter has no package 'test'")
+lock_tests = pytest.importorskip("test.lock_tests")
+
+PRIMITIVES = {
+    "LockTests": ("locktype", fastlock.Lock),
+    "RLockTests": ("locktype", fastlock.RLock),
+    "EventTests": ("eventtype", fastlock.Event),
+    "ConditionTests": ("condtype", fastlock.Condition),
+    "SemaphoreTests": ("semtype", fastlock.Semaphore),
+    "BoundedSemaphoreTests": ("semtype", fastlock.BoundedSemaphore),
+    "BarrierTests": ("barriertype", fastlock.Barrier),
+}
+SUITES = [
+    "test_thread",
+    "test_threading",
+    "test_queue",
+    "test_threadsignals",
+    "test_fork1",
+    "test_socketserver",
+    "test_logging",
+    "test_concurrent_futures.test_thread_pool",
+    "test_concurrent_futures.test_wait",
+    "test_concurrent_futures.test_as_completed",
+]
+
+
+@pytest.mark.parametrize("suite", PRIMITIVES)
+def test_lock_tests(suite: str) -> None:
+    """Each class of test.lock_tests passes on the primitive itself."""
+    attribute, factory = PRIMITIVES[suite]
+    case = type(suite, (getattr(lock_tests, suite),), {attribute: staticmethod(factory)})
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
+    assert result.testsRun > 0
+    assert [*result.errors, *result.failures] == []
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_installed_suite(suite: str, tmp_path: Path) -> None:
+    """A suite under `fastlock run` ends as it does under python, and brings no wrong `proven` finding."""
+    if importlib.util.find_spec(f"test.{suite.partition('.')[0]}") is None:
+        pytest.skip("this interpreter comes without it")
+    if "." in suite and importlib.util.find_spec(f"test.{suite}") is None:
+        pytest.skip("one file in this version")
+    findings = tmp_path / "findings.jsonl"
+    command = [sys.executable, "-m", "fastlock", "run", "--json", str(findings), "-m", "test", "-u", "network", suite]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=tmp_path)
+    if done.returncode:  # is it the suite, on this machine, or is it us?
+        plain = subprocess.run([sys.executable, *command[7:]], capture_output=True, text=True, timeout=400, cwd=tmp_path)
+        assert plain.returncode, done.stdout[-6000:] + done.stderr[-3000:]
+    proven = [fact for fact in map(json.loads, findings.read_text().splitlines()) if fact["tier"] == "proven"]
+    assert proven == []

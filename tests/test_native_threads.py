@@ -1,0 +1,63 @@
+"""The compare-and-swap core on native threads, in parallel without the GIL, plain and under sanitizers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = "import fastlock._driver as d; print(repr([d.drive(4, 3000), d.drive(16, 500)]))"
+
+
+def runtime(sanitizer: str) -> str | None:
+    """Return the compiler's runtime library of a sanitizer, which has to be loaded before python."""
+    name = {"thread": "libtsan.so", "address": "libasan.so"}[sanitizer]
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        return None
+    path = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+    return path if os.path.isabs(path) else None
+
+
+def build(tree: Path, sanitizer: str) -> Path:
+    """Build the variant in a copy of the sources; return the directory to import from."""
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("*.c", "*.so", "__pycache__"))
+    switches = {"FASTLOCK_CAS": "1", "FASTLOCK_DRIVER": "1", "FASTLOCK_SANITIZE": sanitizer}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tree / "lib")]
+    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    shutil.copytree(tree / "src" / "fastlock", tree / "lib" / "fastlock", dirs_exist_ok=True)
+    return tree / "lib"
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("gcc"), reason="needs gcc's sanitizers on Linux")
+@pytest.mark.parametrize("sanitizer", ["thread", "address"])
+def test_native_threads(sanitizer: str, tmp_path: Path) -> None:
+    """Threads that hold no GIL exclude each other, leave nothing behind, and give the sanitizer nothing to say."""
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("only from a checkout")
+    pytest.importorskip("Cython")
+    library = runtime(sanitizer)
+    if library is None:
+        pytest.skip(f"this gcc has no runtime for -fsanitize={sanitizer}")
+    path = build(tmp_path, sanitizer)
+    loader = ["setarch", platform.machine(), "-R"] if sanitizer == "thread" else []  # its shadow fears randomised maps
+    env = {**os.environ, "LD_PRELOAD": library, "PYTHONPATH": str(path), "ASAN_OPTIONS": "detect_leaks=0"}
+    env["TSAN_OPTIONS"] = "exitcode=66"
+    env.pop("FASTLOCK_INSTALL", None)
+    done = subprocess.run([*loader, sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=200)
+    if "GLIBC" in done.stderr or "cannot be preloaded" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("this interpreter or container cannot run under the sanitizer")
+    assert done.returncode == 0, done.stderr[-4000:]
+    for run in eval(done.stdout):
+        assert run["idle"]
+        assert run["mutex"][0] == run["mutex"][1] > 0
+        assert run["rwlock"][0] == run["rwlock"][1] > 0
