@@ -18,17 +18,23 @@ audit: list[str] = []
 written: list[str] = []
 
 
+def sign(text: str) -> str:
+    """Sign a text; this takes its time, and other threads run meanwhile."""
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), bytes(16), 200).hex()
+
+
 def sell(item: str, customer: int) -> None:
     """Take an item from the stock, and sign a receipt for it."""
     with stock_lock:
         stock[item] -= 1
-        receipt = hashlib.pbkdf2_hmac("sha256", item.encode(), bytes(16), 200)
-        add_to_audit(f"customer {customer} bought {item}: {receipt.hex()}")
+        receipt = sign(item)
+        add_to_audit(f"customer {customer} bought {item}: {receipt}")
 
 
 def visit(customer: int) -> None:
-    """Note that somebody has looked around."""
-    add_to_audit(f"customer {customer} looked around")
+    """Show somebody the shop, and note that."""
+    page = sign("welcome")
+    add_to_audit(f"customer {customer} looked around: {page}")
 
 
 def add_to_audit(entry: str) -> None:

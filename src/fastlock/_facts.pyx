@@ -158,6 +158,23 @@ cdef dict lock_facts(FLock* L, dict readers, dict waiters):
             "held_at": L.site if owner_bits(L.word) and not L.marks & M_SIGNAL else 0, "signal": bool(L.marks & M_SIGNAL)}
 
 
+cdef bint is_hold(FHold* e) noexcept:
+    """Whether an entry still counts: its lock exists, and holders are those who release."""
+    if e.serial == 0:
+        return False
+    cdef FLock* L = lock_at(e.lock)
+    return L.serial == e.serial and not L.marks & M_SIGNAL
+
+
+cdef bint is_kept(FHold* hold):
+    """Whether an entry still counts: its lock lives and is no signal. Stale ones are dropped when their list is full."""
+    cdef FLock* L
+    if hold.serial == 0:
+        return False
+    L = lock_at(hold.lock)
+    return L.serial == hold.serial and not L.marks & M_SIGNAL
+
+
 cdef tuple shares_and_waits():
     """(readers by lock, waiters by lock in the order of their waits), of the whole table."""
     cdef uint32_t i
@@ -174,7 +191,7 @@ cdef tuple shares_and_waits():
         h = &s.holds
         while h != NULL:
             for j in range(8):
-                if h.entry[j].serial != 0:
+                if is_hold(&h.entry[j]):
                     readers.setdefault(h.entry[j].serial, []).append(agent_id(s))
             h = h.more
         n = s.top if s.pub.state == A_ALIVE else NULL
@@ -305,7 +322,7 @@ cdef list agent_table(dict owned):
         h = &s.holds
         while h != NULL:
             for j in range(8):
-                if h.entry[j].serial != 0 and lock_at(h.entry[j].lock).serial == h.entry[j].serial:
+                if is_hold(&h.entry[j]):
                     holds.append(h.entry[j].serial)
             h = h.more
         if s.pub.state != A_ALIVE and not holds:

@@ -126,12 +126,12 @@ cdef struct FLock:
     FNode* tail
     PyObject* obj              # the Python object, borrowed: valid while serial is
     uint32_t created           # site of creation
-    uint32_t limit             # Semaphore: initial permits
+    uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
     uint32_t contended         # index + 1 of its FContended
     uint8_t kind
     uint8_t marks
     uint8_t woken              # a waiter has been told to look and has not yet
-    uint8_t reserved
+    uint8_t passed             # Lock, RLock: contended releases since the last hand-over, as far as 255
 
 cdef struct FSelf:
     uint64_t word              # this agent as a lock word, constant while it lives

@@ -51,6 +51,7 @@ cdef uint32_t dead_last = 0
 cdef uint32_t dead_count = 0
 cdef uint64_t next_serial = 1
 
+cdef dict modules = sys.modules
 cdef fl_mutex table_mutex
 cdef fl_mutex buckets[BUCKETS]
 cdef pthread_key_t exit_key
@@ -200,7 +201,9 @@ cdef FSelf* agent_attach() noexcept nogil:
 cdef void agent_refresh_name(FSelf* s) noexcept:
     """Copies the thread's current name from threading; takes no lock and runs no code of the user."""
     cdef const char* text
-    threading = sys.modules.get("threading")
+    if fl_finalizing():
+        return      # modules are being taken apart
+    threading = modules.get("threading")
     if threading is None:
         return
     try:

@@ -34,7 +34,7 @@ class acquire_all:
 
     def _try_from(self, first: int) -> int | None:
         """Wait for one lock, then try the others; return the number of one that could not be had, holding none."""
-        order = [*range(first, len(self._locks)), *range(first)]
+        order: list[int] = [*range(first, len(self._locks)), *range(first)]
         held: list[Any] = []
         try:
             for number in order:

@@ -335,5 +335,6 @@ def _keep_private_lock_raw() -> None:
 
 
 def _exchange_private_lock() -> None:
-    if _installed and hasattr(_threading(), "_active_limbo_lock"):
-        _threading()._active_limbo_lock = _RAW_RLOCK()
+    home = vars(_threading())
+    if _installed and "_active_limbo_lock" in home:
+        home["_active_limbo_lock"] = _RAW_RLOCK()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -262,7 +263,7 @@ def _stacks(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
 
 def _call_hooks(finding: Finding) -> None:
     for hook in list(_hooks):
-        if hook.wants(finding) and not _limited("on_finding", lambda hook=hook: hook(finding)):
+        if hook.wants(finding) and not _limited("on_finding", functools.partial(hook, finding)):
             hook.remove()
 
 

@@ -1,0 +1,255 @@
+"""The house stays in order: imports point one way, files and functions stay small, and the hot path stays C."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+SOURCES = PROJECT / "src" / "fastlock"
+pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are not here")
+
+# Each module may import what stands further up; a package counts as one, and its modules may import each other.
+LAYERS = (
+    {"_native"},
+    {"_sites", "_table"},
+    {"_park"},
+    {"_waits"},
+    {"_facts"},
+    {"_core"},
+    {"_sync", "_rwlock", "_driver"},
+    {"errors", "findings"},
+    {"reporting"},
+    {"assemble", "explain", "multiple"},
+    {"config"},
+    {"watchdog"},
+    {"patching"},
+    {"look"},
+    {"__init__"},
+    {"auto", "cli", "__main__"},
+)
+RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+
+# Imports inside functions that point the other way, and why each has to.
+UPWARD = {
+    ("findings", "reporting"): "str(finding) is the text report",
+    ("patching", "__init__"): "install() puts the public names in threading's place",
+}
+
+# Who may know threading at all: patching changes it.
+THREADING = {
+    "patching": "changes it",
+    "_sync": "raises its BrokenBarrierError",
+    "_table": "reads the names of threads, where it is loaded",
+}
+
+MOST_LINES = 400
+# One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what
+# belongs to one hot or one guarded thing stays together for longer.
+LARGE = {"_core.pyx": 700, "_sync.pyx": 640, "_table.pyx": 600, "_park.pyx": 560}
+MOST_LINES_OF_A_FUNCTION = 40
+
+
+def module_of(path: Path) -> str:
+    """The layer's name for a file: its stem, or the package that it lies in."""
+    inside = path.relative_to(SOURCES)
+    return inside.parts[0] if len(inside.parts) > 1 else path.stem
+
+
+def python_files() -> list[Path]:
+    return sorted(SOURCES.rglob("*.py"))
+
+
+def cython_files() -> list[Path]:
+    return sorted([*SOURCES.glob("*.pyx"), *SOURCES.glob("*.pxd")])
+
+
+def is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports_in(node: ast.AST, deep: bool = False) -> Iterator[tuple[int, bool, str]]:
+    """(line, whether inside a function, dotted name) of each import that runs."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((child.lineno, deep, alias.name) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"line {child.lineno}: relative import"
+            yield from ((child.lineno, deep, f"{child.module}.{alias.name}") for alias in child.names)
+        elif not (isinstance(child, ast.stmt) and is_for_types(child)):
+            yield from imports_in(child, deep or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+
+
+def ours(name: str) -> str | None:
+    """The module of ours that a dotted name imports, None for others'."""
+    parts = name.split(".")
+    if parts[0] != "fastlock":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in RANK else "__init__"
+
+
+def python_imports() -> Iterator[tuple[str, str, str, bool]]:
+    """(place, module, imported module of ours, whether inside a function)."""
+    for path in python_files():
+        for line, deep, name in imports_in(ast.parse(path.read_text())):
+            target = ours(name)
+            if target is not None:
+                yield f"{path.name}:{line}", module_of(path), target, deep
+
+
+def cython_imports() -> Iterator[tuple[str, str, str, bool]]:
+    for path in cython_files():
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found = re.match(r"\s*from (fastlock\.\w+) c?import", line) or re.match(r"\s*c?import (fastlock\.\w+)", line)
+            if found:
+                yield f"{path.name}:{number}", path.stem, ours(found[1]) or "", False
+
+
+def test_every_module_has_its_layer() -> None:
+    """A new module is put into the order, and one that is gone is taken out."""
+    present = {module_of(path) for path in [*python_files(), *cython_files()]}
+    assert present - set(RANK) == set()
+    assert set(RANK) - present <= {"_native"}
+
+
+def test_imports_point_one_way() -> None:
+    """No module imports one from its own layer or from above, but for the few late ones that say why."""
+    wrong = []
+    for place, module, target, deep in [*python_imports(), *cython_imports()]:
+        fine = module == target or RANK[target] < RANK[module] or (deep and (module, target) in UPWARD)
+        if not fine:
+            wrong.append(f"{place}: {module} imports {target}")
+    assert wrong == []
+
+
+def test_findings_and_errors_stand_alone() -> None:
+    """What other programs take apart imports nothing of ours."""
+    found = [place for place, module, _, deep in python_imports() if module in ("findings", "errors") and not deep]
+    assert found == []
+
+
+def code_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines without comments and docstrings, roughly: good enough to look for a name."""
+    text = re.sub(r'"""[\s\S]*?"""', lambda found: "\n" * found[0].count("\n"), path.read_text())
+    for number, line in enumerate(text.splitlines(), 1):
+        yield number, line.partition("#")[0]
+
+
+def places(pattern: str, allowed: set[str]) -> list[str]:
+    return [
+        f"{path.name}:{number}: {line.strip()}"
+        for path in [*python_files(), *SOURCES.glob("*.pyx"), PROJECT / "src" / "_fastlock_start.py"]
+        if path.stem not in allowed
+        for number, line in code_lines(path)
+        if re.search(pattern, line)
+    ]
+
+
+def test_only_config_reads_the_environment() -> None:
+    """Nobody else has os.environ in it."""
+    assert places(r"\benviron|\bgetenv", {"config"}) == []
+
+
+def test_only_patching_touches_threading() -> None:
+    """Few modules know threading, and one changes it."""
+    assert places(r"import threading\b|from threading\b|['\"]threading['\"]", set(THREADING)) == []
+    assert places(r"setattr\(\s*_?threading|\b_?threading\.\w+\s*=[^=]", {"patching"}) == []
+
+
+def test_files_stay_small() -> None:
+    """What has grown too long to be read at once is to be split."""
+    files = [*python_files(), *cython_files(), *SOURCES.glob("*.pyi"), *SOURCES.glob("*.h")]
+    files += [*(PROJECT / "benchmarks").glob("*.py"), *(PROJECT / "examples").glob("*.py")]
+    sizes = {path.name: len(path.read_text().splitlines()) for path in files}
+    assert {name: size for name, size in sizes.items() if size > LARGE.get(name, MOST_LINES)} == {}
+
+
+def test_functions_stay_small() -> None:
+    """The same for functions of Python modules."""
+    large = []
+    for path in [*python_files(), *(PROJECT / "benchmarks").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                size = (node.end_lineno or 0) - node.lineno + 1
+                if size > MOST_LINES_OF_A_FUNCTION:
+                    large.append(f"{path.name}:{node.lineno}: {node.name} has {size} lines")
+    assert large == []
+
+
+# ---- the hot path -------------------------------------------------------------------------------
+
+# How much of the Python C-API Cython may need for the worst line of each: 0 is plain C, 2 returns a constant, 5 to 10 is an
+# error check, a call of Python code is 10 and more. The line with `def` is left out: it holds the binding to Python.
+SCORES: dict[tuple[str, str], int] = {}
+
+
+def block(lines: list[str], name: str) -> tuple[int, int]:
+    """First and last line of a function, named as Class.method or by itself, in Cython source."""
+    holder, _, function = name.rpartition(".")
+    start = 0
+    if holder:
+        start = next(i for i, line in enumerate(lines) if re.match(rf"cdef class {holder}\b", line)) + 1
+    pattern = rf"\s*(?:def|cdef)\b[^=(]*\b{function}\("
+    first = next(i for i in range(start, len(lines)) if re.match(pattern, lines[i]))
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    last = first
+    while last + 1 < len(lines):
+        line = lines[last + 1]
+        if line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        last += 1
+    return first + 1, last + 1
+
+
+def annotate(path: Path, name: str, tmp_path: Path) -> dict[int, int]:
+    """Cython's score of every line of a file."""
+    command = [sys.executable, "-m", "cython", "-a", "-3", "-I", str(SOURCES.parent), str(path), "-o", str(tmp_path / f"{name}.c")]
+    done = subprocess.run(command, cwd=SOURCES.parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / f"{name}.html").read_text()
+    found = re.findall(r'<pre class="cython line score-(\d+)"[^>]*>.<span class="">0*(\d+)</span>', html.replace("&#xA0;", " "))
+    return {int(line): int(score) for score, line in found}
+
+
+def inline_as_module(path: Path, name: str, tmp_path: Path) -> Path:
+    """A module with one inline function of a .pxd file in it, for Cython annotates no .pxd."""
+    lines = path.read_text().splitlines()
+    first, last = block(lines, name)
+    imports = [line for line in lines if line.startswith("from ")]
+    if path.stem != "_core":
+        imports.append(f"from fastlock.{path.stem} cimport *")
+    module = tmp_path / f"hot_{name}.pyx"
+    module.write_text("# cython: language_level=3\n" + "\n".join([*imports, "", *lines[first - 1 : last]]) + "\n")
+    return module
+
+
+def hot_files() -> list[str]:
+    return sorted({file for file, _ in SCORES})
+
+
+@pytest.mark.parametrize("file", ["_core.pyx", "_sync.pyx", "_rwlock.pyx", "_core.pxd"])
+def test_the_hot_path_stays_c(file: str, tmp_path: Path) -> None:
+    """No line of a hot function needs more of Python than it did; the failure names function and line."""
+    pytest.importorskip("Cython", reason="Cython is not installed (the extra `test` has it)")
+    names = [name for hot, name in SCORES if hot == file]
+    risen = []
+    scores: dict[int, int] = {}
+    path = SOURCES / file
+    if path.suffix == ".pyx":
+        scores = annotate(path, path.stem, tmp_path)
+    for name in names:
+        if file.endswith(".pxd"):
+            path = inline_as_module(SOURCES / file, name, tmp_path)
+            scores = annotate(path, path.stem, tmp_path)
+        lines = path.read_text().splitlines()
+        first, last = block(lines, name)
+        for number in range(first + 1, last + 1):
+            if scores.get(number, 0) > SCORES[file, name]:
+                risen.append(f"{name}, line {number}: score {scores[number]}, not {SCORES[file, name]}: {lines[number - 1].strip()}")
+    assert risen == []
