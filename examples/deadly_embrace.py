@@ -9,6 +9,7 @@ Each function is fine when it is read alone. Together they stop for ever, withou
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -39,16 +40,21 @@ def raise_price(meet: Callable[[], object]) -> None:
             cache.pop("tea", None)
 
 
+def say(line: str) -> None:
+    """Print a line in one piece, whoever else prints: print() writes its newline by itself."""
+    sys.stdout.write(f"{line}\n")
+
+
 def run(job: Callable[[Callable[[], object]], None]) -> None:
     """Do a job; where it would deadlock, let the other one finish and do it again."""
     name = job.__name__
     try:
         job(both_have_one.wait)
     except RuntimeError as error:
-        print(f"{name}: backs off, because of a {type(error).__name__}")
+        say(f"{name}: backs off, because of a {type(error).__name__}")
         one_is_done.wait()
         job(lambda: None)
-    print(f"{name}: done")
+    say(f"{name}: done")
     one_is_done.set()
 
 

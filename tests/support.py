@@ -66,6 +66,14 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
         _nap.acquire(timeout=0.001)
 
 
+PRELUDE = "import threading\nimport fastlock\nfrom support import *\n"
+
+
+def ask(source: str, *arguments: object, **options: Any) -> Any:
+    """Run a program that starts with PRELUDE and ends with tell(); return what it told."""
+    return answer(run_program(PRELUDE + textwrap.dedent(source), *arguments, **options))
+
+
 # ---- for the programs -----------------------------------------------------------------------------
 
 
@@ -94,6 +102,21 @@ def blocked(*names: str) -> None:
         return set(names) <= {agent.name for agent in table.agents if agent.id in busy}
 
     wait_until(waiting)
+
+
+def ring(locks: Sequence[Any], hold: str = "__enter__", want: str = "__enter__") -> list[threading.Thread]:
+    """Have threads t0, t1 ... each hold a lock (by the method `hold`) and want the next one's; the last one closes the circle."""
+    names = [f"t{number}" for number in range(len(locks))]
+    all_hold = threading.Barrier(len(locks))
+
+    def member(number: int) -> None:
+        getattr(locks[number], hold)()
+        all_hold.wait()
+        if number == len(locks) - 1:
+            blocked(*names[:-1])
+        getattr(locks[(number + 1) % len(locks)], want)()
+
+    return [start(member, number, name=name) for number, name in enumerate(names)]
 
 
 def found(*codes: str) -> list[Any]:

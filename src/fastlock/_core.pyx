@@ -234,8 +234,8 @@ cdef class RLock:
         cdef FSelf* owner = agent_of(self.rec.word)
         cdef uint64_t ident = owner.pub.ident if owner != NULL else 0
         cdef int64_t count = self.rec.count + 1 if is_held(self.rec) else 0
-        t = type(self)
-        return (f"<{'locked' if is_held(self.rec) else 'unlocked'} {t.__module__}.{t.__qualname__} object "
+        kind = "_thread.RLock" if type(self) is RLock else type(self).__name__
+        return (f"<{'locked' if is_held(self.rec) else 'unlocked'} {kind} object "
                 f"owner={ident} count={count} at {address(self)}>")
 
 

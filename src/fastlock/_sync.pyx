@@ -18,6 +18,7 @@ from fastlock._table cimport *
 import warnings
 
 from collections import deque
+from sys import version_info
 from time import monotonic
 
 cdef enum:
@@ -56,6 +57,7 @@ cdef class Condition:
             lock = RLock(name=name, lock_class=lock_class, timeout=timeout, signal=signal, on_deadlock=on_deadlock)
         elif name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
             raise TypeError("these options belong to the lock: give them to it, or give no lock")
+        lock.acquire, lock.release      # what is no lock fails here and not at its first use
         self.lock = lock
         self.lock_kind = OUR_LOCK if type(lock) is LockType else OUR_RLOCK if type(lock) is RLock else OTHER
 
@@ -493,7 +495,7 @@ cdef class Barrier:
     cdef dict __dict__
 
     def __init__(self, parties, action=None, timeout=None):
-        if parties < 1:
+        if parties < 1 and version_info >= (3, 13):
             raise ValueError("parties must be >= 1")
         self.condition = Condition(new_lock())
         self.action = action

@@ -113,7 +113,7 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     """Take an event of the core; an exception that is returned is raised in the agent instead of its wait."""
     if event["code"] == "timeout":
         return assemble.lock_timeout_from_event(event, site=_core.site)
-    frame = sys._getframe(1)
+    frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
     if event["code"] == "FL002":
         event["reasons"].append(_way_in(event, frame))
     stack = assemble.stack_from_frame(frame)
