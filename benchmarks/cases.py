@@ -258,17 +258,32 @@ def rwlocks() -> list[Case]:
         Case("rwlock", "RWLock acquire_read() / our acquire()", lock_calls, calls, "rw_own"),
         Case("rwlock", "RWLock with write() / our with Lock", lock, writing),
     ]
-    if importlib.util.find_spec("readerwriterlock"):
-        rival = Side("readerwriterlock", "with rw:\n    pass", lambda: readerwriterlock_side("gen_rlock"))
-        rows.append(Case("rwlock", "RWLock read / readerwriterlock", rival, reading, "rw_rival"))
-        rival = Side("readerwriterlock", "with rw:\n    pass", lambda: readerwriterlock_side("gen_wlock"))
-        rows.append(Case("rwlock", "RWLock write / readerwriterlock", rival, writing))
-    if importlib.util.find_spec("fasteners"):
-        rival = Side("fasteners", "with rw.read_lock():\n    pass", fasteners_side)
-        rows.append(Case("rwlock", "RWLock read / fasteners", rival, reading, "rw_rival"))
-        rival = Side("fasteners", "with rw.write_lock():\n    pass", fasteners_side)
-        rows.append(Case("rwlock", "RWLock write / fasteners", rival, writing))
+    for rival, limit, theirs, ours in rivals():
+        if importlib.util.find_spec(rival.partition(",")[0]):
+            rows.append(Case("rwlock", f"RWLock {ours.label} / {rival}", theirs, ours, limit))
     return rows
+
+
+def rivals() -> list[tuple[str, str | None, Side, Side]]:
+    """(rival, limit, its side, ours): the spelling of their manuals, and guards that were made before on both sides."""
+
+    def make() -> Names:
+        return {"rw": fastlock.RWLock()}
+
+    read = Side("read", "with rw.read():\n    pass", make)
+    write = Side("write", "with rw.write():\n    pass", make)
+    kept = Side("read", "with guard:\n    pass", lambda: {"guard": fastlock.RWLock().read()})
+
+    def theirs(body: str, make: Callable[[], Names]) -> Side:
+        return Side("theirs", f"with {body}:\n    pass", make)
+
+    return [
+        ("readerwriterlock", "rw_rival", theirs("rw.gen_rlock()", readerwriterlock), read),
+        ("readerwriterlock, guards kept", "rw_rival", theirs("rw", lambda: {"rw": readerwriterlock()["rw"].gen_rlock()}), kept),
+        ("readerwriterlock", None, theirs("rw.gen_wlock()", readerwriterlock), write),
+        ("fasteners", "rw_rival", theirs("rw.read_lock()", fasteners), read),
+        ("fasteners", None, theirs("rw.write_lock()", fasteners), write),
+    ]
 
 
 def a_reader() -> Names:
@@ -281,13 +296,14 @@ def a_taker() -> Names:
     return {"take": lock.acquire, "give": lock.release}
 
 
-def readerwriterlock_side(method: str) -> Names:
-    from readerwriterlock.rwlock import RWLockFair
+def readerwriterlock() -> Names:
+    # Of its locks the one that prefers writers, as ours does.
+    from readerwriterlock.rwlock import RWLockWrite
 
-    return {"rw": getattr(RWLockFair(), method)()}
+    return {"rw": RWLockWrite()}
 
 
-def fasteners_side() -> Names:
+def fasteners() -> Names:
     from fasteners import ReaderWriterLock
 
     return {"rw": ReaderWriterLock()}

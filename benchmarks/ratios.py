@@ -86,14 +86,14 @@ def verdict(row: dict[str, Any]) -> str:
 
 def print_table(level: str, rows: list[dict[str, Any]]) -> None:
     print(f"Python {platform.python_version()} ({sys.executable}), fastlock {fastlock.__version__}, level {level}")
-    print(f"{'':40} {'theirs ns':>10} {'ours ns':>10} {'ratio':>7} {'net':>7}  limit")
+    print(f"{'':46} {'theirs ns':>10} {'ours ns':>10} {'ratio':>7} {'net':>7}  limit")
     section = ""
     for row in rows:
         if row["section"] != section:
             section = row["section"]
             print(f"-- {section}")
         figures = f"{row['theirs_ns']:10.1f} {row['ours_ns']:10.1f} {row['ratio']:7.3f} {row['net']:7.3f}"
-        print(f"{row['row']:40} {figures}  {verdict(row)}")
+        print(f"{row['row']:46} {figures}  {verdict(row)}")
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ LAYERS = (
     {"patching"},
     {"look"},
     {"__init__"},
-    {"auto", "cli", "__main__"},
+    {"auto", "cli"},
+    {"__main__"},
 )
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
@@ -45,6 +46,7 @@ UPWARD = {
 # Who may know threading at all: patching changes it.
 THREADING = {
     "patching": "changes it",
+    "_core": "gives the factory the name that it pickles by",
     "_sync": "raises its BrokenBarrierError",
     "_table": "reads the names of threads, where it is loaded",
 }
@@ -153,7 +155,7 @@ def places(pattern: str, allowed: set[str]) -> list[str]:
 
 def test_only_config_reads_the_environment() -> None:
     """Nobody else has os.environ in it."""
-    assert places(r"\benviron|\bgetenv", {"config"}) == []
+    assert places(r"\benviron\b|\bgetenv\b", {"config"}) == []
 
 
 def test_only_patching_touches_threading() -> None:
@@ -184,9 +186,46 @@ def test_functions_stay_small() -> None:
 
 # ---- the hot path -------------------------------------------------------------------------------
 
-# How much of the Python C-API Cython may need for the worst line of each: 0 is plain C, 2 returns a constant, 5 to 10 is an
-# error check, a call of Python code is 10 and more. The line with `def` is left out: it holds the binding to Python.
-SCORES: dict[tuple[str, str], int] = {}
+# How much of the Python C-API Cython may need for the worst line of each: 0 is plain C, 2 returns a constant, 3 a bool, 5 to
+# 10 is an error check, a call of Python code is 10 and more. Left out are the line with `def`, which holds the binding to
+# Python, and lines that raise.
+SCORES = {
+    ("_core.pyx", "LockType.__enter__"): 2,
+    ("_core.pyx", "lock_exit_method"): 2,
+    ("_core.pyx", "lock_acquire_method"): 3,
+    ("_core.pyx", "LockType.release"): 2,
+    ("_core.pyx", "lock_take"): 0,
+    ("_core.pyx", "RLock.__enter__"): 2,
+    ("_core.pyx", "rlock_exit_method"): 0,
+    ("_core.pyx", "rlock_acquire_method"): 3,
+    ("_core.pyx", "RLock.release"): 0,
+    ("_core.pyx", "rlock_take"): 0,
+    ("_core.pyx", "rlock_release"): 0,
+    ("_core.pyx", "rlock_owned"): 0,
+    ("_core.pyx", "is_held"): 0,
+    ("_core.pyx", "new_lock"): 1,
+    ("_sync.pyx", "permit_take"): 0,
+    ("_sync.pyx", "note_permit"): 0,
+    ("_sync.pyx", "permits_give"): 0,
+    ("_sync.pyx", "Semaphore.acquire"): 8,
+    ("_sync.pyx", "Semaphore.release"): 5,
+    ("_sync.pyx", "Semaphore.__exit__"): 5,
+    ("_sync.pyx", "Event.set"): 0,
+    ("_sync.pyx", "Event.clear"): 0,
+    ("_sync.pyx", "Event.wait"): 5,
+    ("_sync.pyx", "Condition.__enter__"): 5,
+    ("_sync.pyx", "Condition.notify"): 5,
+    ("_sync.pyx", "lock_exit"): 0,
+    ("_rwlock.pyx", "read_take"): 6,
+    ("_rwlock.pyx", "read_give"): 0,
+    ("_rwlock.pyx", "write_take"): 0,
+    ("_rwlock.pyx", "write_give"): 0,
+    ("_rwlock.pyx", "ReadGuard.__enter__"): 2,
+    ("_rwlock.pyx", "WriteGuard.__enter__"): 2,
+    ("_rwlock.pyx", "RWLock.read"): 2,
+    ("_rwlock.pyx", "RWLock.release_read"): 0,
+    ("_core.pxd", "note_site"): 0,
+}
 
 
 def block(lines: list[str], name: str) -> tuple[int, int]:
@@ -229,10 +268,6 @@ def inline_as_module(path: Path, name: str, tmp_path: Path) -> Path:
     return module
 
 
-def hot_files() -> list[str]:
-    return sorted({file for file, _ in SCORES})
-
-
 @pytest.mark.parametrize("file", ["_core.pyx", "_sync.pyx", "_rwlock.pyx", "_core.pxd"])
 def test_the_hot_path_stays_c(file: str, tmp_path: Path) -> None:
     """No line of a hot function needs more of Python than it did; the failure names function and line."""
@@ -250,6 +285,7 @@ def test_the_hot_path_stays_c(file: str, tmp_path: Path) -> None:
         lines = path.read_text().splitlines()
         first, last = block(lines, name)
         for number in range(first + 1, last + 1):
-            if scores.get(number, 0) > SCORES[file, name]:
+            raises = lines[number - 1].lstrip().startswith("raise ")
+            if scores.get(number, 0) > SCORES[file, name] and not raises:
                 risen.append(f"{name}, line {number}: score {scores[number]}, not {SCORES[file, name]}: {lines[number - 1].strip()}")
     assert risen == []

@@ -41,7 +41,7 @@ def test_bad_options(kind: str, options: dict[str, Any], error: type[Exception])
     assert MAKERS[kind]() is not None
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", sorted(MAKERS.keys() - {"RLock"}))  # before 3.15 that one takes and ignores anything
 def test_options_are_keywords_only(kind: str) -> None:
     """Options cannot be given by position."""
     with pytest.raises(TypeError):

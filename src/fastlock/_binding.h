@@ -114,11 +114,13 @@ static PyTypeObject fl_bound_type = {
 
 static PyObject *fl_method_get(PyObject *descr, PyObject *self, PyObject *type) {
     fl_bound *b;
-    (void)type;
+    PyMethodDescrObject *original = ((fl_method *)descr)->original;
     if (self == NULL) {
         Py_INCREF(descr);
         return descr;
     }
+    if (!PyObject_TypeCheck(self, PyDescr_TYPE(original))) /* somebody has put the method into another class */
+        return Py_TYPE(original)->tp_descr_get((PyObject *)original, self, type);
     if (fl_bound_kept > 0) {
         b = fl_bound_free[--fl_bound_kept];
         Py_SET_REFCNT((PyObject *)b, 1);

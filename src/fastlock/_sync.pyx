@@ -496,7 +496,7 @@ cdef class Barrier:
 
     def __init__(self, parties, action=None, timeout=None):
         if parties < 1 and version_info >= (3, 13):
-            raise ValueError("parties must be >= 1")
+            raise ValueError("parties must be >= 1" if version_info >= (3, 14) else "parties must be > 0")
         self.condition = Condition(new_lock())
         self.action = action
         self.default_timeout = timeout

@@ -23,4 +23,7 @@ def snapshot() -> Snapshot:
 
 def find_deadlocks() -> list[Finding]:
     """Return the circles, self-deadlocks and abandoned locks there are now, whatever the level; any thread."""
-    return [assemble.finding_from_event(event, site=_core.site) for event in _core.find_circles()]
+    return [
+        assemble.finding_from_event(event, site=_core.site, stacks=watchdog.stacks_of(event))
+        for event in _core.find_circles()
+    ]

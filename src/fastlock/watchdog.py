@@ -123,7 +123,7 @@ def handle(event: dict[str, Any]) -> BaseException | None:
         _post(event, stack, None)
         return None
     # Everybody's stacks now, for the exception lets them go on.
-    finding = assemble.finding_from_event(event, site=_core.site, stacks={**_stacks(event), event["closing"]: stack})
+    finding = assemble.finding_from_event(event, site=_core.site, stacks={**stacks_of(event), event["closing"]: stack})
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
 
@@ -209,7 +209,7 @@ def _run() -> None:
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     if finding is None:
-        stacks = _stacks(event)
+        stacks = stacks_of(event)
         stacks[event["closing"]] = stack
         finding = assemble.finding_from_event(event, site=_core.site, stacks=stacks)
     finding, is_new = _record(finding)
@@ -244,7 +244,7 @@ def _record(finding: Finding) -> tuple[Finding, bool]:
     return finding, True
 
 
-def _stacks(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
+def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     """Where the finding's threads stand now.
 
     Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers
