@@ -15,10 +15,10 @@ from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._table cimport *
 
+import sys
 import warnings
 
 from collections import deque
-from sys import version_info
 from time import monotonic
 
 cdef enum:
@@ -495,8 +495,8 @@ cdef class Barrier:
     cdef dict __dict__
 
     def __init__(self, parties, action=None, timeout=None):
-        if parties < 1 and version_info >= (3, 13):
-            raise ValueError("parties must be >= 1" if version_info >= (3, 14) else "parties must be > 0")
+        if parties < 1 and sys.version_info >= (3, 13):
+            raise ValueError("parties must be >= 1" if sys.version_info >= (3, 14) else "parties must be > 0")
         self.condition = Condition(new_lock())
         self.action = action
         self.default_timeout = timeout
