@@ -71,7 +71,7 @@ def test_timeouts_of_waits_that_end_in_vain(timeout: str) -> None:
     both(f"m.Event().wait({timeout})")
     both(f"(lambda c: (c.acquire(), c.wait({timeout}))[1])(m.Condition())")
     both(f"(lambda c: (c.acquire(), c.wait_for(lambda: 0, {timeout}))[1])(m.Condition())")
-    if "10**400" not in timeout:  # threading adds it to a float before it looks at it
+    if "10**400" not in timeout and "Decimal" not in timeout:  # threading adds these to a float before it looks at them
         both(f"m.Semaphore(0).acquire(True, {timeout})", with_text=False)
     both(f"m.Semaphore(0).acquire(False, {timeout})")
 
@@ -85,8 +85,8 @@ def test_timeouts_without_time(timeout: str) -> None:
 
 CALLS = [
     "m.Lock(1)", "m.Lock(**{'x': 1})", "m.Lock().acquire(True, -1, 3)", "m.Lock().acquire(foo=1)", "m.Lock().release(1)",
-    "m.Lock().release()", "m.Lock().__exit__()", "m.Lock().locked(1)",
-    "m.RLock().release()", "m.RLock().__exit__()", "m.RLock().acquire(True, -1, 3)", "m.RLock()._release_save()",
+    "m.Lock().release()", "m.Lock().__exit__(None, None, None)", "m.Lock().locked(1)",
+    "m.RLock().release()", "m.RLock().__exit__(None, None, None)", "m.RLock().acquire(True, -1, 3)", "m.RLock()._release_save()",
     "m.RLock()._is_owned()", "m.RLock()._recursion_count()", "m.RLock()._acquire_restore((2, 1))",
     "m.RLock()._acquire_restore(3)",
     "m.Condition(3)", "m.Condition(m.Lock()).wait()", "m.Condition().notify()", "m.Condition().notify_all()",
@@ -112,6 +112,8 @@ WORDED_OTHERWISE = {"m.Lock(1)", "m.Lock(**{'x': 1})", "m.Lock().acquire(foo=1)"
 @pytest.mark.parametrize("question", CALLS)
 def test_calls(question: str) -> None:
     """Good and bad calls give equal values, or errors of equal type and, but for the interpreter's own, equal text."""
+    if "_recursion_count" in question and not hasattr(threading.RLock(), "_recursion_count"):
+        pytest.skip("threading's of this version has none")
     both(question, with_text=question not in WORDED_OTHERWISE)
 
 

@@ -22,7 +22,7 @@ def test_raise_in_the_agent_that_closes_the_circle(process: str, lock: str) -> N
     told = ask(
         f"""
         {process or "pass"}
-        one, other = fastlock.Lock(name="one"{lock}), fastlock.Lock(name="other")
+        one, other = fastlock.Lock(name="one"), fastlock.Lock(name="other"{lock})
         both, got = threading.Barrier(2), []
         def patient():
             with other:
@@ -40,10 +40,6 @@ def test_raise_in_the_agent_that_closes_the_circle(process: str, lock: str) -> N
                     got.append([type(error).__name__, error.finding.code, str(error).partition(":")[0],
                                 state == (one.locked(), other.locked()), [wait.lock for wait in table.waits] == [1],
                                 [len(each.waiters) for each in table.locks]])
-        """
-        # The lock that is waited for has the policy: `other` is wanted by the closing agent.
-        + f"""
-        other = fastlock.Lock(name="other"{lock})
         threads = start(patient), start(closing)
         for thread in threads:
             thread.join()

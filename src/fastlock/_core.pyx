@@ -245,7 +245,7 @@ cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
         raise TypeError(f"RLock() got an unexpected keyword argument {next(iter(kwargs))!r}")
     if sys.version_info >= (3, 15):
         raise TypeError("RLock() takes no positional arguments")
-    if sys.version_info >= (3, 14):
+    if sys.version_info >= (3, 13):
         warnings.warn("Passing arguments to RLock is deprecated and will be removed in 3.15", DeprecationWarning, stacklevel=2)
 
 
@@ -631,15 +631,14 @@ def find_circles():
     cdef FSelf* s
     cdef Found found
     events = []
-    seen = set()
+    told = set()            # who is in a circle that has been found: it would be found from each of its agents
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or examine(s, &found) == NOTHING:
+        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or examine(s, &found) == NOTHING:
             continue
         try:
-            members = frozenset([found.edges[j].agent_word for j in range(found.n)])
-            if members not in seen and confirm(&found):
-                seen.add(members)
+            if confirm(&found):
+                told.update([found.edges[j].agent_word for j in range(found.n)])
                 event = circle_event(&found, s)
                 event["closing"] = None
                 events.append(event)

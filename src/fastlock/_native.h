@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -132,14 +133,42 @@ static inline int fl_refuse_at_exit(void) {
 }
 
 /* ---- the parker: an interruptible binary semaphore of the agent -------------------------------
- * A surplus post only makes the owner look again. */
-#define fl_parker_new() ((void *)PyThread_allocate_lock())
+ * A surplus post only makes the owner look again. The flag keeps a second post from the lock: up to 3.14 that would count
+ * up a semaphore, and from 3.15 on, where the lock is a PyMutex, end the process. Both sides change the flag by
+ * read-modify-write, so who finds it set knows that the owner will see what was written before. */
+typedef struct {
+    PyThread_type_lock lock; /* taken while the parker rests */
+    uint8_t posted;
+} fl_parker;
+
+static inline void *fl_parker_new(void) {
+    fl_parker *p = (fl_parker *)malloc(sizeof(fl_parker));
+    if (p == NULL)
+        return NULL;
+    p->lock = PyThread_allocate_lock();
+    p->posted = 1;
+    if (p->lock == NULL) {
+        free(p);
+        return NULL;
+    }
+    return p;
+}
+
 static inline int fl_parker_wait(void *parker, int64_t timeout_ns, int interruptible) {
+    fl_parker *p = (fl_parker *)parker;
     /* PY_TIMEOUT_T is microseconds; round up, so that nobody wakes before a deadline. */
     PY_TIMEOUT_T us = timeout_ns < 0 ? -1 : (PY_TIMEOUT_T)(timeout_ns / 1000 + (timeout_ns % 1000 != 0));
-    return (int)PyThread_acquire_lock_timed((PyThread_type_lock)parker, us, interruptible);
+    PyLockStatus status = PyThread_acquire_lock_timed(p->lock, us, interruptible);
+    if (status == PY_LOCK_ACQUIRED)
+        (void)__atomic_exchange_n(&p->posted, 0, __ATOMIC_SEQ_CST);
+    return (int)status;
 }
-#define fl_parker_post(parker) PyThread_release_lock((PyThread_type_lock)(parker))
+
+static inline void fl_parker_post(void *parker) {
+    fl_parker *p = (fl_parker *)parker;
+    if (__atomic_exchange_n(&p->posted, 1, __ATOMIC_SEQ_CST) == 0)
+        PyThread_release_lock(p->lock);
+}
 
 /* ---- the caller's site ------------------------------------------------------------------------
  * The address of the instruction that the interpreter executes in its current frame, read without

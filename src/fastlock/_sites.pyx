@@ -220,8 +220,10 @@ cdef object variable_at(object code, int start):
             if op not in between:
                 return None
             extended = arg << 8 if op == extended_arg else 0
-        elif kind == "STORE_NAME" or kind == "STORE_GLOBAL":
+        elif kind == "STORE_GLOBAL":
             return code.co_names[arg]
+        elif kind == "STORE_NAME":      # in a module, or in the body of a class
+            return code.co_names[arg] if code.co_name == "<module>" else f"{code.co_name}.{code.co_names[arg]}"
         elif kind == "STORE_FAST_LOAD_FAST" or kind == "STORE_FAST_STORE_FAST":
             return local_name(code, arg >> 4)
         elif kind == "STORE_FAST":

@@ -250,6 +250,14 @@ cdef int condition_restore(Condition self, object state) except -1:
     return 0
 
 
+cdef object shown(object self, str state):
+    """threading's repr of its own classes; up to 3.10 they have none."""
+    if sys.version_info < (3, 11):
+        return object.__repr__(self)
+    cls = type(self)
+    return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: {state}>"
+
+
 # ---- Semaphore ----------------------------------------------------------------------------------------------
 
 @cython.auto_pickle(False)
@@ -322,8 +330,7 @@ cdef class Semaphore:
         self.release()
 
     def __repr__(self):
-        cls = type(self)
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: value={self.rec.count}>"
+        return shown(self, f"value={self.rec.count}")
 
 
 cdef inline bint permit_take(FLock* L) noexcept:
@@ -392,8 +399,7 @@ cdef class BoundedSemaphore(Semaphore):
         permits_give(self.rec, n)
 
     def __repr__(self):
-        cls = type(self)
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: value={self.rec.count}/{self.initial}>"
+        return shown(self, f"value={self.rec.count}/{self.initial}")
 
 
 # ---- Event -----------------------------------------------------------------------------------------------------
@@ -465,8 +471,7 @@ cdef class Event:
             self.condition._at_fork_reinit()
 
     def __repr__(self):
-        cls = type(self)
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: {'set' if self.rec.count else 'unset'}>"
+        return shown(self, "set" if self.rec.count else "unset")
 
 
 # ---- Barrier -----------------------------------------------------------------------------------------------------
@@ -593,10 +598,7 @@ cdef class Barrier:
             self._break(self.generation)
 
     def __repr__(self):
-        cls = type(self)
-        if self.broken:
-            return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: broken>"
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: waiters={self.n_waiting}/{self._parties}>"
+        return shown(self, "broken" if self.broken else f"waiters={self.n_waiting}/{self._parties}")
 
 
 fl_type_name(Condition, b"threading.Condition")

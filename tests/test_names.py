@@ -1,0 +1,154 @@
+"""What reports call a lock: its name, else the variable it was assigned to, else its kind and creation site."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from support import ask
+
+QUALIFIED = sys.version_info >= (3, 11)  # 3.10's code objects do not know the class they are in
+
+# Each makes a lock and binds it to `lock`; the last line is what it should be called.
+NAMED = {
+    "module variable": ("ledger_lock = fastlock.Lock(); lock = ledger_lock", "ledger_lock"),
+    "annotated": ("ledger_lock: object = fastlock.RLock(); lock = ledger_lock", "ledger_lock"),
+    "chained": ("first = second = fastlock.Lock(); lock = first", "first"),
+    "walrus": ("if (walrus := fastlock.Lock()): lock = walrus", "walrus"),
+    "local variable": ("def make():\n    mine = fastlock.Lock()\n    return mine\nlock = make()", "mine"),
+    "cell variable": ("def make():\n    mine = fastlock.Lock()\n    return lambda: mine\nlock = make()()", "mine"),
+    "global in a function": ("def make():\n    global made\n    made = fastlock.Lock()\nmake(); lock = made", "made"),
+    "attribute of self": (
+        "class Pool:\n    def __init__(self):\n        self._lock = fastlock.Lock()\nlock = Pool()._lock",
+        "Pool._lock",
+    ),
+    "attribute in a local class": (
+        "def make():\n    class Pool:\n        def __init__(self):\n            self._lock = fastlock.Lock()\n"
+        "    return Pool()\nlock = make()._lock",
+        "Pool._lock",
+    ),
+    "class attribute": ("class Pool:\n    shared = fastlock.Lock()\nlock = Pool.shared", "Pool.shared"),
+    "attribute of a variable": ("class P: pass\npool = P(); pool.lock = fastlock.Lock(); lock = pool.lock", "pool.lock"),
+    "with keywords": ("ledger_lock = fastlock.Lock(timeout=3); lock = ledger_lock", "ledger_lock"),
+    "RWLock": ("shared = fastlock.RWLock(prefer='reader'); lock = shared", "shared"),
+    "Condition": ("changed = fastlock.Condition(); lock = changed", "changed"),
+    "Semaphore": ("permits = fastlock.Semaphore(1); lock = permits", "permits"),
+    "name": ("lock = fastlock.Lock(name='ledger')", "ledger"),
+    "name of a Semaphore": ("lock = fastlock.BoundedSemaphore(1, name='permits')", "permits"),
+    "list comprehension": ("lock = [fastlock.Lock() for _ in range(3)][1]", "Lock@program.py:4"),
+    "dict": ("locks = {'a': fastlock.RLock()}; lock = locks['a']", "RLock@program.py:4"),
+    "item of a dict": ("locks = {}\nlocks['a'] = fastlock.Lock(); lock = locks['a']", "Lock@program.py:5"),
+    "argument": ("def use(lock): return lock\nlock = use(use(fastlock.RWLock()) and use(fastlock.RLock()))", None),
+    "made by the standard library": (
+        "import queue\nfastlock.install()\njobs = queue.Queue()\nlock = jobs.mutex",
+        "jobs",
+    ),
+}
+
+
+def name_of(source: str) -> list[str]:
+    """Return name and class in the snapshot of the lock that the source binds to `lock`."""
+    program = f"{source}\n(lock.acquire_write if hasattr(lock, 'acquire_write') else lock.acquire)()\n"
+    program += "tell([[each.name, each.lock_class] for each in fastlock.snapshot().locks][-1])\n"
+    return ask(program)
+
+
+@pytest.mark.parametrize("source, expected", NAMED.values(), ids=NAMED)
+def test_a_lock_is_called_by_its_variable(source: str, expected: str | None) -> None:
+    """The variable at the creation site, qualified by the class for self; otherwise kind and line; never an address."""
+    name, _ = name_of(source)
+    if expected is None:
+        assert "0x" not in name
+    elif expected == "Pool._lock" and not QUALIFIED:
+        assert name in (expected, "_lock")
+    else:
+        assert name == expected
+
+
+CLASSES = {
+    "class": ("lock = fastlock.Lock(lock_class='accounts')", ["lock", "accounts"]),
+    "name and class": ("lock = fastlock.Lock(name='account 7', lock_class='accounts')", ["account 7", "accounts"]),
+    "name only": ("lock = fastlock.Lock(name='ledger')", ["ledger", "ledger"]),
+    "neither": ("ledger_lock = fastlock.Lock(); lock = ledger_lock", ["ledger_lock", "ledger_lock@program.py"]),
+}
+
+
+@pytest.mark.parametrize("source, expected", CLASSES.values(), ids=CLASSES)
+def test_the_class_is_lock_class_else_name_else_the_site(source: str, expected: list[str]) -> None:
+    """Reports use the name, fingerprints the class; the class of a site has no line number in it."""
+    assert name_of(source) == expected
+
+
+def test_more_than_64_names_of_one_site_count_as_the_site() -> None:
+    """Locks named one by one keep their names, and the later ones have the class of their site."""
+    # 3.11 knows a call by two addresses, before and after it is specialised, hence twice as many.
+    locks = ask(
+        """
+        locks = [fastlock.Lock(name=f"conn-{number}") for number in range(140)]
+        for lock in locks:
+            lock.acquire()
+        tell([[each.name, each.lock_class] for each in fastlock.snapshot().locks])
+        """
+    )
+    assert [name for name, _ in locks] == [f"conn-{number}" for number in range(140)]
+    assert locks[0][1] == "conn-0"
+    assert {lock_class for _, lock_class in locks[-10:]} == {locks[-1][1]}
+    assert "conn" not in locks[-1][1]
+    assert "program.py" in locks[-1][1]
+
+
+def test_as_many_names_from_different_sites_are_kept() -> None:
+    """The limit is one of a site: names of other sites keep their class."""
+    assert (
+        ask(
+            """
+        many = [fastlock.Lock(name=f"conn-{number}") for number in range(70)]
+        one = fastlock.Lock(name="ledger")
+        one.acquire()
+        tell([each.lock_class for each in fastlock.snapshot().locks])
+        """
+        )
+        == ["ledger"]
+    )
+
+
+def test_names_in_a_finding() -> None:
+    """Two locks of one name are told apart by a number, and a given name wins over the variable."""
+    text, names = ask(
+        """
+        class Account:
+            def __init__(self):
+                self.lock = fastlock.RLock()
+        ring([Account().lock, Account().lock])
+        finding = found("FL001")[0]
+        tell([str(finding), [lock.name for lock in finding.locks]])
+        """
+    )
+    assert names == ["Account.lock" if QUALIFIED else "lock"] * 2
+    assert f"{names[0]} #1" in text
+    assert f"{names[0]} #2" in text
+    assert "fastlock.acquire_all" in text
+
+
+def test_thread_names_are_those_of_the_moment() -> None:
+    """A thread that has been renamed is reported by its new name, and a nameless one by its number."""
+    names = ask(
+        """
+        import _thread
+        lock = fastlock.RLock()
+        def renamed():
+            with lock:
+                threading.current_thread().name = "after"
+                taken.set()
+                threading.Event().wait()
+        taken = threading.Event()
+        start(renamed, name="before"); taken.wait()
+        _thread.start_new_thread(lock.acquire, ())
+        wait_until(lambda: fastlock.snapshot().waits)
+        tell([agent.name for agent in fastlock.snapshot().agents])
+        """
+    )
+    assert names[0] == "after"
+    assert names[1].startswith("Thread ")
+    assert names[1].split()[1].isdigit()
