@@ -1,4 +1,4 @@
-"""Side by side with threading of the running version: what both are asked must have the same outcome, errors and texts included."""
+"""Side by side with threading of the running version: the same question has the same outcome, errors and texts included."""
 
 from __future__ import annotations
 

@@ -228,6 +228,29 @@ except KeyboardInterrupt:
 """)
 
 
+@pytest.mark.parametrize("kind", ["Lock", "timed Lock", "RLock", "Semaphore", "read", "write", "acquire_all"])
+def test_what_an_interrupted_waiter_leaves_is_free(kind: str) -> None:
+    """What is released while a handler raises in its only waiter is free afterwards, and not taken in passing."""
+    prepare, wait, release, free = WAITS[kind]
+    check_program(f"""{HEAD}
+{prepare}
+def interrupt(*_):
+    ran.append(1)
+    if len(ran) == 1:
+        crew[0].do(lambda: {release})
+        raise KeyboardInterrupt
+signal.signal(signal.SIGUSR1, interrupt)
+crew[1].start(shoot)
+try:
+    {wait}
+except KeyboardInterrupt:
+    crew[1].result()
+    assert is_quiet(), quiet_text()
+    assert crew[2].do(lambda: {free})
+    print("ok")
+""")
+
+
 @pytest.mark.parametrize("kind", ["RLock", "Lock"])
 def test_an_interrupted_reacquisition_still_ends_as_owner(kind: str) -> None:
     """An exception of a handler while Condition.wait takes its lock again comes out with the lock held."""
