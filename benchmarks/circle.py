@@ -1,11 +1,11 @@
 """How long from the acquire that closes a circle to the raw report on standard error, and to the full one.
 
-    python benchmarks/circle.py [--rounds N] [--sizes 2,3,100,5000]
+    python benchmarks/circle.py [--rounds N] [--sizes 2,3,100,5000] [--bystanders N]
 
 Each round is a process of its own whose standard error is a pipe. Its closing thread reads the monotonic clock right
 before its acquire; this process reads the same clock when the report has come through the pipe, so its own wake-up
-is in the figures. Busy threads are Python loops that want the GIL all the time. The contract: raw report within 10 ms,
-busy threads or not.
+is in the figures. Busy threads are Python loops that want the GIL all the time; bystanders wait for one lock of a thread
+that runs. The contract: raw report within 10 ms, busy threads or not, at 10,000 blocked ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHILD = """
 import _thread, os, sys, threading, time
 import fastlock
 
-size, busy = int(sys.argv[1]), int(sys.argv[2])
+size, busy, bystanders = map(int, sys.argv[1:])
 threading.stack_size(256 * 1024)
 fastlock.configure(slow_wait=3600)
 locks = [fastlock.RLock() for _ in range(size)]
@@ -47,10 +47,14 @@ def spin():
     while True:
         pass
 
+crowd = fastlock.RLock()
+crowd.acquire()
+for _ in range(bystanders):
+    threading.Thread(target=crowd.acquire, daemon=True).start()
 for target, number in [(closer, None), *[(member, number) for number in range(size - 2, -1, -1)]]:
     threading.Thread(target=target, args=() if number is None else (number,), daemon=True).start()
     holds.acquire()
-while sum(wait.what == "RLock.acquire" for wait in fastlock.snapshot().waits) < size - 1:
+while sum(wait.what == "RLock.acquire" for wait in fastlock.snapshot().waits) < size - 1 + bystanders:
     time.sleep(0.01)
 for _ in range(busy):
     threading.Thread(target=spin, daemon=True).start()
@@ -64,9 +68,9 @@ os._exit(0)
 """
 
 
-def one_round(size: int, busy: int) -> tuple[float, float]:
+def one_round(size: int, busy: int, bystanders: int) -> tuple[float, float]:
     """Return the milliseconds until the raw report and until the end of the full one."""
-    command = [sys.executable, "-c", CHILD, str(size), str(busy)]
+    command = [sys.executable, "-c", CHILD, str(size), str(busy), str(bystanders)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdin is not None and child.stdout is not None and child.stderr is not None
     text, raw_ns, full_ns = b"", 0, 0
@@ -89,13 +93,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Closing acquire to report, for circles of several sizes.")
     parser.add_argument("--rounds", type=int, default=7, help="processes for each line (default 7)")
     parser.add_argument("--sizes", default="2,3,100,5000", help="threads in the circle (default 2,3,100,5000)")
+    parser.add_argument("--bystanders", type=int, default=0, help="more threads that wait, outside the circle (default 0)")
     options = parser.parse_args()
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {options.rounds} rounds, milliseconds\n")
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {options.rounds} rounds, {options.bystanders} bystanders, milliseconds\n")
     print("  threads   busy   raw median    worst   full median    worst")
     late = False
     for size in map(int, options.sizes.split(",")):
         for busy in (0, 4):
-            raw, full = zip(*(one_round(size, busy) for _ in range(options.rounds)))
+            raw, full = zip(*(one_round(size, busy, options.bystanders) for _ in range(options.rounds)))
             late |= max(raw) > LIMIT_MS
             figures = (statistics.median(raw), max(raw), statistics.median(full), max(full))
             print("{:>9,} {:>6} {:>12.2f} {:>8.2f} {:>13.2f} {:>8.2f}".format(size, busy, *figures), flush=True)

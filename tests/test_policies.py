@@ -1,4 +1,4 @@
-"""What on_deadlock and timeouts do: report, raise, exit or a callable, for the process and for one lock; and what they spare."""
+"""What on_deadlock and timeouts do, for the process and for one lock, and what they spare."""
 
 from __future__ import annotations
 
@@ -218,7 +218,8 @@ def test_not_what_is_only_possible(policy: str) -> None:
             lock.acquire()
         others = [start(twice, permits[0], name="twice")]
         found("FL002")
-        tell([[f.code, f.tier] for f in fastlock.findings() if f.code != "FL020"] + [[thread.is_alive() for thread in plain + others]])
+        findings = [[f.code, f.tier] for f in fastlock.findings() if f.code != "FL020"]
+        tell([*findings, [thread.is_alive() for thread in plain + others]])
         """
     )
     assert told == [["FL001", "possible"], ["FL002", "possible"], [True, True, True]]
@@ -275,7 +276,8 @@ def test_lock_timeout_names_owner_and_site(kind: str, hold: str, want: str, limi
         """
     )
     assert told[:5] == ["LockTimeout", "lock", 'thread "owner"', 7, 0.05]
-    assert told[5:] == ['lock not acquired within 50 ms: held by thread "owner" since program.py:7 (lock.{}())'.format(hold), 0]
+    text = f'lock not acquired within 50 ms: held by thread "owner" since program.py:7 (lock.{hold}())'
+    assert told[5:] == [text, 0]
 
 
 def test_an_explicit_timeout_is_not_the_locks_limit() -> None:

@@ -347,7 +347,8 @@ def test_logging_gets_a_record_with_fields() -> None:
         records = []
         class Keep(logging.Handler):
             def emit(self, record):
-                records.append([record.name, record.levelname, record.getMessage(), record.fastlock_code, record.fastlock_tier])
+                records.append([record.name, record.levelname, record.getMessage()])
+                records[-1] += [record.fastlock_code, record.fastlock_tier]
         logging.getLogger().addHandler(Keep())
         twice("lock")
         wait_until(lambda: records)
