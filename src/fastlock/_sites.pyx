@@ -291,6 +291,7 @@ def sites_are_fast():
 
 
 stdlib = os.path.dirname(os.__file__)
-internal_prefixes = (stdlib + os.sep, os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen ")
+# 3.12 has a frame of its own, with code from "<shim>", wherever C calls Python.
+internal_prefixes = (stdlib + os.sep, os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen ", "<shim")
 user_prefixes = tuple(os.path.join(stdlib, d) + os.sep for d in ("site-packages", "dist-packages", "test"))
 site_fast = check_frames()

@@ -280,7 +280,10 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         finally:
             done.release()
 
-    _thread.start_new_thread(run, ())
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # none to be had, as when the interpreter ends: then here, where it holds up reports alone
+        run()
     if done.acquire(timeout=limit_s):
         return True
     _write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
