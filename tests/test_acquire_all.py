@@ -111,3 +111,13 @@ def test_any_order_is_safe(crew: Crew) -> None:
     for number in range(6):
         crew[number].result()
     assert total == [600] and is_quiet()
+
+
+def test_two_sides_of_one_lock_are_the_same_lock() -> None:
+    """Both sides of an RWLock, or a lock and its condition, would wait for each other without end: they are refused."""
+    shared = fastlock.RWLock()
+    with pytest.raises(ValueError, match="named twice"):
+        fastlock.acquire_all(shared.read(), shared.write())
+    lock = fastlock.Lock()
+    with pytest.raises(ValueError, match="named twice"):
+        fastlock.acquire_all(lock, fastlock.Condition(lock))

@@ -92,7 +92,7 @@ cdef class LockType:
         forget(self.rec)
 
     def __repr__(self):
-        return f"<{'locked' if is_held(self.rec) else 'unlocked'} _thread.lock object at {address(self)}>"
+        return f"<{'locked' if is_held(self.rec) else 'unlocked'} _thread.lock object at {id(self):#x}>"
 
 
 cdef object lock_acquire_method(LockType self, PyObject** args, Py_ssize_t count, PyObject* names):
@@ -167,10 +167,6 @@ cdef bint is_held(FLock* L) noexcept:
     return owner_bits(fl_load64(&L.word)) != 0
 
 
-cdef object address(object o):
-    return f"0x{<size_t><PyObject*>o:x}" if sys.platform == "win32" else hex(<size_t><PyObject*>o)
-
-
 # ---- RLock -----------------------------------------------------------------------------------------------
 
 @cython.auto_pickle(False)
@@ -236,7 +232,7 @@ cdef class RLock:
         cdef int64_t count = self.rec.count + 1 if is_held(self.rec) else 0
         kind = "_thread.RLock" if type(self) is RLock else type(self).__name__
         return (f"<{'locked' if is_held(self.rec) else 'unlocked'} {kind} object "
-                f"owner={ident} count={count} at {address(self)}>")
+                f"owner={ident} count={count} at {id(self):#x}>")
 
 
 cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
@@ -451,7 +447,8 @@ cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) exce
     try:
         got = wait(L, me, n, policy)
         if got == WAITING and limited:
-            raise call_handler(wait_event("timeout", me, L)) or TimeoutError("lock timeout")
+            error = None if fl_finalizing() else call_handler(wait_event("timeout", me, L))
+            raise error or TimeoutError("lock timeout")
     except BaseException:
         if leave(L, n) == TAKEN:
             hand_back(L, n.mode)
@@ -480,8 +477,8 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef bint late = False
     cdef int rc
     if fl_finalizing():
-        fl_refuse_at_exit()         # nor is anything looked for: what reports need is being taken apart
-    elif level and look(L, me, n, policy, False, &reported) == TAKEN:
+        fl_refuse_at_exit()
+    elif look(L, me, n, policy, False, &reported) == TAKEN:
         return TAKEN
     if slow_wait_ns >= 0:
         slow_at = n.since_ns + slow_wait_ns
@@ -498,19 +495,19 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             if suspend(L, n) == TAKEN:
                 return TAKEN        # the handler runs as soon as bytecode does
             Py_MakePendingCalls()
-            if resume(L, n) == TAKEN or (level and look(L, me, n, policy, late, &reported) == TAKEN):
+            if resume(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
             continue
         if settle(L, n) == TAKEN:
             return TAKEN
         if fl_load8(&me.recheck):
             fl_store8(&me.recheck, 0)
-            if level and look(L, me, n, policy, late, &reported) == TAKEN:
+            if look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
         if slow_at >= 0 and fl_now_ns() >= slow_at:
             slow_at = -1
             late = True
-            if level and not fl_finalizing() and look(L, me, n, policy, late, &reported) == TAKEN:
+            if look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
 
 
@@ -519,6 +516,8 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     cdef Found found
     cdef int code, got = WAITING
     cdef uint64_t key
+    if not level or fl_finalizing():
+        return WAITING          # at the end nothing is looked for: what reports need is being taken apart
     while got == WAITING:
         code = examine(me, &found)
         if code == NOTHING:

@@ -370,26 +370,22 @@ cdef int enter(FLock* L, FNode* n) noexcept nogil:
 
 cdef int collect(FLock* L, FNode* n) noexcept nogil:
     """Accepts what was handed over, or takes what is free; under the bucket mutex."""
-    if n.state == N_GRANTED:
-        if n.mode == WAIT_EXCLUSIVE:
-            if not take_word(L, n.agent, n.flags):
-                # The offer was revoked, or released by somebody else.
-                fl_put8(&n.state, N_QUEUED)
-                return WAITING
+    cdef bint granted = n.state == N_GRANTED
+    if n.state == N_IDLE:
+        return WAITING          # taken before, and handed on by an exception since: not a second time
+    # A share, a permit, a notification is ours by the grant; an offered word has to be accepted, and may have been revoked.
+    if not (granted and n.mode != WAIT_EXCLUSIVE) and not take(L, n.agent, n.mode, n.flags, n):
+        if granted:
             fl_put8(&n.state, N_QUEUED)
-            unlink(L, n)
-        elif n.queued:
-            unlink(L, n)        # the share, the permit, the notification is ours already
-        return TAKEN
-    if take(L, n.agent, n.mode, n.flags, n):
-        unlink(L, n)
-        if n.mode != WAIT_EXCLUSIVE:
-            pass_on(L)          # there may be room for the next one too
-        return TAKEN
-    if n.state == N_WOKEN:
-        fl_put8(&n.state, N_QUEUED)
-        L.woken = 0
-    return WAITING
+        elif n.state == N_WOKEN:
+            fl_put8(&n.state, N_QUEUED)
+            L.woken = 0
+        return WAITING
+    unlink(L, n)
+    fl_put8(&n.state, N_IDLE)   # who looks at this agent from now on sees one that runs
+    if not granted and n.mode != WAIT_EXCLUSIVE:
+        pass_on(L)              # there may be room for the next one too
+    return TAKEN
 
 
 cdef int settle(FLock* L, FNode* n) noexcept nogil:

@@ -145,6 +145,10 @@ cdef class ReadGuard:
     def __cinit__(self, RWLock lock not None):
         self.lock = lock
 
+    @property
+    def _lock(self):
+        return self.lock
+
     def __enter__(self):
         read_take(self.lock, -1)
         return self.lock
@@ -166,6 +170,10 @@ cdef class WriteGuard:
 
     def __cinit__(self, RWLock lock not None):
         self.lock = lock
+
+    @property
+    def _lock(self):
+        return self.lock
 
     def __enter__(self):
         write_take(self.lock, -1)

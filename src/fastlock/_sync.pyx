@@ -124,7 +124,8 @@ cdef class Condition:
         try:
             state = condition_save(self)
         except BaseException:
-            leave(self.rec, n)
+            if leave(self.rec, n) == TAKEN:
+                notify(self.rec, 1)
             wait_pop(me, n)
             raise
         try:

@@ -325,6 +325,8 @@ cdef void lock_free(FLock* L) noexcept:
     L.obj = NULL
     L.head = L.tail = NULL
     L.woken = 0
+    L.limit = 0
+    L.passed = 0
     L.site = free_lock
     free_lock = L.index
     if FL_CAS_WORDS:

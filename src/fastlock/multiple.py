@@ -16,7 +16,8 @@ class acquire_all:
     """
 
     def __init__(self, *locks: Any) -> None:
-        if len({id(lock) for lock in locks}) != len(locks):
+        # A condition and the two sides of an RWLock have their lock in _lock; waiting for one side would never end.
+        if len({id(getattr(lock, "_lock", lock)) for lock in locks}) != len(locks):
             raise ValueError("acquire_all: the same lock is named twice")
         for lock in locks:
             if not (callable(getattr(lock, "acquire", None)) and callable(getattr(lock, "release", None))):
