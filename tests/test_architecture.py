@@ -216,7 +216,7 @@ SCORES = {
     ("_sync.pyx", "Condition.__enter__"): 5,
     ("_sync.pyx", "Condition.notify"): 5,
     ("_sync.pyx", "lock_exit"): 0,
-    ("_rwlock.pyx", "read_take"): 6,
+    ("_rwlock.pyx", "read_take"): 0,
     ("_rwlock.pyx", "read_give"): 0,
     ("_rwlock.pyx", "write_take"): 0,
     ("_rwlock.pyx", "write_give"): 0,

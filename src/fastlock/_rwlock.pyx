@@ -93,8 +93,12 @@ cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
     elif not try_take(L, me, WAIT_SHARED, 0):
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
             return 0
-    if not is_held(L):
-        note_site(L)
+    note_site(L)        # the lock is shared now: nobody holds it exclusively
+    return note_share(L, me)
+
+
+cdef int note_share(FLock* L, FSelf* me) except -1:
+    """Puts the share on the agent's list; out of read_take, whose frame an exception handler would make costly."""
     try:
         hold_add(me, L, L.site)
     except BaseException:

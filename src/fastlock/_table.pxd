@@ -94,6 +94,7 @@ cdef struct FHold:
 cdef struct FHolds:
     FHold entry[8]
     FHolds* more
+    uint32_t used              # entries up to here may be in use; the agent's own
 
 cdef struct FSelf
 
@@ -170,7 +171,7 @@ cdef uint32_t lock_limit() noexcept nogil
 cdef fl_mutex* bucket(FLock* L) noexcept nogil
 cdef void contended_sync(FLock* L) noexcept nogil
 
-cdef void hold_add(FSelf* s, FLock* L, uint32_t site) except *
+cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
 cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil
 

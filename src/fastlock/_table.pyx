@@ -495,37 +495,56 @@ cdef FHold* hold_find(FSelf* s, FLock* L) noexcept nogil:
     return NULL
 
 
-cdef void hold_add(FSelf* s, FLock* L, uint32_t site) except *:
+cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1:
     """Notes that the agent has taken one share or permit; the running thread's own list only."""
     cdef FHolds* h = &s.holds
-    cdef FHold* vacant = NULL
-    cdef int i
-    cdef bint tidied = False
-    while True:
+    if h.used == 0:                 # nearly always: nothing else is held
+        h.used = 1
+        hold_fill(&h.entry[0], L, site)
+        return 0
+    return hold_add_among(s, L, site)
+
+
+cdef void hold_fill(FHold* e, FLock* L, uint32_t site) noexcept nogil:
+    e.lock = L.index
+    e.count = 1
+    e.site = site
+    fl_store64(&e.serial, L.serial)
+
+
+cdef FHold* hold_vacant(FSelf* s) noexcept nogil:
+    cdef FHolds* h = &s.holds
+    cdef uint32_t i
+    while h != NULL:
         for i in range(8):
-            if h.entry[i].serial == L.serial:
-                h.entry[i].count += 1
-                h.entry[i].site = site
-                return
-            if vacant == NULL and h.entry[i].serial == 0:
-                vacant = &h.entry[i]
-        if vacant != NULL and h.more == NULL:
-            break
-        if h.more != NULL:
+            if h.entry[i].serial == 0:
+                if i >= h.used:
+                    h.used = i + 1
+                return &h.entry[i]
+        h = h.more
+    return NULL
+
+
+cdef int hold_add_among(FSelf* s, FLock* L, uint32_t site) except -1:
+    cdef FHolds* h = &s.holds
+    cdef FHold* e = hold_find(s, L)
+    if e != NULL:
+        e.count += 1
+        e.site = site
+        return 0
+    e = hold_vacant(s)
+    if e == NULL:
+        holds_tidy(s)
+        e = hold_vacant(s)
+    if e == NULL:
+        while h.more != NULL:
             h = h.more
-        elif not tidied:
-            holds_tidy(s)
-            tidied = True
-            h = &s.holds
-        else:
-            h.more = <FHolds*>calloc(1, sizeof(FHolds))
-            if h.more == NULL:
-                raise MemoryError
-            h = h.more
-    vacant.lock = L.index
-    vacant.count = 1
-    vacant.site = site
-    fl_store64(&vacant.serial, L.serial)
+        h.more = <FHolds*>calloc(1, sizeof(FHolds))
+        if h.more == NULL:
+            raise MemoryError
+        e = hold_vacant(s)
+    hold_fill(e, L, site)
+    return 0
 
 
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil:
@@ -536,6 +555,8 @@ cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil:
     e.count -= 1
     if e.count == 0:
         fl_store64(&e.serial, 0)
+        if e == &s.holds.entry[0] and s.holds.used == 1 and s.holds.more == NULL:
+            s.holds.used = 0
     return True
 
 
