@@ -64,7 +64,7 @@ def test_installed_suite(suite: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fastlock", "run", "--json", str(findings), "-m", "test", "-u", "network", suite]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=tmp_path)
     if done.returncode:  # is it the suite, on this machine, or is it us?
-        plain = subprocess.run([sys.executable, *command[7:]], capture_output=True, text=True, timeout=400, cwd=tmp_path)
+        plain = subprocess.run([sys.executable, *command[6:]], capture_output=True, text=True, timeout=400, cwd=tmp_path)
         assert plain.returncode, done.stdout[-6000:] + done.stderr[-3000:]
     proven = [fact for fact in map(json.loads, findings.read_text().splitlines()) if fact["tier"] == "proven"]
     assert proven == []

@@ -236,8 +236,8 @@ cdef class RLock:
 
 
 cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
-    """What the running version says of arguments to RLock; an unknown keyword to RLock itself is an error on each."""
-    if kwargs and cls is RLock:
+    """What the running version says of arguments to RLock; an unknown keyword to RLock itself is an error where it may be."""
+    if kwargs and cls is RLock and not (3, 13) <= sys.version_info < (3, 15):
         raise TypeError(f"RLock() got an unexpected keyword argument {next(iter(kwargs))!r}")
     if sys.version_info >= (3, 15):
         raise TypeError("RLock() takes no positional arguments")
@@ -467,7 +467,7 @@ cdef void hand_back(FLock* L, uint8_t mode) noexcept:
     elif mode == WAIT_PERMIT:
         give_permits(L, 1)
     elif mode == WAIT_NOTIFY:
-        notify(L, 1)
+        notify(L, 1, NULL, NULL)
 
 
 cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
@@ -490,6 +490,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         if slow_at >= 0 and (until < 0 or slow_at < until):
             until = slow_at
         with nogil:
+            pay(me)         # with the GIL gone, so that who wakes can take it
             rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
         if rc == LOCK_INTR:
             if suspend(L, n) == TAKEN:

@@ -77,7 +77,16 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     return n
 
 
+cdef void pay(FSelf* me) noexcept nogil:
+    """Wakes the waiter whose wake this agent has put off."""
+    cdef void* parker = <void*>fl_load64(&me.owed)
+    if parker != NULL:
+        fl_store64(&me.owed, 0)     # two may pay at once, the agent as it parks and who releases its lock: one post too many
+        fl_parker_post(parker)
+
+
 cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
+    pay(me)
     fl_store64(&me.top, <uint64_t>n.outer)
     me.pub.depth -= 1
     fl_put8(&n.state, N_IDLE)
@@ -134,6 +143,9 @@ cdef void mark_contended(FLock* L) noexcept nogil:
 
 cdef void mark_uncontended(FLock* L) noexcept nogil:
     # Nobody else changes a contended word without this mutex.
+    cdef FSelf* owner = agent_of(fl_load64(&L.word))
+    if owner != NULL and fl_load64(&owner.owed) != 0:
+        return              # it must release by the slow path
     fl_store64(&L.word, fl_load64(&L.word) & ~<uint64_t>W_CONTENDED)
 
 
@@ -420,6 +432,7 @@ cdef int suspend(FLock* L, FNode* n) noexcept nogil:
     cdef fl_mutex* m = bucket(L)
     cdef int got
     cdef bint was_woken
+    pay(n.agent)
     fl_mutex_lock(m)
     was_woken = n.state == N_WOKEN
     got = collect(L, n)
@@ -461,12 +474,16 @@ cdef bint give_back(FLock* L) noexcept nogil:
     """Frees an exclusively held lock and passes it on; False where nobody holds it."""
     cdef fl_mutex* m = bucket(L)
     cdef bint held
+    cdef FSelf* owner
     fl_mutex_lock(m)
     held = owner_bits(fl_load64(&L.word)) != 0
+    owner = agent_of(fl_load64(&L.word))
     if held:
         fl_store64(&L.word, W_CONTENDED if L.head != NULL else 0)
         pass_on(L)
     fl_mutex_unlock(m)
+    if owner != NULL:
+        pay(owner)
     return held
 
 
@@ -486,23 +503,36 @@ cdef void give_permits(FLock* L, int64_t permits) noexcept nogil:
     fl_mutex_unlock(m)
 
 
-cdef uint32_t notify(FLock* L, int64_t count) noexcept nogil:
-    """Grants the `count` oldest waiters of a condition, all of them where it is negative."""
+cdef uint32_t notify(FLock* L, int64_t count, FSelf* me, FLock* guard) noexcept nogil:
+    """Grants the `count` oldest waiters of a condition, all of them where it is negative.
+
+    A waiter needs `guard`, the condition's lock, before it can go on, and the GIL before that. So where `me` owns the guard the
+    last waiter's wake is put off until `me` releases it or parks: woken now, it would only fall asleep again at the GIL, and
+    two threads that wake each other in turn would switch twice as often. NULL for both: wake at once.
+    """
     cdef fl_mutex* m = bucket(L)
     cdef FNode* n
     cdef FNode* following
     cdef uint32_t notified = 0
+    cdef bint put_off = not FL_CAS_WORDS and guard != NULL and owner_bits(fl_load64(&guard.word)) == me.word
     fl_mutex_lock(m)
     n = L.head
     while n != NULL and count != 0:
         following = n.next
         if fl_load8(&n.agent.pub.state) == A_ALIVE:
             unlink(L, n)
-            wake(n, N_GRANTED)
+            if put_off:
+                pay(me)             # the one before
+                fl_put8(&n.state, N_GRANTED)
+                fl_store64(&me.owed, <uint64_t>n.agent.parker)
+            else:
+                wake(n, N_GRANTED)
             notified += 1
             count -= 1
         n = following
     fl_mutex_unlock(m)
+    if put_off and notified:
+        mark_contended(guard)       # so that releasing it goes by give_back()
     return notified
 
 

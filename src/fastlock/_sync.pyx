@@ -114,6 +114,7 @@ cdef class Condition:
         """Releases the lock, waits for a notification at most `timeout` seconds, re-acquires; False where none came."""
         cdef FSelf* me
         cdef FNode* n
+        cdef void* owed
         cdef int64_t limit_ns
         if not condition_owned(self):
             raise RuntimeError("cannot wait on un-acquired lock")
@@ -121,13 +122,17 @@ cdef class Condition:
         me = current_agent()
         n = wait_push(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
         enter(self.rec, n)
+        owed = me.owed
+        me.owed = NULL          # releasing the lock here must not pay: parking does, without the GIL
         try:
             state = condition_save(self)
         except BaseException:
+            me.owed = owed
             if leave(self.rec, n) == TAKEN:
-                notify(self.rec, 1)
+                notify(self.rec, 1, NULL, NULL)
             wait_pop(me, n)
             raise
+        me.owed = owed
         try:
             return wait_out(self.rec, me, n, False, False) != 0
         finally:
@@ -154,14 +159,14 @@ cdef class Condition:
         if not condition_owned(self):
             raise RuntimeError("cannot notify on un-acquired lock")
         if self.rec.head != NULL and n > 0:
-            notify(self.rec, n)
+            notify(self.rec, n, current_agent(), guard_of(self))
 
     def notify_all(self):
         """Wakes all waiters; RuntimeError where the lock is not held."""
         if not condition_owned(self):
             raise RuntimeError("cannot notify on un-acquired lock")
         if self.rec.head != NULL:
-            notify(self.rec, -1)
+            notify(self.rec, -1, current_agent(), guard_of(self))
 
     def notifyAll(self):
         """Deprecated name of notify_all()."""
@@ -179,6 +184,13 @@ cdef object condition_exit_method(Condition self, PyObject** args, Py_ssize_t co
         lock_exit(<LockType>self.lock)
     else:
         return self.lock.__exit__(*[<object>args[i] for i in range(count)])
+
+
+cdef FLock* guard_of(Condition self) noexcept:
+    """The record of the condition's lock, NULL where it is not ours."""
+    if self.lock_kind == OUR_RLOCK:
+        return (<RLock>self.lock).rec
+    return (<LockType>self.lock).rec if self.lock_kind == OUR_LOCK else NULL
 
 
 cdef uint32_t waiting(FLock* L) noexcept:

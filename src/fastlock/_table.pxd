@@ -138,6 +138,7 @@ cdef struct FSelf:
     uint64_t word              # this agent as a lock word, constant while it lives
     FAgent* pub
     void* parker
+    void* owed                 # parker of a waiter that this agent has granted and not woken yet: see notify() in _park.pyx
     FNode* top                 # innermost wait, NULL while the agent runs
     FNode* spare               # nodes for nested waits, kept
     uint64_t waits             # how many waits there were

@@ -185,6 +185,7 @@ cdef FSelf* agent_attach() noexcept nogil:
     s.pub.wait_mode = WAIT_NONE
     s.pub.name[0] = 0
     s.top = NULL
+    s.owed = NULL
     s.named = 0
     s.settled = 0
     s.recheck = 0
@@ -245,6 +246,9 @@ cdef void on_thread_exit(void* record) noexcept nogil:
     if s.exit_rounds < 3:
         pthread_setspecific(exit_key, s)
         return
+    if s.owed != NULL:
+        fl_parker_post(s.owed)      # its lock is abandoned: let the waiter find that out
+        s.owed = NULL
     fl_tls_set(NULL)
     fl_store8(&s.pub.state, A_ENDED)
     fl_fence()          # pairs with the fence of a waiter between publishing and looking at its owner
