@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
 """Condition, Semaphore, BoundedSemaphore, Event and Barrier: threading's interfaces on the core's queues.
 
 A waiter is a node in a lock record's queue, granted by who notifies, sets or releases; no inner lock is made per wait,
@@ -40,7 +40,7 @@ cdef int64_t wait_limit(object timeout) except? -2:
 
 @cython.auto_pickle(False)
 cdef class Condition:
-    """A condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
+    """Condition(lock=None, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
 
     cdef FLock* rec
     cdef object lock
@@ -263,7 +263,7 @@ cdef object shown(object self, str state):
 
 @cython.auto_pickle(False)
 cdef class Semaphore:
-    """A counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
+    """Semaphore(value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
 
     cdef FLock* rec
     cdef object condition
@@ -379,7 +379,7 @@ cdef object set_made_options(FLock* L, object name, object lock_class, object ti
 
 @cython.auto_pickle(False)
 cdef class BoundedSemaphore(Semaphore):
-    """A semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
+    """BoundedSemaphore(value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
 
     cdef int64_t initial
 
@@ -407,7 +407,7 @@ cdef class BoundedSemaphore(Semaphore):
 
 @cython.auto_pickle(False)
 cdef class Event:
-    """A flag that threads wait for; threading.Event's interface, thread-safe, safe in signal handlers."""
+    """Event(*, name=None, lock_class=None)\n--\n\nA flag that threads wait for; threading.Event's interface, thread-safe, safe in signal handlers."""
 
     cdef FLock* rec
     cdef object condition
@@ -492,7 +492,7 @@ cdef class Generation:
 
 @cython.auto_pickle(False)
 cdef class Barrier:
-    """A point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
+    """Barrier(parties, action=None, timeout=None)\n--\n\nA point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
 
     cdef object condition, action, default_timeout
     cdef int64_t _parties
