@@ -117,6 +117,32 @@ def test_calls(question: str) -> None:
     both(question, with_text=question not in WORDED_OTHERWISE)
 
 
+VALUES = ["2.0", "2.5", "0.0", "0.5", "-0.5", "float('inf')", "-float('inf')", "float('nan')", "1e300", "10**30", "2**62", "2**63",
+          "__import__('fractions').Fraction(2)", "__import__('fractions').Fraction(5, 2)", "__import__('decimal').Decimal('1')",
+          "'2'", "None", "[]", "2j"]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", ["Semaphore", "BoundedSemaphore"])
+def test_values_of_semaphores(name: str, value: str) -> None:
+    """Every number that threading takes for a value is taken, counted down to zero or for ever, and shown alike."""
+    made = f"m.{name}({value})"
+    both(made)
+    both(f"(lambda s: ([s.acquire(False) for _ in range(4)], s._value))({made})")
+    both(f"(lambda s: ([s.acquire(False) for _ in range(4)], s.release(2), s._value))({made})")
+    both(f"(lambda s: (s.acquire(False), s.release(), s.acquire(False), s._value * 1))({made})")
+    both(f"{made}.release()")
+    both(f"(lambda s: (s.acquire(False), s.release(2)))({made})")
+    both(f"getattr({made}, '_initial_value', 0)")
+
+
+@pytest.mark.parametrize("value", VALUES[:-4])
+def test_the_value_of_a_semaphore_is_set(value: str) -> None:
+    """Who counts by hand may use any number too, and an ordinary one later."""
+    both(f"(lambda s: (setattr(s, '_value', {value}), s._value, s.acquire(False), s._value))(m.Semaphore())")
+    both(f"(lambda s: (setattr(s, '_value', 1), s._value, s.acquire(False), s.acquire(False), s._value))(m.Semaphore({value}))")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_attributes(name: str) -> None:
     """Ours have every attribute that theirs have, methods and the private ones that programs are known to use."""
