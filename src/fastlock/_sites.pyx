@@ -182,15 +182,20 @@ cdef object site_facts(uint32_t site):
     return (code.co_filename, fl_code_line(s.code, s.lasti), function, code.co_firstlineno)
 
 
-# What may stand between the call that makes a lock and the instruction that stores it.
-between = frozenset(op for name, op in opmap.items()
-                    if name in ("CACHE", "CALL", "PRECALL", "CALL_KW", "EXTENDED_ARG", "COPY", "DUP_TOP", "RESUME", "NOP"))
-# Only copies a value that will be stored under one more name: `a = b = Lock()`.
-store_names = {op: name for name, op in opmap.items()
-               if name in ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_FAST", "STORE_DEREF", "LOAD_FAST", "LOAD_DEREF",
-                           "LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST_BORROW", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST")}
+# The instructions that variable_at follows; at any other it gives up. A call takes its arguments from
+# the stack and as many values more as `called` says.
+called = {"CALL": 2, "CALL_KW": 3, "CALL_FUNCTION": 1, "CALL_FUNCTION_KW": 2, "CALL_METHOD": 2}
+followed = {op: name for name, op in opmap.items()
+            if name in called or name in (
+                "CACHE", "PRECALL", "KW_NAMES", "EXTENDED_ARG", "RESUME", "NOP", "NOT_TAKEN", "PUSH_NULL", "POP_TOP",
+                "LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST", "LOAD_FAST_BORROW",
+                "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW", "LOAD_ATTR", "LOAD_METHOD",
+                "COPY", "DUP_TOP", "SWAP", "ROT_TWO", "ROT_THREE", "BUILD_TUPLE", "BUILD_LIST", "UNPACK_SEQUENCE",
+                "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF", "STORE_FAST", "STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST", "STORE_ATTR",
+                "STORE_SUBSCR")}
+MINE = object()            # stands for the lock on the stack of variable_at
 cdef bint py310 = sys.version_info < (3, 11)
-cdef bint py313 = sys.version_info >= (3, 13)
+cdef bint py312 = sys.version_info >= (3, 12)
 
 
 cdef object local_name(object code, int index):
@@ -205,49 +210,129 @@ cdef object local_name(object code, int index):
     return cells[index] if index < len(cells) else None
 
 
+cdef object cell_name(object code, int index):
+    return (code.co_cellvars + code.co_freevars)[index] if py310 else local_name(code, index)
+
+
+cdef list taken(list stack, int count):
+    """Takes the `count` topmost values, lowest first; what lay there before the lock was made is None."""
+    cdef int missing = count - len(stack)
+    if missing > 0:
+        stack[:0] = [None] * missing
+    values = stack[len(stack) - count:]
+    del stack[len(stack) - count:]
+    return values
+
+
+cdef bint has_mine(object values):
+    for value in values:
+        if value is MINE or (type(value) is tuple and has_mine(value)):
+            return True
+    return False
+
+
 cdef object variable_at(object code, int start):
-    """The name stored right after the instruction at `start`: ledger_lock, Pool._lock, or None."""
+    """The name under which the value of the call at `start` is stored first: ledger_lock, Pool._lock, or None.
+
+    Follows the lock through what may stand between, on a picture of the stack: names that were loaded, tuples, None for the rest. What
+    a call makes of the lock has its name too: `changed = Condition(Lock())`.
+    """
     raw = code.co_code
-    cdef int i = start + 2
-    cdef int op, arg
+    cdef int i, op, arg
     cdef int extended = 0
-    holder = None
-    while i + 1 < len(raw):
+    stack = [MINE]
+    for i in range(start + 2, len(raw) - 1, 2):
         op = raw[i]
         arg = raw[i + 1] | extended
-        kind = store_names.get(op)
-        if kind is None:
-            if op not in between:
-                return None
-            extended = arg << 8 if op == extended_arg else 0
-        elif kind == "STORE_GLOBAL":
-            return code.co_names[arg]
-        elif kind == "STORE_NAME":      # in a module, or in the body of a class
-            return code.co_names[arg] if code.co_name == "<module>" else f"{code.co_name}.{code.co_names[arg]}"
-        elif kind == "STORE_FAST_LOAD_FAST" or kind == "STORE_FAST_STORE_FAST":
-            return local_name(code, arg >> 4)
-        elif kind == "STORE_FAST":
-            return local_name(code, arg)
-        elif kind == "STORE_DEREF":
-            if py310:
-                return (code.co_cellvars + code.co_freevars)[arg]
-            return local_name(code, arg)
-        elif kind == "STORE_ATTR":
-            if holder is None:
-                return None
-            name = code.co_names[arg]
-            if holder in ("self", "cls"):
-                owner = getattr(code, "co_qualname", "").rpartition(".")[0].rpartition(".<locals>.")[2]
-                return f"{owner}.{name}" if owner else name
-            return f"{holder}.{name}"
-        elif kind == "LOAD_NAME" or kind == "LOAD_GLOBAL":
-            holder = code.co_names[arg >> 1 if kind == "LOAD_GLOBAL" and not py310 else arg]
-            extended = 0
+        extended = arg << 8 if op == extended_arg else 0
+        name = followed.get(op)
+        if name is None:
+            return None
+        if name.startswith("STORE_"):
+            stored = store_step(code, name, arg, stack)
+            if stored is not None:
+                return stored
+        elif name.startswith("LOAD_"):
+            load_step(code, name, arg, stack)
+        elif name in called:
+            stack.append(MINE if has_mine(taken(stack, arg + called[name])) else None)
         else:
-            holder = local_name(code, arg)
-            extended = 0
-        i += 2
+            stack_step(name, arg, stack)
+        if not has_mine(stack):
+            return None
     return None
+
+
+cdef object store_step(object code, str name, int arg, list stack):
+    """Takes what the instruction stores; the name, where it is the lock."""
+    if name == "STORE_SUBSCR":
+        taken(stack, 3)
+        return None
+    if name == "STORE_ATTR":
+        value, holder = taken(stack, 2)
+        return attribute_name(code, holder, code.co_names[arg]) if value is MINE else None
+    if name in ("STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"):
+        if taken(stack, 1)[0] is MINE:
+            return local_name(code, arg >> 4)
+        if name == "STORE_FAST_LOAD_FAST":
+            stack.append(local_name(code, arg & 15))
+            return None
+        arg &= 15
+    if taken(stack, 1)[0] is not MINE:
+        return None
+    if name == "STORE_GLOBAL":
+        return code.co_names[arg]
+    if name == "STORE_NAME":        # in a module, or in the body of a class
+        return code.co_names[arg] if code.co_name == "<module>" else f"{code.co_name}.{code.co_names[arg]}"
+    return cell_name(code, arg) if name == "STORE_DEREF" else local_name(code, arg)
+
+
+cdef object attribute_name(object code, object holder, str name):
+    if type(holder) is not str:
+        return None
+    if holder in ("self", "cls"):
+        holder = getattr(code, "co_qualname", "").rpartition(".")[0].rpartition(".<locals>.")[2]
+    return f"{holder}.{name}" if holder else name
+
+
+cdef object load_step(object code, str name, int arg, list stack):
+    """Puts there what the instruction loads: names as str."""
+    if name in ("LOAD_ATTR", "LOAD_METHOD"):
+        taken(stack, 1)
+        stack.extend([None] * (2 if name == "LOAD_METHOD" or (py312 and arg & 1) else 1))
+    elif name == "LOAD_GLOBAL" and not py310:
+        stack.extend([None, None] if arg & 1 else [code.co_names[arg >> 1]])
+    elif name in ("LOAD_NAME", "LOAD_GLOBAL"):
+        stack.append(code.co_names[arg])
+    elif name == "LOAD_DEREF":
+        stack.append(cell_name(code, arg))
+    elif name in ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"):
+        stack.extend([local_name(code, arg >> 4), local_name(code, arg & 15)])
+    else:
+        stack.append(local_name(code, arg) if name.startswith("LOAD_FAST") else None)
+
+
+cdef object stack_step(str name, int arg, list stack):
+    """What only moves values about."""
+    if name == "PUSH_NULL":
+        stack.append(None)
+    elif name == "POP_TOP":
+        taken(stack, 1)
+    elif name in ("COPY", "DUP_TOP"):
+        values = taken(stack, arg if name == "COPY" else 1)
+        stack.extend([*values, values[0]])
+    elif name in ("SWAP", "ROT_TWO"):
+        values = taken(stack, arg if name == "SWAP" else 2)
+        stack.extend([values[len(values) - 1], *values[1:len(values) - 1], values[0]])
+    elif name == "ROT_THREE":
+        values = taken(stack, 3)
+        stack.extend([values[2], *values[:2]])
+    elif name in ("BUILD_TUPLE", "BUILD_LIST"):
+        stack.append(tuple(taken(stack, arg)))
+    elif name == "UNPACK_SEQUENCE":
+        value = taken(stack, 1)[0]
+        known = type(value) is tuple and len(value) == arg
+        stack.extend(reversed(value) if known else [None] * arg)
 
 
 cdef int extended_arg = opmap["EXTENDED_ARG"]
