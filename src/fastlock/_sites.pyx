@@ -22,6 +22,7 @@ cdef enum:
     SITES_PER_CHUNK = 1024
     MAX_SITES = 65536
     RECENT = 64                # creation sites found again without a probe
+    PRECALL_SIZE = 4           # bytes from a PRECALL to its CALL
 
 cdef int site_mode = 0
 cdef FSite* site_chunks[64]
@@ -30,6 +31,7 @@ cdef uint32_t recent_sites[RECENT]
 cdef uint32_t sites_used = 1           # site 0 is unknown
 cdef uint32_t* site_index = NULL        # open addressing: site ids by key
 cdef uint32_t site_slots = 0
+cdef int precall = opmap.get("PRECALL", -1)
 cdef int site_fast = 0                  # the frame layout of _native.h is this interpreter's
 
 
@@ -59,7 +61,33 @@ cdef bint site_index_grow() noexcept nogil:
     return True
 
 
+cdef inline uint32_t site_find(uint64_t key) noexcept nogil:
+    """The site of an address that is interned, else 0."""
+    cdef uint32_t j
+    cdef FSite* s
+    if site_slots:
+        j = site_hash(key) & (site_slots - 1)
+        while site_index[j] != 0:
+            s = site_at(site_index[j])
+            if s.key == key:
+                return s.same
+            j = (j + 1) & (site_slots - 1)
+    return 0
+
+
 cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
+    """The site of an address; on 3.11 a call has two, and that of PRECALL counts as that of its CALL."""
+    cdef uint32_t site = site_find(key)
+    if site:
+        return site
+    if precall < 0 or lasti < 0 or (<object>code).co_code[lasti] != precall:
+        return site_new(key, code, lasti, 0)
+    site = site_intern(key + (PRECALL_SIZE if site_fast else <uint64_t>(PRECALL_SIZE // 2) << 48), code, lasti + PRECALL_SIZE)
+    return site_new(key, code, lasti, site) if site else 0
+
+
+cdef uint32_t site_new(uint64_t key, void* code, int lasti, uint32_t same) noexcept:
+    """Interns an address that is not yet, as another one of the site `same` where that is not 0."""
     global sites_used
     cdef uint32_t j, site
     cdef FSite* s
@@ -68,8 +96,6 @@ cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
             return 0
     j = site_hash(key) & (site_slots - 1)
     while site_index[j] != 0:
-        if site_at(site_index[j]).key == key:
-            return site_index[j]
         j = (j + 1) & (site_slots - 1)
     site = sites_used
     if site >= MAX_SITES:
@@ -83,21 +109,18 @@ cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
     s.lasti = lasti
     s.code = <PyObject*>code
     Py_INCREF(<object>code)
+    s.same = same if same else site
     sites_used = site + 1
     site_index[j] = site
-    return site
+    return s.same
 
 
 cdef uint32_t site_of_frame(fl_frame* f) noexcept:
     cdef uint64_t key = fl_frame_key(f)
-    cdef uint32_t j
+    cdef uint32_t site = site_find(key)
     cdef void* code
-    if site_slots:
-        j = site_hash(key) & (site_slots - 1)
-        while site_index[j] != 0:
-            if site_at(site_index[j]).key == key:
-                return site_index[j]
-            j = (j + 1) & (site_slots - 1)
+    if site:
+        return site
     code = fl_frame_code(f)
     if code == NULL:
         return 0
@@ -151,7 +174,7 @@ cdef uint32_t site_created() noexcept:
     if recent_keys[key // 2 % RECENT] == key:
         return recent_sites[key // 2 % RECENT]
     site = nearest_foreign(f)
-    if site and site_at(site).key == key:   # not where it depends on who called the standard library
+    if site and site == site_find(key):     # not where it depends on who called the standard library
         recent_sites[key // 2 % RECENT] = site
         recent_keys[key // 2 % RECENT] = key
     return site
@@ -185,14 +208,12 @@ cdef object site_facts(uint32_t site):
 # The instructions that variable_at follows; at any other it gives up. A call takes its arguments from
 # the stack and as many values more as `called` says.
 called = {"CALL": 2, "CALL_KW": 3, "CALL_FUNCTION": 1, "CALL_FUNCTION_KW": 2, "CALL_METHOD": 2}
-followed = {op: name for name, op in opmap.items()
-            if name in called or name in (
-                "CACHE", "PRECALL", "KW_NAMES", "EXTENDED_ARG", "RESUME", "NOP", "NOT_TAKEN", "PUSH_NULL", "POP_TOP",
-                "LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST", "LOAD_FAST_BORROW",
-                "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW", "LOAD_ATTR", "LOAD_METHOD",
-                "COPY", "DUP_TOP", "SWAP", "ROT_TWO", "ROT_THREE", "BUILD_TUPLE", "BUILD_LIST", "UNPACK_SEQUENCE",
-                "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF", "STORE_FAST", "STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST", "STORE_ATTR",
-                "STORE_SUBSCR")}
+followed = {opmap[name]: name for name in [*called, *"""
+    CACHE PRECALL KW_NAMES EXTENDED_ARG RESUME NOP NOT_TAKEN PUSH_NULL POP_TOP LOAD_CONST LOAD_SMALL_INT LOAD_COMMON_CONSTANT
+    LOAD_NAME LOAD_GLOBAL LOAD_DEREF LOAD_FAST LOAD_FAST_BORROW LOAD_FAST_CHECK LOAD_FAST_LOAD_FAST LOAD_FAST_BORROW_LOAD_FAST_BORROW
+    LOAD_ATTR LOAD_METHOD COPY DUP_TOP SWAP ROT_TWO ROT_THREE BUILD_TUPLE BUILD_LIST UNPACK_SEQUENCE
+    STORE_NAME STORE_GLOBAL STORE_DEREF STORE_FAST STORE_FAST_STORE_FAST STORE_FAST_LOAD_FAST STORE_ATTR STORE_SUBSCR
+    """.split()] if name in opmap}
 MINE = object()            # stands for the lock on the stack of variable_at
 cdef bint py310 = sys.version_info < (3, 11)
 cdef bint py312 = sys.version_info >= (3, 12)
@@ -225,10 +246,7 @@ cdef list taken(list stack, int count):
 
 
 cdef bint has_mine(object values):
-    for value in values:
-        if value is MINE or (type(value) is tuple and has_mine(value)):
-            return True
-    return False
+    return any([value is MINE or (type(value) is tuple and has_mine(value)) for value in values])
 
 
 cdef object variable_at(object code, int start):
