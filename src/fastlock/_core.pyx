@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
 """Lock and RLock, and how a thread blocks: the hot path. Every line above "blocking" is paid per acquire.
 
 The core knows an integer level and one handler. It decides nothing: what was found goes to the handler as a dict, and an
@@ -49,7 +49,7 @@ sites_on(True)
 @cython.freelist(64)
 @cython.auto_pickle(False)
 cdef class LockType:
-    """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
+    """lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
 
     def __cinit__(self, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
         self.rec = lock_new(K_LOCK)
@@ -171,7 +171,7 @@ cdef bint is_held(FLock* L) noexcept:
 
 @cython.auto_pickle(False)
 cdef class RLock:
-    """A re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
+    """RLock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
 
     def __cinit__(self, *args, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None, **kwargs):
         if (args or kwargs) and type(self).__init__ is object.__init__:
@@ -322,7 +322,7 @@ cdef LockType new_lock():
 
 
 def Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
-    """Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None): a mutual exclusion lock."""
+    """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
     cdef LockType self = LockType.__new__(LockType)
     if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
         set_checked_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
@@ -668,6 +668,7 @@ fl_type_method(RLock, "acquire", <void*>rlock_acquire_method, METH_FASTCALL | ME
 fl_type_method(RLock, "__exit__", <void*>rlock_exit_method, METH_FASTCALL,
            "__exit__($self, /, *exc_info)\n--\n\nReleases the lock once.")
 fl_type_name(LockType, b"_thread.lock")
+fl_type_set(LockType, "__doc__", Lock.__doc__)     # under its first name the interpreter took the signature for text
 fl_type_name(RLock, b"_thread.RLock")
 for alias, method in (("acquire_lock", "acquire"), ("release_lock", "release"), ("locked_lock", "locked")):
     fl_type_set(LockType, alias, LockType.__dict__[method])
