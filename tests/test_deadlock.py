@@ -208,7 +208,7 @@ def test_the_tier_of_a_lock_is_the_evidence_of_ownership(before: str, tier: str)
         for lock in locks:
             {before or "pass"}
         ring(locks, "acquire", "acquire")
-        tell(found("FL001")[0].to_dict())
+        tell(next(finding for finding in found("FL001") if finding.code == "FL001").to_dict())
         """
     )
     assert finding["tier"] == tier
