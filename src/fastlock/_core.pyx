@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._facts cimport (
-    circle_event, drop_options, found_key, options_of, raw_report, set_options, wait_event)
+    circle_event, circle_of, drop_options, found_key, options_of, raw_report, set_options, wait_event)
 from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._sites cimport site_created, site_here, site_mode, sites_on
@@ -532,28 +532,13 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
             release_found(&found)
             return WAITING
         reported[0] = key
-        kept = locks_of(&found)         # write(2) lets the GIL go: no record may come to mean another lock
-        try:
-            write_raw(&found, key)
-            event = circle_event(&found, me)
-        finally:
-            release_found(&found)
+        circle = circle_of(&found)      # write(2) lets the GIL go: no record may come to mean another lock
+        write_raw(&found, key)
+        event = circle_event(circle, me)
         if not policy:
             event["policy"] = "report"
         got = tell(L, n, event, policy)
     return got
-
-
-cdef list locks_of(Found* found):
-    """The lock objects of a finding: as long as they live, their records stay theirs."""
-    cdef uint32_t i
-    cdef FLock* L
-    locks = []
-    for i in range(found.n):
-        L = found.edges[i].waits
-        if L != NULL and L.obj != NULL:
-            locks.append(<object>L.obj)
-    return locks
 
 
 cdef bint is_kept(FLock* L) noexcept:
@@ -636,14 +621,12 @@ def find_circles():
         s = agent_at(i)
         if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or examine(s, &found) == NOTHING:
             continue
-        try:
-            if confirm(&found):
-                told.update([found.edges[j].agent_word for j in range(found.n)])
-                event = circle_event(&found, s)
-                event["closing"] = None
-                events.append(event)
-        finally:
-            release_found(&found)
+        circle = circle_of(&found)
+        if confirm(&found):
+            told.update([found.edges[j].agent_word for j in range(found.n)])
+            event = circle_event(circle, s)
+            event["closing"] = None
+            events.append(event)
     return events
 
 

@@ -19,6 +19,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import itertools
 import os
 import sys
 import traceback
@@ -213,10 +214,12 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if finding is None:
         stacks = stacks_of(event)
         stacks[event["closing"]] = stack
-        finding = assemble.finding_from_event(event, site=_core.site, stacks=stacks)
+        finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+    if finding.fingerprint not in _known:
+        _write(f"{finding}\n")
+        finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, is_new = _record(finding)
     if is_new:
-        _write(f"{finding}\n")
         path = config.current().json
         if path is not None:
             try:
@@ -259,8 +262,9 @@ def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     finally:
         if enabled:
             gc.enable()
-    alive = [agent for agent in event["agents"] if agent["state"] == "alive"]
-    return {agent["id"]: assemble.stack_from_frame(frames.get(agent["ident"])) for agent in alive[:64]}
+    first = itertools.islice(event["agents"], 64)
+    alive = [agent for agent in first if agent["state"] == "alive"]
+    return {agent["id"]: assemble.stack_from_frame(frames.get(agent["ident"])) for agent in alive}
 
 
 def _call_hooks(finding: Finding) -> None:
