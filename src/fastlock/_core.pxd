@@ -2,11 +2,21 @@
 """The lock types' C side, for the other primitives: see _core.pyx."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._native cimport fl_site_key
-from fastlock._sites cimport site_here, site_mode
-from fastlock._table cimport FLock, FNode, FSelf
+from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_site_key
+from fastlock._order cimport order_epoch
+from fastlock._sites cimport site_here
+from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FNode, FSelf, held_grow, held_remove, mix, owner_bits
 
+# What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
+cdef enum:
+    NOTE_SITE = 1              # the site, from the frame
+    NOTE_PUBLIC = 2            # the site, by the public interface
+    NOTE_ORDER = 4             # the held stack, and at depth the pair
+
+cdef int notes
 cdef int level
+cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1
+cdef object take_again(FLock* L, FSelf* me, uint8_t flags)
 cdef object call_handler(dict event)
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
 cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
@@ -15,23 +25,75 @@ cdef uint32_t site_now() noexcept
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1
 cdef int64_t to_ns(double seconds) noexcept
 cdef int64_t parse_timeout(object blocking, object timeout) except? -2
-cdef object set_checked_options(FLock* L, object name, object lock_class, object timeout, bint signal, object on_deadlock)
-cdef FLock* lock_made(uint8_t kind, object name, object lock_class, object timeout, bint signal, object on_deadlock) except NULL
+cdef FLock* lock_made(uint8_t kind, object own) except NULL
 cdef void lock_dropped(FLock* L) noexcept
 
 cdef inline void note_site(FLock* L) noexcept:
     """Stores where the running thread takes the lock: one compare, where it was last taken from the same place."""
     cdef uint64_t key
-    if site_mode == 1:
+    if notes & NOTE_SITE:
         key = fl_site_key()
         if key != L.site_key:
             L.site_key = key
             L.site = site_here(key)
-    elif site_mode == 0:
+    elif notes == 0:
         L.site_key = 0
         L.site = 0
     else:
         L.site = site_here(0)
+
+cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
+    """What is stored about a lock just taken: its site, and at level order an entry of the held stack."""
+    cdef FHeld* h
+    cdef uint32_t depth
+    note_site(L)
+    if notes & NOTE_ORDER:
+        L.acquired += 1
+        depth = me.depth
+        if FL_UNLIKELY(depth == me.room) and not held_grow(me):
+            return
+        h = &me.held[depth]
+        h.lock = L
+        h.site = L.site
+        h.flags = flags
+        if depth == 0:
+            h.chain = L.tag
+        else:
+            h.chain = mix((h - 1).chain, L.tag) if (h - 1).chain != 0 and L.tag != 0 else 0
+        me.depth = depth + 1
+
+
+cdef inline void note_given(FLock* L, FSelf* me) noexcept:
+    """Takes a lock that is being released off the held stack: also below level order, where it may be from before."""
+    if me.depth != 0:
+        if FL_LIKELY(me.held[me.depth - 1].lock == L):
+            me.depth -= 1
+        else:
+            held_remove(me, L)
+
+
+cdef inline int order_before(FLock* L, FSelf* me, uint32_t flags) except -1:
+    """The check of a lock wanted while something is held: two compares, where this lock was last wanted in the same way."""
+    cdef FHeld* top = &me.held[me.depth - 1]
+    cdef uint64_t key
+    if FL_LIKELY(top.chain != 0 and (owner_bits(top.lock.word) == me.word or top.flags & H_SHARED)):
+        key = top.chain ^ order_epoch ^ flags
+        if FL_LIKELY(L.pair_key == key ^ me.salt or L.pair_key == key):
+            L.pair_count += 1
+            return 0
+    return order_wanted(L, me, flags)
+
+
+cdef inline int before(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) except -1:
+    """The check before an acquire that may have a limit: who only tries cannot block, and is in no circle by that."""
+    if me.depth != 0 and timeout_ns != 0:
+        return order_before(L, me, flags | (H_TIMED if timeout_ns > 0 else 0))
+    return 0
+
+
+cdef inline uint32_t how_held(int64_t timeout_ns) noexcept:
+    return H_TRY if timeout_ns == 0 else 0
+
 
 cdef class LockType:
     cdef FLock* rec
@@ -42,7 +104,7 @@ cdef class RLock:
     cdef object __weakref__
 
 cdef LockType new_lock()
-cdef bint lock_take(LockType self) except -1
+cdef int lock_take(LockType self) except -1
 cdef int lock_release(LockType self) except -1
 cdef int rlock_take(RLock self) except -1
 cdef int rlock_release(RLock self) except -1

@@ -9,10 +9,13 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._facts cimport (
-    circle_event, circle_of, drop_options, found_key, options_of, raw_report, set_options, wait_event)
+    circle_event, circle_of, found_key, raw_report, wait_event)
 from fastlock._native cimport *
+from fastlock._options cimport LockOptions, checked_options, drop_options, options_of, set_options
+from fastlock._classes cimport class_contended, class_died
+from fastlock._order cimport order_forget_pairs, order_judge, order_signal, order_take_back
 from fastlock._park cimport *
-from fastlock._sites cimport site_created, site_here, site_mode, sites_on
+from fastlock._sites cimport site_created, site_fast, site_here
 from fastlock._table cimport *
 from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found
 
@@ -35,12 +38,12 @@ cdef enum:
     RAW_SEEN_MAX = 4096
     SLOW = 20                  # what a wait has reported: itself, where it is not the key of a circle
 
-cdef int level = 1
+cdef int notes = 0
+cdef int level = 0
 cdef int64_t slow_wait_ns = 10000000000
 cdef int64_t acquire_timeout_ns = -1
 cdef object handler = None
 cdef set raw_seen = set()
-sites_on(True)
 
 
 # ---- Lock -----------------------------------------------------------------------------------------------
@@ -49,39 +52,28 @@ sites_on(True)
 @cython.freelist(64)
 @cython.auto_pickle(False)
 cdef class LockType:
-    """lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
+    """lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
 
-    def __cinit__(self, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+    def __cinit__(self, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
+                  on_deadlock=None, on_inversion=None):
         self.rec = lock_new(K_LOCK)
         self.rec.obj = <PyObject*>self
         self.rec.created = site_created()
-        if name is not None or lock_class is not None or timeout is not None or signal is not False or on_deadlock is not None:
-            set_checked_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
+        if (name is not None or lock_class is not None or timeout is not None or rank is not None or key is not None
+                or signal is not False or on_deadlock is not None or on_inversion is not None):
+            set_options(self.rec, checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion))
 
     def __dealloc__(self):
         lock_dropped(self.rec)
 
-    def __enter__(self):
-        """Acquires the lock; about half the cost of threading's."""
-        if fl_word_take(&self.rec.word, current_agent().word | W_WITH):
-            note_site(self.rec)
-            return True
-        lock_wait(self.rec, W_WITH)
-        return True
-
     def acquire(self, blocking=True, timeout=-1):
+        cdef FSelf* me = current_agent()
         cdef int64_t timeout_ns = parse_timeout(blocking, timeout)
-        if fl_word_take(&self.rec.word, current_agent().word):
-            note_site(self.rec)
+        before(self.rec, me, timeout_ns, 0)
+        if fl_word_take(&self.rec.word, me.word):
+            note_taken(self.rec, me, how_held(timeout_ns))
             return True
-        return lock_acquire(self.rec, current_agent(), 0, timeout_ns) != 0
-
-    def release(self):
-        """Releases the lock; any thread may. RuntimeError where nobody holds it."""
-        if fl_word_drop(&self.rec.word, current_agent().word):
-            self.rec.marks |= M_OWNED
-            return None
-        lock_release(self)
+        return lock_acquire(self.rec, me, 0, timeout_ns) != 0
 
     def locked(self):
         """Returns whether somebody holds the lock."""
@@ -95,20 +87,50 @@ cdef class LockType:
         return f"<{'locked' if is_held(self.rec) else 'unlocked'} _thread.lock object at {id(self):#x}>"
 
 
+cdef object lock_enter_method(LockType self, PyObject* unused):
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if me.depth != 0:
+        order_before(L, me, 0)
+    if fl_word_take(&L.word, me.word | W_WITH):
+        note_taken(L, me, 0)
+        return fl_true()
+    lock_acquire(L, me, W_WITH, -1)
+    return fl_true()
+
+
 cdef object lock_acquire_method(LockType self, PyObject** args, Py_ssize_t count, PyObject* names):
     """acquire() without arguments, which is nearly all of them; the rest goes to the method that parses."""
+    cdef FLock* L = self.rec
+    cdef FSelf* me
     if count == 0 and names == NULL:
-        if fl_word_take(&self.rec.word, current_agent().word):
-            note_site(self.rec)
-            return True
-        return lock_wait(self.rec, 0) != 0
+        me = current_agent()
+        if me.depth != 0:
+            order_before(L, me, 0)
+        if fl_word_take(&L.word, me.word):
+            note_taken(L, me, 0)
+            return fl_true()
+        return lock_acquire(L, me, 0, -1) != 0
     return call_parsing(lock_acquire_parsing, <PyObject*>self, args, count, names)
+
+
+cdef object lock_release_method(LockType self, PyObject* unused):
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if fl_word_drop(&L.word, me.word):
+        L.marks |= M_OWNED
+        note_given(L, me)
+        return None
+    lock_release(self)
 
 
 cdef object lock_exit_method(LockType self, PyObject** args, Py_ssize_t count):
     """__exit__ with whatever arguments: none is read."""
-    if fl_word_drop(&self.rec.word, current_agent().word | W_WITH):
-        self.rec.marks |= M_OWNED
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if fl_word_drop(&L.word, me.word | W_WITH):
+        L.marks |= M_OWNED
+        note_given(L, me)
         return None
     lock_release(self)
 
@@ -125,11 +147,6 @@ cdef object call_parsing(object method, PyObject* self, PyObject** args, Py_ssiz
     return PyObject_Vectorcall(method, values, count + 1, names)
 
 
-cdef int lock_wait(FLock* L, uint8_t flags) except -1:
-    """A blocking acquire without a timeout argument, after the fast path failed."""
-    return lock_acquire(L, current_agent(), flags, -1)
-
-
 cdef int lock_acquire(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) except -1:
     """Takes an exclusive lock by the slow path: 1 taken, 0 not in time."""
     cdef int got
@@ -138,29 +155,37 @@ cdef int lock_acquire(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) ex
     if not got and timeout_ns != 0:
         got = acquire_blocking(L, me, WAIT_EXCLUSIVE, flags, timeout_ns)
     if got:
-        note_site(L)
+        note_taken(L, me, how_held(timeout_ns))
     return got
 
 
 cdef int lock_release(LockType self) except -1:
     """Releases by the slow path: somebody waits, or the caller is not the owner."""
     cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
     cdef uint64_t word = fl_load64(&L.word)
-    if owner_bits(word) == current_agent().word:
+    if owner_bits(word) == me.word:
         L.marks |= M_OWNED
+        note_given(L, me)
     elif owner_bits(word) != 0:
         L.marks |= M_SIGNAL     # no owner from here on: it leaves all reasoning
+        if L.node != 0:
+            order_signal(L)
     if not give_back(L):
         raise RuntimeError("release unlocked lock")
     return 0
 
 
-cdef bint lock_take(LockType self) except -1:
+cdef int lock_take(LockType self) except -1:
     """with self, for the other primitives."""
-    if fl_word_take(&self.rec.word, current_agent().word | W_WITH):
-        note_site(self.rec)
-        return True
-    return lock_wait(self.rec, W_WITH)
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if me.depth != 0:
+        order_before(L, me, 0)
+    if fl_word_take(&L.word, me.word | W_WITH):
+        note_taken(L, me, 0)
+        return 1
+    return lock_acquire(L, me, W_WITH, -1)
 
 
 cdef bint is_held(FLock* L) noexcept:
@@ -171,35 +196,20 @@ cdef bint is_held(FLock* L) noexcept:
 
 @cython.auto_pickle(False)
 cdef class RLock:
-    """RLock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
+    """RLock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
 
-    def __cinit__(self, *args, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None, **kwargs):
+    def __cinit__(self, *args, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
+                  on_deadlock=None, on_inversion=None, **kwargs):
         if (args or kwargs) and type(self).__init__ is object.__init__:
             refuse_rlock_arguments(type(self), args, kwargs)
-        self.rec = lock_made(K_RLOCK, name, lock_class, timeout, signal, on_deadlock)
+        self.rec = lock_made(K_RLOCK, checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion))
         self.rec.obj = <PyObject*>self
 
     def __dealloc__(self):
         lock_dropped(self.rec)
 
-    def __enter__(self):
-        """Acquires the lock, once more where the caller holds it."""
-        if fl_word_take(&self.rec.word, current_agent().word):
-            note_site(self.rec)
-            return True
-        rlock_acquire(self, -1)
-        return True
-
     def acquire(self, blocking=True, timeout=-1):
-        cdef int64_t timeout_ns = parse_timeout(blocking, timeout)
-        if fl_word_take(&self.rec.word, current_agent().word):
-            note_site(self.rec)
-            return True
-        return rlock_acquire(self, timeout_ns) != 0
-
-    def release(self):
-        """Releases the lock once; RuntimeError where the caller does not hold it."""
-        rlock_release(self)
+        return rlock_acquire(self, current_agent(), parse_timeout(blocking, timeout)) != 0
 
     def locked(self):
         """Returns whether somebody holds the lock."""
@@ -245,10 +255,20 @@ cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
         warnings.warn("Passing arguments to RLock is deprecated and will be removed in 3.15", DeprecationWarning, stacklevel=2)
 
 
+cdef object rlock_enter_method(RLock self, PyObject* unused):
+    rlock_take(self)
+    return fl_true()
+
+
 cdef object rlock_acquire_method(RLock self, PyObject** args, Py_ssize_t count, PyObject* names):
     if count == 0 and names == NULL:
-        return rlock_take(self) != 0
+        rlock_take(self)
+        return fl_true()
     return call_parsing(rlock_acquire_parsing, <PyObject*>self, args, count, names)
+
+
+cdef object rlock_release_method(RLock self, PyObject* unused):
+    rlock_release(self)
 
 
 cdef object rlock_exit_method(RLock self, PyObject** args, Py_ssize_t count):
@@ -261,29 +281,39 @@ cdef bint rlock_owned(RLock self) noexcept:
 
 
 cdef int rlock_take(RLock self) except -1:
-    if fl_word_take(&self.rec.word, current_agent().word):
-        note_site(self.rec)
+    cdef FLock* L = self.rec
+    cdef FSelf* me = current_agent()
+    if me.depth == 0 and fl_word_take(&L.word, me.word):
+        note_taken(L, me, 0)
         return 1
-    return rlock_acquire(self, -1)
+    return rlock_acquire(self, me, -1)
 
 
-cdef int rlock_acquire(RLock self, int64_t timeout_ns) except -1:
-    """By the slow path: re-entry, or somebody else holds it."""
+cdef int rlock_acquire(RLock self, FSelf* me, int64_t timeout_ns) except -1:
+    """By the longer path: something else is held, or this lock is, by the caller or another agent."""
+    cdef FLock* L = self.rec
     if rlock_owned(self):
-        self.rec.count += 1
+        L.count += 1
         return 1
-    return lock_acquire(self.rec, current_agent(), 0, timeout_ns)
+    before(L, me, timeout_ns, 0)
+    if fl_word_take(&L.word, me.word):
+        note_taken(L, me, how_held(timeout_ns))
+        return 1
+    return lock_acquire(L, me, 0, timeout_ns)
 
 
 cdef int rlock_release(RLock self) except -1:
     cdef FLock* L = self.rec
-    if L.count == 0 and fl_word_drop(&L.word, current_agent().word):
+    cdef FSelf* me = current_agent()
+    if L.count == 0 and fl_word_drop(&L.word, me.word):
+        note_given(L, me)
         return 0
     if not rlock_owned(self):
         raise RuntimeError("cannot release un-acquired lock")
     if L.count > 0:
         L.count -= 1
     else:
+        note_given(L, me)
         give_back(L)
     return 0
 
@@ -297,6 +327,7 @@ cdef object rlock_save(RLock self):
     depth = L.count + 1
     L.count = 0
     ident = owner.pub.ident
+    note_given(L, current_agent())
     give_back(L)
     return (depth, ident)
 
@@ -305,13 +336,38 @@ cdef int rlock_restore(RLock self, int64_t depth) except -1:
     """Re-acquires after a condition's wait: no policy and no timeout ever acts on it."""
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
-    error = None
-    if not fl_word_take(&L.word, me.word) and not try_take(L, me, WAIT_EXCLUSIVE, 0):
-        error = block_to_the_end(L, me, 0)
-    note_site(L)
+    error = take_again(L, me, 0)
     L.count = depth - 1
     if error is not None:
         raise error
+    return 0
+
+
+cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
+    """Re-acquires after a condition's wait, whatever comes; returns the exception to raise once all is as it was."""
+    error = None
+    if me.depth != 0:
+        order_before(L, me, H_REACQUIRE)
+    if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
+        error = block_to_the_end(L, me, flags)
+    note_taken(L, me, 0)
+    return error
+
+
+# ---- order: what is held meets what is wanted ------------------------------------------------------------------
+
+cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1:
+    """The check where the pair is not known to this lock: LockOrderError where a policy forbids the acquire."""
+    cdef dict event
+    if not notes & NOTE_ORDER:
+        return 0
+    event = order_judge(L, me, flags, bool(flags & H_TIMED) or limit_of(L, WAIT_EXCLUSIVE) >= 0)
+    if event is None:
+        return 0
+    answer = call_handler(event)
+    if answer is not None and not flags & H_REACQUIRE:
+        order_take_back(event)
+        raise answer
     return 0
 
 
@@ -321,40 +377,22 @@ cdef LockType new_lock():
     return LockType.__new__(LockType)
 
 
-def Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+def Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None):
     """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
     cdef LockType self = LockType.__new__(LockType)
-    if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
-        set_checked_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
+    cdef object own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
+    if own is not None:
+        set_options(self.rec, own)
     return self
 
 
-cdef FLock* lock_made(uint8_t kind, object name, object lock_class, object timeout, bint signal, object on_deadlock) except NULL:
+cdef FLock* lock_made(uint8_t kind, object own) except NULL:
     """A record with its creation site and options, for the constructors."""
     cdef FLock* L = lock_new(kind)
     L.created = site_created()
-    if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
-        try:
-            set_checked_options(L, name, lock_class, timeout, signal, on_deadlock)
-        except BaseException:
-            lock_free(L)
-            raise
+    if own is not None:
+        set_options(L, own)
     return L
-
-
-cdef object set_checked_options(FLock* L, object name, object lock_class, object timeout, bint signal, object on_deadlock):
-    for key, value in (("name", name), ("lock_class", lock_class)):
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{key} must be a str, not {type(value).__name__}")
-    if timeout is not None:
-        parse_timeout(True, timeout)
-        if timeout < 0:
-            raise ValueError("timeout must be a non-negative number of seconds")
-    if not (on_deadlock is None or on_deadlock in ("report", "raise", "exit") or callable(on_deadlock)):
-        raise ValueError(f"on_deadlock={on_deadlock!r}: allowed are 'report', 'raise', 'exit' and a callable")
-    if signal:
-        L.marks |= M_SIGNAL
-    set_options(L, name, lock_class, timeout, on_deadlock)
 
 
 cdef void lock_dropped(FLock* L) noexcept:
@@ -362,6 +400,8 @@ cdef void lock_dropped(FLock* L) noexcept:
         return
     if L.marks & M_POLICY:
         drop_options(L)
+    if L.node != 0:
+        class_died(L)
     lock_free(L)
 
 
@@ -399,15 +439,21 @@ cdef int64_t to_ns(double seconds) noexcept:
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1:
     """Blocks with the lock's own limit, or the process's, where the call has none: LockTimeout when it is over."""
     cdef int64_t limit_ns = -1
+    if notes & NOTE_ORDER:
+        class_contended(L, me)
     if timeout_ns < 0:
-        own = options_of(L)
-        if own is not None and own[2] is not None:
-            limit_ns = to_ns(own[2])
-        elif mode != WAIT_PERMIT and not L.marks & M_SIGNAL:
-            limit_ns = acquire_timeout_ns
+        limit_ns = limit_of(L, mode)
     if limit_ns < 0:
         return block(L, me, mode, flags, timeout_ns, True)
     return block_for(L, me, mode, flags, limit_ns, True, True)
+
+
+cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2:
+    """The limit of an acquire that was given none, -1 where it may last."""
+    cdef LockOptions own = options_of(L)
+    if own is not None and own.timeout_s is not None:
+        return to_ns(own.timeout_s)
+    return acquire_timeout_ns if mode != WAIT_PERMIT and not L.marks & M_SIGNAL else -1
 
 
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1:
@@ -438,7 +484,7 @@ cdef int block_for(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t tim
 
 
 cdef uint32_t site_now() noexcept:
-    return site_here(fl_site_key()) if site_mode else 0
+    return site_here(fl_site_key()) if notes else 0
 
 
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1:
@@ -592,10 +638,12 @@ cdef object write_raw(Found* found, uint64_t key):
 # ---- what the Python layer sets and asks ------------------------------------------------------------------------
 
 def set_level(int new_level):
-    """0 off, 1 detect; takes effect at the next acquire and the next wait of every thread."""
-    global level
+    """0 off, 1 detect, 2 order; takes effect at the next acquire and the next wait of every thread."""
+    global level, notes
     level = new_level
-    sites_on(new_level > 0)
+    notes = (NOTE_SITE if site_fast else NOTE_PUBLIC) if level else 0
+    if level >= 2:
+        notes |= NOTE_ORDER
 
 
 def get_level():
@@ -608,6 +656,7 @@ def set_limits(int64_t slow_wait, int64_t acquire_timeout):
     global slow_wait_ns, acquire_timeout_ns
     slow_wait_ns = slow_wait
     acquire_timeout_ns = acquire_timeout
+    order_forget_pairs()        # whether an acquire can last for ever is part of what the graph was told
 
 
 def find_circles():
@@ -636,20 +685,30 @@ def set_handler(new_handler):
     handler = new_handler
 
 
+set_level(1)
+
 # ---- the stdlib's names, and the methods without parsing ---------------------------------------------------------
 
 lock_acquire_parsing = LockType.__dict__["acquire"]
 rlock_acquire_parsing = RLock.__dict__["acquire"]
+fl_type_method(LockType, "__enter__", <void*>lock_enter_method, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nAcquires the lock.")
 fl_type_method(LockType, "acquire", <void*>lock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
-           "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
-           "Acquires the lock, waiting at most `timeout` seconds; returns whether it was acquired.")
+               "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
+               "Acquires the lock, waiting at most `timeout` seconds; returns whether it was acquired.")
+fl_type_method(LockType, "release", <void*>lock_release_method, METH_NOARGS,
+               "release($self, /)\n--\n\nReleases the lock; any thread may. RuntimeError where nobody holds it.")
 fl_type_method(LockType, "__exit__", <void*>lock_exit_method, METH_FASTCALL,
-           "__exit__($self, /, *exc_info)\n--\n\nReleases the lock.")
+               "__exit__($self, /, *exc_info)\n--\n\nReleases the lock.")
+fl_type_method(RLock, "__enter__", <void*>rlock_enter_method, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nAcquires the lock, once more where the caller holds it.")
 fl_type_method(RLock, "acquire", <void*>rlock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
-           "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
-           "Acquires the lock, once more where the caller holds it; returns whether it was acquired.")
+               "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
+               "Acquires the lock, once more where the caller holds it; returns whether it was acquired.")
+fl_type_method(RLock, "release", <void*>rlock_release_method, METH_NOARGS,
+               "release($self, /)\n--\n\nReleases the lock once; RuntimeError where the caller does not hold it.")
 fl_type_method(RLock, "__exit__", <void*>rlock_exit_method, METH_FASTCALL,
-           "__exit__($self, /, *exc_info)\n--\n\nReleases the lock once.")
+               "__exit__($self, /, *exc_info)\n--\n\nReleases the lock once.")
 fl_type_name(LockType, b"_thread.lock")
 fl_type_set(LockType, "__doc__", Lock.__doc__)     # under its first name the interpreter took the signature for text
 fl_type_name(RLock, b"_thread.RLock")

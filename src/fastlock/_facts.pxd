@@ -5,11 +5,12 @@ from libc.stdint cimport uint64_t
 from fastlock._table cimport FLock, FSelf
 from fastlock._waits cimport Found
 
-cdef object options_of(FLock* L)
-cdef void set_options(FLock* L, object name, object lock_class, object timeout_s, object on_deadlock) except *
-cdef void drop_options(FLock* L) noexcept
 cdef object lock_name(FLock* L)
+cdef object lock_class(FLock* L)
 cdef object agent_name(FSelf* s)
+cdef dict agent_facts(FSelf* s)
+cdef dict lock_facts(FLock* L, dict readers, dict waiters)
+cdef dict blank_event(str code, FSelf* me)
 cdef bytes raw_report(Found* found)
 cdef Circle circle_of(Found* found)
 cdef dict circle_event(Circle circle, FSelf* me)

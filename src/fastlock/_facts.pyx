@@ -9,6 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._native cimport fl_load64, fl_load8, fl_now_ns
+from fastlock._options cimport LockOptions, options_of
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
 from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found
@@ -24,38 +25,6 @@ TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL
 
 cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle
-    NAMES_PER_SITE = 64        # more names than this from one creation site count as the site
-
-# Options of the locks that have some: serial -> (name, class, timeout in seconds, on_deadlock).
-cdef dict options = {}
-cdef dict names_by_site = {}
-
-
-cdef object options_of(FLock* L):
-    return options.get(L.serial) if L.marks & M_POLICY else None
-
-
-cdef object name_class(FLock* L, object name):
-    """The class that a name stands for, None where its site makes up too many names."""
-    names = names_by_site.setdefault(L.created, set())
-    if names is None:
-        return None
-    names.add(name)
-    if len(names) > NAMES_PER_SITE:
-        names_by_site[L.created] = None
-        return None
-    return name
-
-
-cdef void set_options(FLock* L, object name, object lock_class, object timeout_s, object on_deadlock) except *:
-    if lock_class is None and name is not None:
-        lock_class = name_class(L, name)
-    options[L.serial] = (name, lock_class, timeout_s, on_deadlock)
-    L.marks |= M_POLICY
-
-
-cdef void drop_options(FLock* L) noexcept:
-    options.pop(L.serial, None)
 
 
 cdef object base_name(object path):
@@ -70,9 +39,9 @@ cdef object place(uint32_t site):
 
 cdef object lock_name(FLock* L):
     """DESIGN section 8: the given name, else the variable, else kind@file:line."""
-    own = options_of(L)
-    if own is not None and own[0] is not None:
-        return own[0]
+    cdef LockOptions own = options_of(L)
+    if own is not None and own.name is not None:
+        return own.name
     variable = site_variable(L.created)
     if variable is not None:
         return variable
@@ -81,9 +50,9 @@ cdef object lock_name(FLock* L):
 
 cdef object lock_class(FLock* L):
     """The given class, else the name, else the creation site by what an edit above does not change."""
-    own = options_of(L)
-    if own is not None and own[1] is not None:
-        return own[1]
+    cdef LockOptions own = options_of(L)
+    if own is not None and own.lock_class is not None:
+        return own.lock_class
     facts = site_facts(L.created)
     if facts is None:
         return KINDS[L.kind]
@@ -311,8 +280,8 @@ cdef object class_key(FLock* L):
     """Differs for locks of different classes."""
     if L == NULL:
         return None
-    own = options_of(L)
-    return own[1] if own is not None and own[1] is not None else (L.created << 8) | L.kind
+    cdef LockOptions own = options_of(L)
+    return own.lock_class if own is not None and own.lock_class is not None else (L.created << 8) | L.kind
 
 
 cdef dict rows_of(Circle circle, edges):
@@ -344,8 +313,8 @@ cdef dict circle_event(Circle circle, FSelf* me):
     event["clears"] = bool(found.timed)
     event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
     event["reasons"] = ["confirmed twice"] + doubts(found)      # examine() and then confirm() have read every record
-    own = options_of(found.edges[0].waits)
-    event["policy"] = own[3] if own is not None else None
+    cdef LockOptions own = options_of(found.edges[0].waits)
+    event["policy"] = own.on_deadlock if own is not None else None
     return event
 
 

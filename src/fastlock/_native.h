@@ -265,6 +265,14 @@ static inline uint64_t fl_site_key(void) {
     return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
 }
 
+/* True, as a result: immortal from 3.12 on, and even the test for that is two instructions. */
+static inline PyObject *fl_true(void) {
+#if PY_VERSION_HEX < 0x030C0000
+    Py_INCREF(Py_True);
+#endif
+    return Py_True;
+}
+
 /* ---- types --------------------------------------------------------------------------------------
  * Other programs look at the names of lock types, so ours carry the stdlib's. Static types, under the GIL, at import. */
 static inline void fl_type_name(PyObject *type, const char *name) { ((PyTypeObject *)type)->tp_name = name; }

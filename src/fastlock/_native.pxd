@@ -56,12 +56,14 @@ cdef extern from "_native.h" nogil:
     uint64_t fl_site_key()
 
 cdef extern from "_native.h":
+    object fl_true()
     int fl_refuse_at_exit() except -1
     void fl_type_name(object, const char*)
     int fl_type_set(object, object, object) except -1
     void fl_type_no_new(object)
     int fl_type_method(object, const char*, void*, int, const char*) except -1
     int METH_FASTCALL
+    int METH_NOARGS
     int METH_KEYWORDS
 
 cdef extern from "_binding.h":

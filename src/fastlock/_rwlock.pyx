@@ -12,26 +12,29 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._core cimport acquire_blocking, is_held, lock_dropped, lock_made, note_site, parse_timeout
+from fastlock._core cimport (
+    acquire_blocking, before, how_held, is_held, lock_dropped, lock_made, note_given, note_taken, order_before, parse_timeout)
 from fastlock._native cimport *
+from fastlock._options cimport checked_options
 from fastlock._park cimport *
 from fastlock._table cimport *
 
 
 @cython.auto_pickle(False)
 cdef class RWLock:
-    """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, on_deadlock=None)\n--\n\nShared reads, exclusive writes; thread-safe."""
+    """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None, on_deadlock=None, on_inversion=None)\n--\n\nShared reads, exclusive writes; thread-safe."""
 
     cdef FLock* rec
     cdef object reader, writer
     cdef object __weakref__
 
-    def __cinit__(self, *args, prefer="writer", name=None, lock_class=None, timeout=None, on_deadlock=None, **kwargs):
+    def __cinit__(self, *args, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None,
+                  on_deadlock=None, on_inversion=None, **kwargs):
         if prefer not in ("writer", "reader"):
             raise ValueError(f"prefer={prefer!r}: allowed are 'writer' and 'reader'")
         if (args or kwargs) and type(self) is RWLock:
             raise TypeError(f"RWLock() got an unexpected argument {next(iter(args + tuple(kwargs)))!r}")
-        self.rec = lock_made(K_RWLOCK, name, lock_class, timeout, False, on_deadlock)
+        self.rec = lock_made(K_RWLOCK, checked_options(name, lock_class, timeout, rank, key, False, on_deadlock, on_inversion))
         self.rec.obj = <PyObject*>self
         if prefer == "reader":
             self.rec.marks |= M_READERS
@@ -88,12 +91,14 @@ cdef class RWLock:
 cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
+    if me.depth != 0:
+        before(L, me, timeout_ns, H_SHARED | (H_RECURSIVE if L.marks & M_READERS else 0))
     if not FL_CAS_WORDS and L.word == 0:
         L.count += 1
     elif not try_take(L, me, WAIT_SHARED, 0):
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
             return 0
-    note_site(L)        # the lock is shared now: nobody holds it exclusively
+    note_taken(L, me, H_SHARED | how_held(timeout_ns))
     return note_share(L, me)
 
 
@@ -102,6 +107,7 @@ cdef int note_share(FLock* L, FSelf* me) except -1:
     try:
         hold_add(me, L, L.site)
     except BaseException:
+        note_given(L, me)
         give_read(L)
         raise
     return 1
@@ -109,8 +115,10 @@ cdef int note_share(FLock* L, FSelf* me) except -1:
 
 cdef int read_give(RWLock self) except -1:
     cdef FLock* L = self.rec
-    if not hold_drop(current_agent(), L):
+    cdef FSelf* me = current_agent()
+    if not hold_drop(me, L):
         raise RuntimeError("cannot release un-acquired read lock")
+    note_given(L, me)
     if not FL_CAS_WORDS and L.word == 0:
         L.count -= 1
     else:
@@ -121,21 +129,25 @@ cdef int read_give(RWLock self) except -1:
 cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
+    if me.depth != 0:
+        before(L, me, timeout_ns, 0)
     if FL_CAS_WORDS or L.count != 0 or not fl_word_take(&L.word, me.word):
         if not try_take(L, me, WAIT_EXCLUSIVE, 0):
             if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
                 return 0
-    note_site(L)
+    note_taken(L, me, how_held(timeout_ns))
     return 1
 
 
 cdef int write_give(RWLock self) except -1:
     cdef FLock* L = self.rec
-    cdef uint64_t mine = current_agent().word
-    if fl_word_drop(&L.word, mine):
+    cdef FSelf* me = current_agent()
+    if fl_word_drop(&L.word, me.word):
+        note_given(L, me)
         return 0
-    if owner_bits(fl_load64(&L.word)) != mine:
+    if owner_bits(fl_load64(&L.word)) != me.word:
         raise RuntimeError("cannot release un-acquired write lock")
+    note_given(L, me)
     give_back(L)
     return 0
 

@@ -12,9 +12,7 @@ cdef struct FSite:
     uint8_t asked
     uint8_t foreign            # 1 standard library or ours, 2 user code
 
-# How acquisition sites are taken: 0 not at all (level off), 1 from the frame, 2 by the public interface.
-cdef int site_mode
-cdef void sites_on(bint on) noexcept
+cdef int site_fast              # the frame layout of _native.h is this interpreter's
 
 cdef uint32_t site_here(uint64_t key) noexcept
 cdef uint32_t site_created() noexcept

@@ -24,7 +24,6 @@ cdef enum:
     RECENT = 64                # creation sites found again without a probe
     PRECALL_SIZE = 4           # bytes from a PRECALL to its CALL
 
-cdef int site_mode = 0
 cdef FSite* site_chunks[64]
 cdef uint64_t recent_keys[RECENT]
 cdef uint32_t recent_sites[RECENT]
@@ -32,7 +31,7 @@ cdef uint32_t sites_used = 1           # site 0 is unknown
 cdef uint32_t* site_index = NULL        # open addressing: site ids by key
 cdef uint32_t site_slots = 0
 cdef int precall = opmap.get("PRECALL", -1)
-cdef int site_fast = 0                  # the frame layout of _native.h is this interpreter's
+cdef int site_fast = 0
 
 
 cdef FSite* site_at(uint32_t site) noexcept nogil:
@@ -381,11 +380,6 @@ cdef bint check_frames():
     code = fl_frame_code(f)
     frame = sys._getframe(0)
     return code != NULL and <PyObject*>frame.f_code == code and fl_frame_lasti(f, code) == frame.f_lasti
-
-
-cdef void sites_on(bint on) noexcept:
-    global site_mode
-    site_mode = (1 if site_fast else 2) if on else 0
 
 
 def sites_are_fast():

@@ -9,8 +9,9 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._core cimport (
-    LockType, RLock, acquire_blocking, block, block_to_the_end, is_held, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_site,
-    parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, set_checked_options, site_now, to_ns, wait_out)
+    LockType, RLock, acquire_blocking, block, is_held, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_site,
+    parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, site_now, take_again, to_ns, wait_out)
+from fastlock._options cimport checked_options, set_options
 from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._table cimport *
@@ -42,7 +43,7 @@ cdef int64_t wait_limit(object timeout) except? -2:
 
 @cython.auto_pickle(False)
 cdef class Condition:
-    """Condition(lock=None, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
+    """Condition(lock=None, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
 
     cdef FLock* rec
     cdef object lock
@@ -51,13 +52,16 @@ cdef class Condition:
     cdef dict __dict__
 
     def __cinit__(self, *args, **kwargs):
-        self.rec = lock_made(K_CONDITION, None, None, None, False, None)
+        self.rec = lock_made(K_CONDITION, None)
         self.rec.obj = <PyObject*>self
 
-    def __init__(self, lock=None, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+    def __init__(self, lock=None, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
+                 on_deadlock=None, on_inversion=None):
+        own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
         if lock is None:
-            lock = RLock(name=name, lock_class=lock_class, timeout=timeout, signal=signal, on_deadlock=on_deadlock)
-        elif name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
+            lock = RLock()
+            set_made_options((<RLock>lock).rec, own)
+        elif own is not None:
             raise TypeError("these options belong to the lock: give them to it, or give no lock")
         lock.acquire, lock.release      # what is no lock fails here and not at its first use
         self.lock = lock
@@ -250,10 +254,7 @@ cdef int condition_restore(Condition self, object state) except -1:
         L = (<LockType>self.lock).rec
         me = current_agent()
         flags = W_WITH if state else 0
-        error = None
-        if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
-            error = block_to_the_end(L, me, flags)
-        note_site(L)
+        error = take_again(L, me, flags)
         if error is not None:
             raise error
         return 0
@@ -277,7 +278,7 @@ cdef object shown(object self, str state):
 
 @cython.auto_pickle(False)
 cdef class Semaphore:
-    """Semaphore(value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
+    """Semaphore(value=1, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
 
     cdef FLock* rec
     cdef object condition
@@ -287,13 +288,14 @@ cdef class Semaphore:
     cdef dict __dict__
 
     def __cinit__(self, *args, **kwargs):
-        self.rec = lock_made(K_SEMAPHORE, None, None, None, False, None)
+        self.rec = lock_made(K_SEMAPHORE, None)
         self.rec.obj = <PyObject*>self
 
-    def __init__(self, value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
+    def __init__(self, value=1, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
+                 on_deadlock=None, on_inversion=None):
         if value < 0:
             raise ValueError("semaphore initial value must be >= 0")
-        set_made_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
+        set_made_options(self.rec, checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion))
         set_value(self, value)
         self.rec.limit = <uint32_t>min(self.rec.count, <int64_t>0xFFFFFFFF)
         if self.rec.count == 0 or self.rec.count == ENDLESS:
@@ -410,14 +412,14 @@ cdef void permits_give(FLock* L, int64_t permits) noexcept:
         give_permits(L, permits)
 
 
-cdef object set_made_options(FLock* L, object name, object lock_class, object timeout, bint signal, object on_deadlock):
-    if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
-        set_checked_options(L, name, lock_class, timeout, signal, on_deadlock)
+cdef object set_made_options(FLock* L, object own):
+    if own is not None:
+        set_options(L, own)
 
 
 @cython.auto_pickle(False)
 cdef class BoundedSemaphore(Semaphore):
-    """BoundedSemaphore(value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
+    """BoundedSemaphore(value=1, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
 
     cdef int64_t initial
     cdef object initial_value   # None where `initial` says it
@@ -455,11 +457,11 @@ cdef class Event:
     cdef dict __dict__
 
     def __cinit__(self, *args, **kwargs):
-        self.rec = lock_made(K_EVENT, None, None, None, False, None)
+        self.rec = lock_made(K_EVENT, None)
         self.rec.obj = <PyObject*>self
 
     def __init__(self, *, name=None, lock_class=None):
-        set_made_options(self.rec, name, lock_class, None, False, None)
+        set_made_options(self.rec, checked_options(name, lock_class, None, None, None, False, None, None))
 
     def __dealloc__(self):
         lock_dropped(self.rec)

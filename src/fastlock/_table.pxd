@@ -38,6 +38,7 @@ cdef enum:  # FLock.marks: sticky observations, written under the GIL or the buc
     M_SIGNAL = 2       # somebody else has released it: no owner from here on
     M_READERS = 4      # an RWLock that prefers readers
     M_POLICY = 8       # the object has options of its own
+    M_RANKED = 16      # rank= or key=: compared with what is held at each nested acquire
 
 cdef enum:  # FAgent.state
     A_FREE = 0
@@ -96,6 +97,23 @@ cdef struct FHolds:
     FHolds* more
     uint32_t used              # entries up to here may be in use; the agent's own
 
+cdef enum:  # FHeld.flags, and how a lock is wanted; the graph has the same
+    H_SHARED = 1
+    H_RECURSIVE = 2    # wanted shared where readers are preferred
+    H_TIMED = 4
+    H_TRY = 8
+    H_EVIDENCE = 16
+    H_REACQUIRE = 32   # a condition's wait takes its lock again
+    H_NESTED = 64      # sanctioned by nested()
+
+cdef struct FHeld:
+    # One entry of an agent's held stack, at level order; the agent's own. An entry whose lock the agent does not hold
+    # any more (somebody else released it) is stale, and dropped by who meets it.
+    FLock* lock
+    uint64_t chain             # hash of the classes and modes up to here; 0: a class is not known yet
+    uint32_t site
+    uint32_t flags
+
 cdef struct FSelf
 
 cdef struct FNode:
@@ -133,9 +151,22 @@ cdef struct FLock:
     uint8_t marks
     uint8_t woken              # a waiter has been told to look and has not yet
     uint8_t passed             # Lock, RLock: contended releases since the last hand-over, as far as 255
+    # Level order. Written by who holds the lock or is about to, under the GIL; without one, counts may miss some.
+    uint32_t node              # class of the lock in the graph; 0: not known yet
+    uint32_t pair_edge         # edge + 1 that pair_count belongs to
+    uint64_t tag               # the class, hashed; 0 with it
+    uint64_t acquired          # how often
+    uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
+    uint64_t pair_count        # how often since
 
 cdef struct FSelf:
     uint64_t word              # this agent as a lock word, constant while it lives
+    uint32_t depth             # of the held stack
+    uint32_t room
+    FHeld* held
+    uint64_t salt              # the agent and its clock, hashed
+    uint32_t clock             # segment of the happens-before order; 0: none yet
+    uint32_t job               # of a pool; 0: none
     FAgent* pub
     void* parker
     void* owed                 # parker of a waiter that this agent has granted and not woken yet: see notify() in _park.pyx
@@ -147,6 +178,7 @@ cdef struct FSelf:
     uint32_t next_dead
     uint8_t named              # attempts to learn the thread's name
     uint8_t settled            # module caches may keep the pointer
+    uint8_t nested             # inside nested(): the next acquire is sanctioned
     uint8_t recheck            # somebody ended: look at the owner again
     uint8_t still_owner        # scratch of the recycling sweep
     uint32_t exit_rounds
@@ -175,6 +207,14 @@ cdef void contended_sync(FLock* L) noexcept nogil
 cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
 cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil
+
+cdef bint held_grow(FSelf* s) noexcept nogil
+cdef void held_remove(FSelf* s, FLock* L) noexcept nogil
+
+cdef inline uint64_t mix(uint64_t a, uint64_t b) noexcept nogil:
+    """A hash of an ordered pair."""
+    cdef uint64_t h = (a ^ (b >> 32) ^ (b << 32)) * <uint64_t>0x9E3779B97F4A7C15 + b
+    return (h ^ (h >> 29)) * <uint64_t>0xBF58476D1CE4E5B9
 
 cdef inline FSelf* current_agent() noexcept:
     """The running thread's agent: one load, after the first times."""

@@ -7,7 +7,7 @@ Costs: a lock record is a list pop (a few ns); an agent is made once per thread.
 """
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport abort, calloc, free, malloc
+from libc.stdlib cimport abort, calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset, strncpy
 
 from fastlock._native cimport *
@@ -186,12 +186,17 @@ cdef FSelf* agent_attach() noexcept nogil:
     s.pub.name[0] = 0
     s.top = NULL
     s.owed = NULL
+    s.depth = 0
+    s.clock = 0
+    s.job = 0
+    s.nested = 0
     s.named = 0
     s.settled = 0
     s.recheck = 0
     s.exit_rounds = 0
     s.next_dead = 0
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
+    s.salt = mix(s.word, 0)
     fl_store8(&s.pub.state, A_ALIVE)
     fl_mutex_unlock(&table_mutex)
     fl_tls_set(s)
@@ -571,6 +576,33 @@ cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil:
     if site != NULL:
         site[0] = e.site
     return e.count
+
+
+# ---- held stacks --------------------------------------------------------------------------------------
+
+cdef bint held_grow(FSelf* s) noexcept nogil:
+    """Makes room for one more entry; False where memory is out, and the hold is not seen."""
+    cdef uint32_t room = s.room * 2 if s.room else 8
+    cdef FHeld* held = <FHeld*>realloc(s.held, room * sizeof(FHeld))
+    if held == NULL:
+        return False
+    s.held = held
+    s.room = room
+    return True
+
+
+cdef void held_remove(FSelf* s, FLock* L) noexcept nogil:
+    """Takes the lock's newest entry out, wherever it is; the entries above it have another past from here on."""
+    cdef uint32_t i = s.depth
+    while i > 0:
+        i -= 1
+        if s.held[i].lock == L:
+            s.depth -= 1
+            while i < s.depth:
+                s.held[i] = s.held[i + 1]
+                s.held[i].chain = 0
+                i += 1
+            return
 
 
 # ---- start ------------------------------------------------------------------------------------------

@@ -1,0 +1,27 @@
+# cython: language_level=3
+"""Lock classes: nodes of the lock-order graph, and what is counted for each. See _classes.pyx."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastlock._graph cimport FGraph
+from fastlock._table cimport FLock, FSelf
+
+cdef enum:
+    CONSUMERS = 5              # distinct agents that are told apart; what is asked is whether there are more than two
+
+cdef struct FClass:
+    uint64_t acquired          # by locks that are gone; the living ones count for themselves
+    uint64_t contended
+    uint64_t consumers[5]
+    uint32_t created           # site
+    uint32_t live
+    uint8_t kind
+    uint8_t by_instance        # its locks are taken under each other: instances are told apart
+
+cdef FGraph* graph
+cdef uint32_t class_of(FLock* L) except? 0
+cdef FClass* class_at(uint32_t node) noexcept nogil
+cdef object class_label(uint32_t node)
+cdef object class_name(uint32_t node)
+cdef bint class_split(uint32_t node) noexcept
+cdef void class_contended(FLock* L, FSelf* me) noexcept
+cdef void class_died(FLock* L) noexcept

@@ -1,0 +1,5 @@
+# cython: language_level=3
+"""Who started and joined whom: see _clocks.pyx."""
+from fastlock._table cimport FSelf
+
+cdef void adopt_clock(FSelf* me) noexcept
