@@ -2,4 +2,4 @@
 """Who started and joined whom: see _clocks.pyx."""
 from fastlock._table cimport FSelf
 
-cdef void adopt_clock(FSelf* me) noexcept
+cdef void place_in_time(FSelf* me) noexcept

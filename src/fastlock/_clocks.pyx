@@ -8,21 +8,18 @@ a segment lives as long as its thread's object, a witness from it, or a segment 
 
 A thread without a Thread object, or started below level order, has no predecessors: it counts as parallel to all.
 """
-from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastlock._classes cimport graph
-from fastlock._graph cimport clock_new, clock_ref, clock_unref
+from fastlock._graph cimport clock_new, clock_unref
 from fastlock._native cimport fl_finalizing
-from fastlock._table cimport A_ALIVE, FSelf, agent_of, current_agent, mix
+from fastlock._table cimport FSelf, agent_of, current_agent, mix
 
 import sys
 
-cdef extern from "Python.h":
-    object PyObject_GenericGetAttr(object, object)
-
 cdef str ATTRIBUTE = "_fastlock_clock"
 cdef uint32_t jobs = 0
+cdef bint following = False
 
 
 cdef class Clock:
@@ -76,18 +73,30 @@ cdef Clock own_clock(FSelf* me):
     return clock
 
 
-cdef void adopt_clock(FSelf* me) noexcept:
-    """Before the agent shows the graph something."""
-    if me.clock == 0 and not fl_finalizing():
+cdef void place_in_time(FSelf* me) noexcept:
+    """Before the agent shows the graph something: when it does so, and for which piece of work."""
+    if fl_finalizing():
+        return
+    if me.clock == 0:
         own_clock(me)
+    me.job = job_here()
+
+
+def follow(bint on):
+    """Whether starts and joins count from here on: at level order."""
+    global following
+    following = on
 
 
 def started(thread):
     """Called by the starting thread, before `thread` starts: what came before here comes before all of it."""
-    cdef FSelf* me = current_agent()
-    cdef Clock mine = own_clock(me)
-    cdef Clock its
-    if mine is None or clock_of(thread) is not None:
+    cdef FSelf* me
+    cdef Clock mine, its
+    if not following or clock_of(thread) is not None:
+        return
+    me = current_agent()
+    mine = own_clock(me)
+    if mine is None:
         return
     its = Clock.__new__(Clock)
     its.segment = clock_new(graph, mine.segment, 0)
@@ -97,16 +106,48 @@ def started(thread):
 
 def joined(thread):
     """Called by the joining thread, once `thread` has ended: all of it comes before what follows here."""
-    cdef FSelf* me = current_agent()
-    cdef Clock mine = own_clock(me)
-    cdef Clock its = clock_of(thread)
-    if mine is not None and its is not None and its is not mine:
+    cdef FSelf* me
+    cdef Clock mine, its = clock_of(thread)
+    if not following or its is None:
+        return
+    me = current_agent()
+    mine = own_clock(me)
+    if mine is not None and its is not mine:
         mine.advance(me, its.segment)
 
 
-def began_job():
-    """Called by a pool's thread before each piece of work: what two of them do could be done at the same time."""
+# ---- jobs -------------------------------------------------------------------------------------------------------
+
+cdef uint32_t job_here():
+    """Which piece of work the running pool thread does, 0 where it is none: two pieces could run at the same time.
+
+    Asked for only when the graph is to learn something, so the pools need not be changed.
+    """
+    futures = sys.modules.get("concurrent.futures.thread")
+    pool = sys.modules.get("multiprocessing.pool")
+    runs = getattr(getattr(getattr(futures, "_WorkItem", None), "run", None), "__code__", None)
+    works = getattr(getattr(pool, "worker", None), "__code__", None)
+    if runs is None and works is None:
+        return 0
+    try:
+        frame = sys._getframe(0)
+    except ValueError:
+        return 0
+    while frame is not None:
+        if frame.f_code is runs:
+            return number_of(frame.f_locals["self"])
+        if frame.f_code is works:
+            of = frame.f_locals
+            return <uint32_t>(hash((of.get("job"), of.get("i"))) & 0x7FFFFFFF) + 1
+        frame = frame.f_back
+    return 0
+
+
+cdef uint32_t number_of(object item):
+    """A number that no other work item has."""
     global jobs
-    cdef FSelf* me = current_agent()
-    jobs = jobs + 1 if jobs < 0xFFFFFFFF else 1
-    me.job = jobs
+    number = item.__dict__.get("_fastlock_job")
+    if number is None:
+        jobs += 1
+        number = item.__dict__["_fastlock_job"] = jobs & 0x7FFFFFFF or 1
+    return number

@@ -23,6 +23,7 @@ import sys
 import warnings
 
 from _thread import allocate_lock as raw_lock
+from fastlock._clocks import follow
 from fastlock._facts import site, table
 
 cdef extern from "Python.h":
@@ -644,6 +645,7 @@ def set_level(int new_level):
     notes = (NOTE_SITE if site_fast else NOTE_PUBLIC) if level else 0
     if level >= 2:
         notes |= NOTE_ORDER
+    follow(level >= 2)
 
 
 def get_level():
@@ -657,6 +659,29 @@ def set_limits(int64_t slow_wait, int64_t acquire_timeout):
     slow_wait_ns = slow_wait
     acquire_timeout_ns = acquire_timeout
     order_forget_pairs()        # whether an acquire can last for ever is part of what the graph was told
+
+
+def begin_nested(lock, under):
+    """The next acquire of `lock` by this thread is sanctioned, for it holds `under`: RuntimeError where it does not."""
+    cdef FSelf* me = current_agent()
+    cdef FLock* outer = record_of(under)
+    if owner_bits(fl_load64(&outer.word)) != me.word:
+        raise RuntimeError("nested: the lock given as under= is not held by this thread")
+    me.nested = record_of(lock).serial
+
+
+def end_nested():
+    """Ends what begin_nested began."""
+    current_agent().nested = 0
+
+
+cdef FLock* record_of(object lock) except NULL:
+    lock = getattr(lock, "_lock", lock)         # a condition's
+    if type(lock) is LockType:
+        return (<LockType>lock).rec
+    if isinstance(lock, RLock):
+        return (<RLock>lock).rec
+    raise TypeError(f"nested takes a Lock, an RLock or a Condition of fastlock's, not {type(lock).__name__}")
 
 
 def find_circles():

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fastlock._classes cimport class_of, class_at, class_split, graph
-from fastlock._clocks cimport adopt_clock
+from fastlock._clocks cimport place_in_time
 from fastlock._graph cimport *
 from fastlock._native cimport fl_load64, fl_site_key
 from fastlock._options cimport LockOptions, options_of
@@ -98,7 +98,7 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
             return None             # once more, or a self-deadlock: not a matter of order
         if class_at(me.held[i].lock.node).by_instance:
             plain = False
-    if me.nested:
+    if me.nested == L.serial:
         flags |= H_NESTED
     elif L.marks & M_RANKED:
         event = rank_event(L, me)
@@ -137,7 +137,7 @@ cdef dict learn(FLock* L, FSelf* me, uint32_t flags, bint timed, bint plain):
     if split_if_nested(L, me) and not tidy(me):
         return None
     agent_refresh_name(me)
-    adopt_clock(me)
+    place_in_time(me)
     if me.depth > STACK:
         held = <GHeld*>malloc(me.depth * sizeof(GHeld))
         if held == NULL:

@@ -22,7 +22,6 @@ cdef enum:
 
 PASSED = ["distinct agents", "no common lock", "not ordered by start/join", "modes can block"]
 FILTERS = ("agents", "gate", "happens-before", "shared", "budget")
-cdef set told_ranks = set()     # (class held, class wanted, site) of violations that have been told
 
 
 # ---- events --------------------------------------------------------------------------------------------------

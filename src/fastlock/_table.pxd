@@ -167,6 +167,7 @@ cdef struct FSelf:
     uint64_t salt              # the agent and its clock, hashed
     uint32_t clock             # segment of the happens-before order; 0: none yet
     uint32_t job               # of a pool; 0: none
+    uint64_t nested            # serial of the lock whose acquire nested() sanctions, or 0
     FAgent* pub
     void* parker
     void* owed                 # parker of a waiter that this agent has granted and not woken yet: see notify() in _park.pyx
@@ -178,7 +179,6 @@ cdef struct FSelf:
     uint32_t next_dead
     uint8_t named              # attempts to learn the thread's name
     uint8_t settled            # module caches may keep the pointer
-    uint8_t nested             # inside nested(): the next acquire is sanctioned
     uint8_t recheck            # somebody ended: look at the owner again
     uint8_t still_owner        # scratch of the recycling sweep
     uint32_t exit_rounds

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -22,7 +23,7 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
-from fastlock import config
+from fastlock import _clocks, config
 from fastlock.errors import FastlockError
 
 # The name in threading and the name in fastlock. threading.RLock itself stays: it is a function that looks _CRLock up at
@@ -68,6 +69,9 @@ _locks: list[_Change] = []
 _installed = False
 _hooked = False
 _raw_locks = 0
+_follows = False
+_waits_to_install = False  # both: until somebody imports threading
+_waits_to_follow = False
 
 
 def install(threading: bool = True, asyncio: bool = True) -> None:
@@ -100,9 +104,9 @@ def uninstall() -> None:
 
     A lock of ``logging`` that is held stays fastlock's, and so do names that modules imported meanwhile. Any thread.
     """
-    global _installed
+    global _installed, _waits_to_install
     with _mutex, _gc_paused():
-        _stop_waiting()
+        _waits_to_install = False
         if _installed:
             _installed = False
             _restore()
@@ -118,20 +122,64 @@ def raw_locks() -> int:
     return _raw_locks
 
 
+def follow_threads() -> None:
+    """Let the lock-order graph know who starts and joins whom, from here on; once in a process, at level order.
+
+    ``Thread.start`` and ``Thread.join`` are wrapped in place, for who starts a thread must be asked before it runs; below
+    level order the wrappers cost a call. Subclasses that override them count as long as they call them.
+    """
+    global _follows, _waits_to_follow
+    with _mutex:
+        if _follows or config.disabled():
+            return
+        if "threading" not in sys.modules:
+            _waits_to_follow = True
+            _wait_for_threading()
+            return
+        _follows = True
+        cls = _threading().Thread
+        cls.start, cls.join = _followed_start(cls.start), _followed_join(cls.join)
+
+
+def _followed_start(start: Any) -> Any:
+    @functools.wraps(start)
+    def followed(self: Any) -> None:
+        _clocks.started(self)
+        start(self)
+
+    return followed
+
+
+def _followed_join(join: Any) -> Any:
+    @functools.wraps(join)
+    def followed(self: Any, timeout: float | None = None) -> None:
+        join(self, timeout)
+        if not self.is_alive():
+            _clocks.joined(self)
+
+    return followed
+
+
 def install_with_threading() -> None:
     """Install now where ``threading`` is imported already, else as soon as somebody imports it: fastlock itself does not.
 
     For the start of a process, which must not look different to a program that imports threading in its own time.
     """
+    global _waits_to_install
     if "threading" in sys.modules:
         install()
     elif not config.disabled():
-        _stop_waiting()
+        _waits_to_install = True
+        _wait_for_threading()
+
+
+def _wait_for_threading() -> None:
+    if not any(type(finder) is _ThreadingFinder for finder in sys.meta_path):
         sys.meta_path.insert(0, _ThreadingFinder())
 
 
 class _ThreadingFinder:
-    """Finds ``threading`` as the others on sys.meta_path do, and has it installed into after its body has run."""
+    """Finds ``threading`` as the others on sys.meta_path do, and has it patched after its body has run."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "threading":
@@ -160,7 +208,10 @@ class _ThreadingLoader:
             module.__spec__.loader = self._original
         module.__loader__ = self._original
         self._original.exec_module(module)
-        install()
+        if _waits_to_install:
+            install()
+        if _waits_to_follow:
+            follow_threads()
 
 
 def _stop_waiting() -> None:
