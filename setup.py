@@ -15,7 +15,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-MODULES = ("_sites", "_table", "_park", "_waits", "_facts", "_core", "_sync", "_rwlock")
+MODULES = (
+    "_sites", "_table", "_park", "_waits", "_graph", "_options", "_facts", "_classes", "_clocks", "_order_facts", "_order",
+    "_block", "_core", "_sync", "_rwlock",
+)  # fmt: skip
 PACKAGE = "src/fastlock"
 HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h"]
 PTH = "fastlock.pth"

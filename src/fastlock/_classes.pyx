@@ -10,9 +10,9 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memset
 
 from fastlock._facts cimport lock_class, lock_name
-from fastlock._graph cimport FGraph, graph_count, graph_drop_node, graph_lock_died, graph_new, graph_node
+from fastlock._graph cimport FGraph, graph_count, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
 from fastlock._options cimport LockOptions, options_of
-from fastlock._table cimport FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
+from fastlock._table cimport M_WRITTEN, FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
 
 cdef enum:
     MAX_NODES = 262144         # of the graph: classes, and instances that are told apart
@@ -95,6 +95,8 @@ cdef uint32_t class_of(FLock* L) except? 0:
         L.node = node
         classes[node].live += 1
         set_tag(L)
+        if L.marks & M_WRITTEN:
+            graph_writer(graph, node)
     return node
 
 
@@ -114,6 +116,13 @@ cdef bint class_split(uint32_t node) noexcept:
         if L.node == node:
             set_tag(L)
     return True
+
+
+cdef void class_written(FLock* L) noexcept:
+    """An RWLock has been wanted exclusively: its readers may come to block each other from here on."""
+    L.marks |= M_WRITTEN
+    if L.node != 0:
+        graph_writer(graph, L.node)
 
 
 cdef int make_room() except -1:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_site_key
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
-from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FNode, FSelf, held_grow, held_remove, mix, owner_bits
+from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, mix, owner_bits
 
 # What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
 cdef enum:
@@ -14,16 +14,8 @@ cdef enum:
     NOTE_ORDER = 4             # the held stack, and at depth the pair
 
 cdef int notes
-cdef int level
 cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1
 cdef object take_again(FLock* L, FSelf* me, uint8_t flags)
-cdef object call_handler(dict event)
-cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
-cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
-cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
-cdef uint32_t site_now() noexcept
-cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1
-cdef int64_t to_ns(double seconds) noexcept
 cdef int64_t parse_timeout(object blocking, object timeout) except? -2
 cdef FLock* lock_made(uint8_t kind, object own) except NULL
 cdef void lock_dropped(FLock* L) noexcept
@@ -108,7 +100,6 @@ cdef int lock_take(LockType self) except -1
 cdef int lock_release(LockType self) except -1
 cdef int rlock_take(RLock self) except -1
 cdef int rlock_release(RLock self) except -1
-cdef bint is_held(FLock* L) noexcept
 cdef object rlock_save(RLock self)
 cdef int rlock_restore(RLock self, int64_t depth) except -1
 cdef bint rlock_owned(RLock self) noexcept

@@ -4,9 +4,11 @@ from typing import Any, Literal, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
+from fastlock._block import find_circles as find_circles, set_handler as set_handler, set_limits as set_limits
 from fastlock._facts import site as site, table as table
 
 _OnDeadlock: TypeAlias = Literal["report", "raise", "exit"] | Callable[..., Any] | None
+_OnInversion: TypeAlias = Literal["report", "raise"] | None
 
 # As typeshed has it for threading.Lock: a class to annotate with on every version, though up to 3.12 the name means a
 # factory at run time and isinstance() needs LockType.
@@ -18,8 +20,11 @@ class LockType:
         name: str | None = None,
         lock_class: str | None = None,
         timeout: float | None = None,
+        rank: float | None = None,
+        key: Any = None,
         signal: bool = False,
         on_deadlock: _OnDeadlock = None,
+        on_inversion: _OnInversion = None,
     ) -> LockType: ...
     def __enter__(self) -> bool: ...
     def __exit__(
@@ -43,8 +48,11 @@ class RLock:
         name: str | None = None,
         lock_class: str | None = None,
         timeout: float | None = None,
+        rank: float | None = None,
+        key: Any = None,
         signal: bool = False,
         on_deadlock: _OnDeadlock = None,
+        on_inversion: _OnInversion = None,
     ) -> RLock: ...
     def __enter__(self) -> bool: ...
     def __exit__(
@@ -61,6 +69,5 @@ class RLock:
 
 def set_level(new_level: int) -> None: ...
 def get_level() -> int: ...
-def set_limits(slow_wait: int, acquire_timeout: int) -> None: ...
-def set_handler(new_handler: Callable[[dict[str, Any]], BaseException | None] | None) -> None: ...
-def find_circles() -> list[dict[str, Any]]: ...
+def begin_nested(lock: Any, under: Any) -> None: ...
+def end_nested() -> None: ...

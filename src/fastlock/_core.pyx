@@ -1,50 +1,35 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
-"""Lock and RLock, and how a thread blocks: the hot path. Every line above "blocking" is paid per acquire.
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+"""Lock and RLock: the hot path, every line of it paid per acquire. What happens once a thread has to wait is in _block.
 
-The core knows an integer level and one handler. It decides nothing: what was found goes to the handler as a dict, and an
-exception that comes back is raised in the waiting agent.
+The core knows an integer level. It decides nothing: what is found goes to the handler as a dict, and an exception that comes
+back is raised in the acquiring agent.
 """
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._facts cimport (
-    circle_event, circle_of, found_key, raw_report, wait_event)
+from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, to_ns
+from fastlock._classes cimport class_died
 from fastlock._native cimport *
-from fastlock._options cimport LockOptions, checked_options, drop_options, options_of, set_options
-from fastlock._classes cimport class_contended, class_died
-from fastlock._order cimport order_forget_pairs, order_judge, order_signal, order_take_back
+from fastlock._options cimport checked_options, drop_options, set_options
+from fastlock._order cimport order_judge, order_signal, order_take_back
 from fastlock._park cimport *
-from fastlock._sites cimport site_created, site_fast, site_here
+from fastlock._sites cimport site_created, site_fast
 from fastlock._table cimport *
-from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found
 
 import sys
 import warnings
 
 from _thread import allocate_lock as raw_lock
+from fastlock._block import find_circles, set_handler, set_limits
 from fastlock._clocks import follow
 from fastlock._facts import site, table
 
 cdef extern from "Python.h":
     object PyObject_Vectorcall(object, PyObject**, size_t, PyObject*)
-    int Py_MakePendingCalls() except -1
-    void PyErr_WriteUnraisable(object)
-
-cdef extern from "<unistd.h>" nogil:
-    ssize_t write(int, const void*, size_t)
-
-cdef enum:
-    LOCK_INTR = 2              # PyLockStatus: a signal arrived
-    RAW_SEEN_MAX = 4096
-    SLOW = 20                  # what a wait has reported: itself, where it is not the key of a circle
 
 cdef int notes = 0
 cdef int level = 0
-cdef int64_t slow_wait_ns = 10000000000
-cdef int64_t acquire_timeout_ns = -1
-cdef object handler = None
-cdef set raw_seen = set()
 
 
 # ---- Lock -----------------------------------------------------------------------------------------------
@@ -187,10 +172,6 @@ cdef int lock_take(LockType self) except -1:
         note_taken(L, me, 0)
         return 1
     return lock_acquire(L, me, W_WITH, -1)
-
-
-cdef bint is_held(FLock* L) noexcept:
-    return owner_bits(fl_load64(&L.word)) != 0
 
 
 # ---- RLock -----------------------------------------------------------------------------------------------
@@ -429,213 +410,6 @@ cdef int64_t parse_timeout(object blocking, object timeout) except? -2:
     return -1 if seconds == -1 else to_ns(seconds)
 
 
-cdef int64_t to_ns(double seconds) noexcept:
-    cdef double exact = seconds * 1e9
-    cdef int64_t ns = <int64_t>exact
-    return ns + 1 if ns < exact else ns
-
-
-# ---- blocking ------------------------------------------------------------------------------------------------
-
-cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1:
-    """Blocks with the lock's own limit, or the process's, where the call has none: LockTimeout when it is over."""
-    cdef int64_t limit_ns = -1
-    if notes & NOTE_ORDER:
-        class_contended(L, me)
-    if timeout_ns < 0:
-        limit_ns = limit_of(L, mode)
-    if limit_ns < 0:
-        return block(L, me, mode, flags, timeout_ns, True)
-    return block_for(L, me, mode, flags, limit_ns, True, True)
-
-
-cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2:
-    """The limit of an acquire that was given none, -1 where it may last."""
-    cdef LockOptions own = options_of(L)
-    if own is not None and own.timeout_s is not None:
-        return to_ns(own.timeout_s)
-    return acquire_timeout_ns if mode != WAIT_PERMIT and not L.marks & M_SIGNAL else -1
-
-
-cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1:
-    """Waits until taken (1) or timed out (0); an exception of a signal handler or a policy leaves no trace."""
-    return block_for(L, me, mode, flags, timeout_ns, policy, False)
-
-
-cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags):
-    """Takes the lock whatever signal handlers raise, and returns the first of it: whoever re-acquires must come back an owner."""
-    first = None
-    while True:
-        try:
-            block(L, me, WAIT_EXCLUSIVE, flags, -1, False)
-            return first
-        except BaseException as error:
-            if fl_finalizing():
-                raise
-            if first is None:
-                first = error
-
-
-cdef int block_for(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy, bint limited) except -1:
-    cdef FNode* n = wait_push(me, L, mode, flags, timeout_ns, site_now())
-    if enter(L, n) == TAKEN:
-        wait_pop(me, n)
-        return TAKEN
-    return wait_out(L, me, n, policy, limited)
-
-
-cdef uint32_t site_now() noexcept:
-    return site_here(fl_site_key()) if notes else 0
-
-
-cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1:
-    """Waits in the queue that `n` has entered, and takes it out of the table whatever happens."""
-    cdef int got = WAITING
-    try:
-        got = wait(L, me, n, policy)
-        if got == WAITING and limited:
-            error = None if fl_finalizing() else call_handler(wait_event("timeout", me, L))
-            raise error or TimeoutError("lock timeout")
-    except BaseException:
-        if leave(L, n) == TAKEN:
-            hand_back(L, n.mode)
-        raise
-    finally:
-        wait_pop(me, n)
-    return got
-
-
-cdef void hand_back(FLock* L, uint8_t mode) noexcept:
-    """Passes on what an interrupted waiter had been given."""
-    if mode == WAIT_EXCLUSIVE:
-        give_back(L)
-    elif mode == WAIT_SHARED:
-        give_read(L)
-    elif mode == WAIT_PERMIT:
-        give_permits(L, 1)
-    elif mode == WAIT_NOTIFY:
-        notify(L, 1, NULL, NULL)
-
-
-cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
-    """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
-    cdef int64_t now, until, slow_at = -1
-    cdef uint64_t reported = 0
-    cdef bint late = False
-    cdef int rc
-    if fl_finalizing():
-        fl_refuse_at_exit()
-    elif look(L, me, n, policy, False, &reported) == TAKEN:
-        return TAKEN
-    if slow_wait_ns >= 0:
-        slow_at = n.since_ns + slow_wait_ns
-    while True:
-        now = fl_now_ns()
-        if n.deadline_ns >= 0 and now >= n.deadline_ns:
-            return leave(L, n)
-        until = n.deadline_ns
-        if slow_at >= 0 and (until < 0 or slow_at < until):
-            until = slow_at
-        with nogil:
-            pay(me)         # with the GIL gone, so that who wakes can take it
-            rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
-        if rc == LOCK_INTR:
-            if suspend(L, n) == TAKEN:
-                return TAKEN        # the handler runs as soon as bytecode does
-            Py_MakePendingCalls()
-            if resume(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
-                return TAKEN
-            continue
-        if settle(L, n) == TAKEN:
-            return TAKEN
-        if fl_load8(&me.recheck):
-            fl_store8(&me.recheck, 0)
-            if look(L, me, n, policy, late, &reported) == TAKEN:
-                return TAKEN
-        if slow_at >= 0 and fl_now_ns() >= slow_at:
-            slow_at = -1
-            late = True
-            if look(L, me, n, policy, late, &reported) == TAKEN:
-                return TAKEN
-
-
-cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* reported) except -1:
-    """Looks for a circle or a dead owner and reports it once; TAKEN where the lock came meanwhile."""
-    cdef Found found
-    cdef int code, got = WAITING
-    cdef uint64_t key
-    if not level or fl_finalizing():
-        return WAITING          # at the end nothing is looked for: what reports need is being taken apart
-    while got == WAITING:
-        code = examine(me, &found)
-        if code == NOTHING:
-            if not late or reported[0] != 0 or not is_kept(L):
-                return WAITING
-            reported[0] = SLOW
-            got = tell(L, n, wait_event("FL020", me, L), False)
-            continue        # whoever closed a circle meanwhile took this agent for one that runs
-        key = found_key(&found)
-        if key == reported[0] or not (found.proven or late) or not confirm(&found):
-            release_found(&found)
-            return WAITING
-        reported[0] = key
-        circle = circle_of(&found)      # write(2) lets the GIL go: no record may come to mean another lock
-        write_raw(&found, key)
-        event = circle_event(circle, me)
-        if not policy:
-            event["policy"] = "report"
-        got = tell(L, n, event, policy)
-    return got
-
-
-cdef bint is_kept(FLock* L) noexcept:
-    """Whether what is waited for is held by somebody, as far as is known."""
-    if L.marks & M_SIGNAL:
-        return False
-    return is_held(L) or (L.kind == K_RWLOCK and L.count > 0) or L.kind == K_SEMAPHORE
-
-
-cdef int tell(FLock* L, FNode* n, dict event, bint policy) except -1:
-    """Hands an event to the reporting layer; raises what it answers where a policy may act on this wait."""
-    if suspend(L, n) == TAKEN:
-        event["policy"] = "report"      # it was so, and is over
-        try:
-            call_handler(event)
-        except BaseException:
-            hand_back(L, n.mode)
-            raise
-        return TAKEN
-    answer = call_handler(event)
-    if answer is not None and policy:
-        raise answer
-    return resume(L, n)
-
-
-cdef object call_handler(dict event):
-    if handler is None:
-        return None
-    try:
-        return handler(event)
-    except Exception:           # not what a signal handler raises to end the program
-        PyErr_WriteUnraisable(handler)
-        return None
-
-
-cdef object write_raw(Found* found, uint64_t key):
-    """The raw report, by write(2) with the GIL released, once per circle of sites."""
-    cdef const char* text
-    cdef size_t size
-    cdef ssize_t written
-    if key in raw_seen or len(raw_seen) >= RAW_SEEN_MAX:
-        return
-    raw_seen.add(key)
-    report = raw_report(found)
-    text = report
-    size = len(report)
-    with nogil:
-        written = write(2, text, size)      # nobody to tell where standard error is closed
-
-
 # ---- what the Python layer sets and asks ------------------------------------------------------------------------
 
 def set_level(int new_level):
@@ -646,19 +420,12 @@ def set_level(int new_level):
     if level >= 2:
         notes |= NOTE_ORDER
     follow(level >= 2)
+    look_for_circles(level > 0)
 
 
 def get_level():
     """The level in force, as a number."""
     return level
-
-
-def set_limits(int64_t slow_wait, int64_t acquire_timeout):
-    """Nanoseconds after which a wait is slow, and after which an acquire without limit fails; -1 for never."""
-    global slow_wait_ns, acquire_timeout_ns
-    slow_wait_ns = slow_wait
-    acquire_timeout_ns = acquire_timeout
-    order_forget_pairs()        # whether an acquire can last for ever is part of what the graph was told
 
 
 def begin_nested(lock, under):
@@ -682,32 +449,6 @@ cdef FLock* record_of(object lock) except NULL:
     if isinstance(lock, RLock):
         return (<RLock>lock).rec
     raise TypeError(f"nested takes a Lock, an RLock or a Condition of fastlock's, not {type(lock).__name__}")
-
-
-def find_circles():
-    """Every circle and orphaned lock there is now, as events, each once; cost: a walk for each waiting agent."""
-    cdef uint32_t i
-    cdef FSelf* s
-    cdef Found found
-    events = []
-    told = set()            # who is in a circle that has been found: it would be found from each of its agents
-    for i in range(1, agent_limit()):
-        s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or examine(s, &found) == NOTHING:
-            continue
-        circle = circle_of(&found)
-        if confirm(&found):
-            told.update([found.edges[j].agent_word for j in range(found.n)])
-            event = circle_event(circle, s)
-            event["closing"] = None
-            events.append(event)
-    return events
-
-
-def set_handler(new_handler):
-    """The one callback: handler(event) in the waiting agent, with the GIL and no mutex held."""
-    global handler
-    handler = new_handler
 
 
 set_level(1)

@@ -48,9 +48,9 @@ cdef dict link_lock(uint32_t index, uint64_t serial, uint32_t node):
 
 cdef dict link_edge(GLink* link):
     return {"agent": link.agent, "holds": link.from_serial, "waits": link.to_serial,
-            "mode": "shared" if link.flags & G_WANT_SHARED else "exclusive", "held_at": link.held_site,
+            "mode": "shared" if link.flags & G_SHARED else "exclusive", "held_at": link.held_site,
             "wanted_at": link.wanted_site, "since_ns": 0, "deadline_ns": None,
-            "what": "acquire_read" if link.flags & G_WANT_SHARED else "acquire"}
+            "what": "acquire_read" if link.flags & G_SHARED else "acquire"}
 
 
 cdef list doubts(GCircle* circle):

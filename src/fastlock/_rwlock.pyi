@@ -3,7 +3,7 @@ from typing import Literal, final
 
 from typing_extensions import disjoint_base
 
-from fastlock._core import _OnDeadlock
+from fastlock._core import _OnDeadlock, _OnInversion
 
 @disjoint_base
 class RWLock:
@@ -14,7 +14,10 @@ class RWLock:
         name: str | None = None,
         lock_class: str | None = None,
         timeout: float | None = None,
+        rank: float | None = None,
+        key: Any = None,
         on_deadlock: _OnDeadlock = None,
+        on_inversion: _OnInversion = None,
     ) -> RWLock: ...
     def read(self) -> ReadGuard: ...
     def write(self) -> WriteGuard: ...

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from typing_extensions import disjoint_base
 
-from fastlock._core import _OnDeadlock
+from fastlock._core import _OnDeadlock, _OnInversion
 
 _T = TypeVar("_T")
 
@@ -23,8 +23,11 @@ class Condition:
         name: str | None = None,
         lock_class: str | None = None,
         timeout: float | None = None,
+        rank: float | None = None,
+        key: Any = None,
         signal: bool = False,
         on_deadlock: _OnDeadlock = None,
+        on_inversion: _OnInversion = None,
     ) -> None: ...
     def __enter__(self) -> bool: ...
     def __exit__(
@@ -59,8 +62,11 @@ class Semaphore:
         name: str | None = None,
         lock_class: str | None = None,
         timeout: float | None = None,
+        rank: float | None = None,
+        key: Any = None,
         signal: bool = False,
         on_deadlock: _OnDeadlock = None,
+        on_inversion: _OnInversion = None,
     ) -> None: ...
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool: ...
     def __enter__(self, blocking: bool = True, timeout: float | None = None) -> bool: ...

@@ -8,11 +8,12 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
 from fastlock._core cimport (
-    LockType, RLock, acquire_blocking, block, is_held, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_site,
-    parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, site_now, take_again, to_ns, wait_out)
-from fastlock._options cimport checked_options, set_options
+    LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_site,
+    parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, take_again)
 from fastlock._native cimport *
+from fastlock._options cimport checked_options, set_options
 from fastlock._park cimport *
 from fastlock._table cimport *
 

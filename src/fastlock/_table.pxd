@@ -8,7 +8,7 @@ private to a process, so that they can be placed in a mapping; FLock and FSelf a
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlock._native cimport fl_mutex, fl_tls_get, fl_tls_set
+from fastlock._native cimport fl_load64, fl_mutex, fl_tls_get, fl_tls_set
 
 # The lock word: generation (32) | agent index (24) | flags (8).
 #
@@ -38,6 +38,7 @@ cdef enum:  # FLock.marks: sticky observations, written under the GIL or the buc
     M_SIGNAL = 2       # somebody else has released it: no owner from here on
     M_READERS = 4      # an RWLock that prefers readers
     M_POLICY = 8       # the object has options of its own
+    M_WRITTEN = 32     # an RWLock that has been wanted exclusively
     M_RANKED = 16      # rank= or key=: compared with what is held at each nested acquire
 
 cdef enum:  # FAgent.state
@@ -227,3 +228,6 @@ cdef inline FSelf* current_agent() noexcept:
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS
+
+cdef inline bint is_held(FLock* L) noexcept nogil:
+    return owner_bits(fl_load64(&L.word)) != 0

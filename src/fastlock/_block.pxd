@@ -1,0 +1,19 @@
+# cython: language_level=3
+"""How a thread blocks: see _block.pyx."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from fastlock._table cimport FLock, FNode, FSelf
+
+cdef object call_handler(dict event)
+cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2
+cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1
+cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
+cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
+cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
+cdef uint32_t site_now() noexcept
+cdef void look_for_circles(bint on) noexcept
+
+cdef inline int64_t to_ns(double seconds) noexcept:
+    cdef double exact = seconds * 1e9
+    cdef int64_t ns = <int64_t>exact
+    return ns + 1 if ns < exact else ns

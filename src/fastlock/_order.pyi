@@ -1,0 +1,1 @@
+from fastlock._order_facts import dump as dump
