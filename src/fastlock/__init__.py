@@ -13,6 +13,7 @@ from fastlock.findings import Finding, Snapshot
 from fastlock.look import find_deadlocks, snapshot
 from fastlock.multiple import acquire_all
 from fastlock.patching import install, uninstall
+from fastlock.suppression import suppressed
 from fastlock.watchdog import findings, on_finding
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "on_finding",
     "set_level",
     "snapshot",
+    "suppressed",
     "uninstall",
 ]
 

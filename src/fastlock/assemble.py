@@ -20,6 +20,7 @@ from fastlock.findings import (
     Finding,
     LockFact,
     LockState,
+    OrderFact,
     Site,
     Snapshot,
     WaitState,
@@ -43,7 +44,7 @@ def finding_from_event(
 
     Safe in any thread; takes no lock, but reads source files; linear in agents, locks and edges.
     """
-    sites = _Sites(site)
+    sites = Sites(site)
     now = event["detected_ns"] if now_ns is None else now_ns
     stacks = stacks or {}
     locks = tuple(LockFact(**_lock_fields(lock, sites)) for lock in event["locks"])
@@ -54,7 +55,7 @@ def finding_from_event(
         tier=event["tier"],
         fingerprint=fingerprint(event["code"], locks, edges),
         count=count,
-        detected_at=_iso(event.get("wall_s")),
+        detected_at=iso(event.get("wall_s")),
         pid=os.getpid(),
         process=process_name(),
         agents=tuple(_agent(agent, stacks.get(agent["id"], ())) for agent in event["agents"]),
@@ -63,6 +64,8 @@ def finding_from_event(
         clears=event.get("clears"),
         behind=event.get("behind", 0),
         reasons=tuple(event.get("reasons", ())),
+        orders=tuple(_order(order, sites) for order in event.get("orders", ())),
+        filters=tuple(event.get("filters", ())),
     )
     return wording.complete(draft)
 
@@ -77,13 +80,13 @@ def snapshot_from_table(
     now_ns: int | None = None,
 ) -> Snapshot:
     """Return the snapshot of the core's table; ages are measured at ``now_ns`` (CLOCK_MONOTONIC), else now."""
-    sites = _Sites(site)
+    sites = Sites(site)
     now = time.monotonic_ns() if now_ns is None else now_ns
     return Snapshot(
         pid=os.getpid(),
         process=process_name(),
         level=level,
-        captured_at=_iso(None),
+        captured_at=iso(None),
         raw_locks=raw_locks,
         agents=tuple(_agent_state(agent) for agent in table["agents"]),
         locks=tuple(LockState(**_lock_fields(lock, sites)) for lock in table["locks"]),
@@ -146,7 +149,7 @@ def process_name() -> str:
     return parent or os.path.basename(sys.executable or "") or "python"
 
 
-class _Sites:
+class Sites:
     """Resolves site ids, each only once: a circle of thousands has a handful of different sites."""
 
     def __init__(self, lookup: SiteLookup) -> None:
@@ -154,6 +157,7 @@ class _Sites:
         self._known: dict[int, Site | None] = {0: None}
 
     def __call__(self, site_id: int | None) -> Site | None:
+        """Return the Site of an id, None for 0, None and unknown ones."""
         number = site_id or 0
         if number not in self._known:
             raw = self._lookup(number)
@@ -185,7 +189,7 @@ def _agent_state(raw: Mapping[str, Any]) -> AgentState:
     )
 
 
-def _lock_fields(raw: Mapping[str, Any], sites: _Sites) -> dict[str, Any]:
+def _lock_fields(raw: Mapping[str, Any], sites: Sites) -> dict[str, Any]:
     return {
         "id": raw["id"],
         "name": raw["name"],
@@ -199,7 +203,7 @@ def _lock_fields(raw: Mapping[str, Any], sites: _Sites) -> dict[str, Any]:
     }
 
 
-def _edge(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> EdgeFact:
+def _edge(raw: Mapping[str, Any], sites: Sites, now_ns: int) -> EdgeFact:
     return EdgeFact(
         agent=raw["agent"],
         holds=raw["holds"],
@@ -213,7 +217,19 @@ def _edge(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> EdgeFact:
     )
 
 
-def _wait(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> WaitState:
+def _order(raw: Mapping[str, Any], sites: Sites) -> OrderFact:
+    return OrderFact(
+        first=raw["first"],
+        then=raw["then"],
+        held_at=sites(raw["held_at"]),
+        wanted_at=sites(raw["wanted_at"]),
+        count=raw["count"],
+        first_seen=iso(raw["first_s"]),
+        agent=raw["agent"],
+    )
+
+
+def _wait(raw: Mapping[str, Any], sites: Sites, now_ns: int) -> WaitState:
     return WaitState(
         agent=raw["agent"],
         lock=raw["lock"],
@@ -235,7 +251,8 @@ def _left_s(deadline_ns: int | None, now_ns: int) -> float | None:
     return None if deadline_ns is None else max(0, deadline_ns - now_ns) / 1e9
 
 
-def _iso(wall_s: float | None) -> str:
+def iso(wall_s: float | None) -> str:
+    """Return wall-clock seconds (None: now) as ISO 8601 in UTC, with milliseconds."""
     # "+00:00" and not "Z": datetime.fromisoformat() of 3.10 reads only the former.
     moment = datetime.fromtimestamp(time.time() if wall_s is None else wall_s, timezone.utc)
     return moment.isoformat(timespec="milliseconds")

@@ -132,6 +132,19 @@ class EdgeFact:
 
 
 @dataclass(frozen=True)
+class OrderFact:
+    """One order of an inversion: ``then`` was taken ``count`` times under ``first`` (lock ids), first by ``agent``."""
+
+    first: int
+    then: int
+    held_at: Site | None = None
+    wanted_at: Site | None = None
+    count: int = 1
+    first_seen: str = ""
+    agent: int | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """One observation of fastlock; immutable, safe to share between threads; ``str()`` is the report for people."""
 
@@ -151,6 +164,9 @@ class Finding:
     reasons: tuple[str, ...]
     explanation: str = field(default="", repr=False)
     fix: str = field(default="", repr=False)
+    # Of an inversion, for the text alone: the JSON is a closed contract, which says the same in edges and explanation.
+    orders: tuple[OrderFact, ...] = field(default=(), repr=False)
+    filters: tuple[str, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins, exactly as docs/finding.schema.json describes them; linear in agents and stacks."""

@@ -6,7 +6,7 @@ the JSON file, logging, hooks, and the exit that a policy asks for, in this orde
 
 Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
 which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
-`_hooks` (a list); `_known` and `_dropped` are written by the reporting thread alone. Code of the user's (log handlers,
+`_hooks` (a list); `_known`, `_suppressed_told` and what is suppressed are written by the reporting thread alone. Code of the user's (log handlers,
 hooks) runs on a thread of its own with a limit; one that hangs is cut off and said so. The locks here are raw ones, bound
 before any patching.
 """
@@ -23,24 +23,23 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from types import CodeType, FrameType
 from typing import Any
 
-from fastlock import _core, assemble, config
-from fastlock.errors import DeadlockError
+from fastlock import _core, assemble, config, suppression
+from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
+from fastlock.kept import FindingList, KeptFindings
 from fastlock.reporting import jsonl, logs, text
 
-KEPT_FINDINGS = 1000
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 EXIT_STATUS = 3
 
 Hook = Callable[[Finding], Any]
 
-_known: dict[str, Finding] = {}
-_dropped = 0
+_known = KeptFindings()
+_suppressed_told = ""
 _hooks: list[HookHandle] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
@@ -48,18 +47,6 @@ _inbox: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None] | _thread.
 _tickets = deque([None])  # who takes the only one starts the reporting thread
 _work = _thread.allocate_lock()
 _work.acquire()
-
-
-class FindingList(tuple[Finding, ...]):
-    """The findings kept, oldest first; `dropped` counts older ones that made room."""
-
-    dropped: int
-
-    def __new__(cls, findings: Iterable[Finding] = (), dropped: int = 0) -> FindingList:
-        """Return the tuple with its count."""
-        self = super().__new__(cls, findings)
-        self.dropped = dropped
-        return self
 
 
 class HookHandle:
@@ -99,11 +86,7 @@ def on_finding(callback: Hook, codes: Iterable[str] | None = None) -> HookHandle
 
 def findings() -> FindingList:
     """Return the newest 1,000 findings since start, one for each fingerprint, with their counts; any thread."""
-    while True:
-        try:
-            return FindingList(_known.values(), _dropped)
-        except RuntimeError:  # the reporting thread has added one meanwhile
-            continue
+    return _known.all()
 
 
 # ---- in the waiting agent -------------------------------------------------------------------------
@@ -114,6 +97,8 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     if event["code"] == "timeout":
         return assemble.lock_timeout_from_event(event, site=_core.site)
     frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
+    if event["code"] in suppression.CODES:
+        return _handle_prediction(event, assemble.stack_from_frame(frame))
     if event["code"] == "FL002":
         event["reasons"].append(_way_in(event, frame))
     stack = assemble.stack_from_frame(frame)
@@ -126,6 +111,18 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     finding = assemble.finding_from_event(event, site=_core.site, stacks={**stacks_of(event), event["closing"]: stack})
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
+
+
+def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseException | None:
+    """Take an event about an acquire that is still to come, and would not block for its own sake."""
+    policy = event["policy"] or config.current().on_inversion
+    event["policy"] = "report"  # nothing but an exception, which is raised here or not at all
+    if policy != "raise" or event["tier"] not in ("high", "proven"):
+        _post(event, stack, None)
+        return None
+    finding = assemble.finding_from_event(event, site=_core.site, stacks={event["closing"]: stack})
+    _post(event, stack, finding)
+    return None if suppression.matches(finding) else LockOrderError.from_finding(finding)
 
 
 def _way_in(event: dict[str, Any], frame: FrameType | None) -> str:
@@ -209,12 +206,16 @@ def _run() -> None:
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     if finding is None:
-        stacks = stacks_of(event)
+        # Where the others of an inversion stand now has nothing to do with it.
+        stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
         stacks[event["closing"]] = stack
         finding = assemble.finding_from_event(event, site=_core.site, stacks=stacks)
-    finding, is_new = _record(finding)
+    if suppression.matches(finding):
+        suppression.keep(finding)
+        return
+    finding, is_new = _known.record(finding)
     if is_new:
-        _write(f"{finding}\n")
+        _write(f"{finding}\n{_suppressed()}")
         path = config.current().json
         if path is not None:
             try:
@@ -230,18 +231,11 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _exit()
 
 
-def _record(finding: Finding) -> tuple[Finding, bool]:
-    """Count a finding under its fingerprint; a known one keeps its first facts."""
-    global _dropped
-    before = _known.get(finding.fingerprint)
-    if before is not None:
-        finding = _known[finding.fingerprint] = replace(before, count=before.count + 1)
-        return finding, False
-    if len(_known) >= KEPT_FINDINGS:
-        del _known[next(iter(_known))]
-        _dropped += 1
-    _known[finding.fingerprint] = finding
-    return finding, True
+def _suppressed() -> str:
+    """Say how many findings are suppressed, where that has changed since it was said last."""
+    global _suppressed_told
+    before, _suppressed_told = _suppressed_told, suppression.told()
+    return "" if _suppressed_told == before else f"fastlock: {_suppressed_told}\n"
 
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
