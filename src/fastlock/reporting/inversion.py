@@ -56,25 +56,27 @@ _Cell = tuple[str, str]
 
 
 def _side_by_side(people: Sequence[str], takes: Sequence[_Cell], waits: Sequence[_Cell]) -> list[str]:
-    columns = [_column(name, cells) for name, *cells in zip(people, takes, waits)]
+    # Of each agent its name, what it does first and what it does then; each a cell of one or two lines.
+    columns = [[[name], *_in_one_line(do, wait)] for name, do, wait in zip(people, takes, waits)]
     if sum(map(_columns_width, columns)) + _GAP * (len(columns) - 1) > _WIDTH:
-        # Too wide: lines of code stand below what is done there.
-        columns = [[person, [do, f"  {at}"], [wait, f"  {there}"]] for person, (do, at), (wait, there) in zip(
-            [[name] for name in people], takes, waits)]  # fmt: skip
-    widths = [_columns_width(column) for column in columns]
+        columns = [[[name], *_in_two_lines(do, wait)] for name, do, wait in zip(people, takes, waits)]
     table = [[column[0][0] for column in columns]]
     for step in (1, 2):
         for who, column in enumerate(columns):
-            for at, text in enumerate(column[step]):
-                begun = [step == 2 or other < who for other in range(len(columns))]
-                table.append([text if other == who else "│" * begun[other] for other in range(len(columns))])
+            begun = ["│" if step == 2 or other < who else "" for other in range(len(columns))]
+            table += [[*begun[:who], text, *begun[who + 1 :]] for text in column[step]]
+    widths = [_columns_width(column) for column in columns]
     gap = " " * _GAP
     return [f"    {gap.join(pad(cell, room) for cell, room in zip(row, widths))}".rstrip() for row in table]
 
 
-def _column(name: str, cells: Sequence[_Cell]) -> list[list[str]]:
+def _in_one_line(*cells: _Cell) -> list[list[str]]:
     room = max(width(what) for what, _ in cells)
-    return [[name], *[[f"{pad(what, room)}   {at}"] for what, at in cells]]
+    return [[f"{pad(what, room)}   {at}"] for what, at in cells]
+
+
+def _in_two_lines(*cells: _Cell) -> list[list[str]]:
+    return [[what, f"  {at}"] for what, at in cells]
 
 
 def _columns_width(column: Sequence[Sequence[str]]) -> int:
