@@ -29,21 +29,25 @@ class KeptFindings:
         self._known: dict[str, Finding] = {}
         self._dropped = 0
 
+    def is_news(self, finding: Finding) -> bool:
+        """Tell whether the finding is to be reported: an unknown one, or an inversion whose tier has risen."""
+        before = self._known.get(finding.fingerprint)
+        return before is None or (before.code, before.tier, finding.tier) == ("FL010", "possible", "high")
+
     def record(self, finding: Finding) -> tuple[Finding, bool]:
         """Count a finding under its fingerprint; return it with its count, and whether it is to be reported.
 
-        A known one keeps its first facts and is not reported again, but for an inversion whose tier has risen.
+        A known one keeps its first facts unless it is news.
         """
+        news = self.is_news(finding)
         before = self._known.get(finding.fingerprint)
         if before is not None:
-            rises = (before.code, before.tier, finding.tier) == ("FL010", "possible", "high")
-            finding = self._known[finding.fingerprint] = replace(finding if rises else before, count=before.count + 1)
-            return finding, rises
-        if len(self._known) >= KEPT_FINDINGS:
+            finding = replace(finding if news else before, count=before.count + 1)
+        elif len(self._known) >= KEPT_FINDINGS:
             del self._known[next(iter(self._known))]
             self._dropped += 1
         self._known[finding.fingerprint] = finding
-        return finding, True
+        return finding, news
 
     def all(self) -> FindingList:
         """Return what is kept, with the count of what is not; any thread."""

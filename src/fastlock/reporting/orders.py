@@ -12,7 +12,7 @@ def orders_of(finding: Finding) -> tuple[OrderFact, ...]:
         return finding.orders
     return tuple(
         OrderFact(edge.holds, edge.waits, edge.held_at, edge.wanted_at, 0, "", edge.agent)
-        for edge in finding.edges
+        for edge in finding.told.edges
         if edge.holds is not None and edge.waits is not None
     )
 
@@ -57,7 +57,7 @@ def fix(finding: Finding, names: Labels) -> str:
 
 def all_of_one_class(finding: Finding, held: Site | None, names: Labels) -> str | None:
     """Return the fix for locks of one class, which no order of names can help, or None where they are of several."""
-    if len(finding.locks) < 2 or len({lock.lock_class for lock in finding.locks}) > 1:
+    if len(finding.locks) < 2 or len({lock.lock_class for lock in finding.told.locks}) > 1:
         return None
     both = "both locks" if len(finding.locks) == 2 else "all locks"
     return f"take {both} in {names.site(held)} by one fastlock.acquire_all(...), which has one order for everybody"
