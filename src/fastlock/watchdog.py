@@ -43,6 +43,7 @@ _known = KeptFindings()
 _suppressed_told = ""
 _hung: dict[int, list[str]] = {}  # what each sink has missed that has not returned: fingerprints, by its id
 _hooks: list[HookHandle] = []
+_last_words: list[Callable[[], Any]] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
 _inbox: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None] | _thread.LockType] = deque()
@@ -203,7 +204,7 @@ def _run() -> None:
             try:
                 _report(*item)
             except Exception:
-                _write("fastlock: a report failed\n" + traceback.format_exc())
+                write("fastlock: a report failed\n" + traceback.format_exc())
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -216,7 +217,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         suppression.keep(finding.whole())
         return
     if _known.is_news(finding):
-        _write(f"{finding}\n{_suppressed()}")
+        write(f"{finding}\n{_suppressed()}")
         finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, is_new = _known.record(finding)
     if is_new:
@@ -225,7 +226,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
             try:
                 jsonl.append(path, finding)
             except OSError as error:
-                _write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+                write(f"fastlock: cannot append to {path}: {error.strerror}\n")
         _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
     policy = event["policy"]
@@ -280,7 +281,7 @@ def _unless_hung(what: str, sink: Callable[[Finding], Any], finding: Finding) ->
     def back() -> None:
         missed = _hung.pop(key, None)
         if missed:
-            _write(f"fastlock: {what} has returned and is used again; findings that it missed: {len(missed)}\n")
+            write(f"fastlock: {what} has returned and is used again; findings that it missed: {len(missed)}\n")
 
     missed = _hung.get(key)
     if missed is not None:
@@ -303,7 +304,7 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         try:
             call()
         except BaseException:  # also SystemExit: a hook must not end a thread of ours silently
-            _write(f"fastlock: {what} failed\n{traceback.format_exc()}")
+            write(f"fastlock: {what} failed\n{traceback.format_exc()}")
         finally:
             done.release()
 
@@ -313,17 +314,25 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         run()
     if done.acquire(timeout=limit_s):
         return True
-    _write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
+    write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
     return False
+
+
+def before_exit(call: Callable[[], Any]) -> None:
+    """Have `call()` called on a thread of fastlock's before a policy ends the process; at most for a second."""
+    _last_words.append(call)
 
 
 def _exit() -> None:
     """End the process with status 3. A stream may be locked by a thread of the circle, so flushing has a limit."""
+    for call in _last_words:
+        _limited("the summary", call, FLUSH_LIMIT_S)
     _limited("flushing", lambda: [stream.flush() for stream in (sys.stdout, sys.stderr) if stream], FLUSH_LIMIT_S)
     os._exit(EXIT_STATUS)
 
 
-def _write(message: str) -> None:
+def write(message: str) -> None:
+    """Write to standard error in one piece, whatever the program has done with sys.stderr."""
     data = message.encode("utf-8", "backslashreplace")
     try:
         while data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 import unicodedata
 
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
@@ -52,6 +53,23 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h {whole % 3600 // 60:02}m"
     return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+def wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
+    """Return text as lines of at most so many characters, with one indent for the first and one for the others."""
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def fact(label: str, text: str) -> list[str]:
+    """Return the lines of one fact, its label standing out to the left."""
+    return wrapped(text, 112, f"  {label:<14}", " " * 16)
 
 
 def times(number: int) -> str:

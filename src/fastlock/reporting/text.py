@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, inversion, pad, printable, shorten, width
+from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     first_to_give_up,
@@ -99,7 +98,7 @@ class _Page:
         """The circle, drawn; anything else in a sentence."""
         edges = self.told.edges
         if self.finding.code != "FL001" or len(edges) < 2:
-            return _wrapped(self.finding.explanation, _TEXT, "  ", "  ")
+            return wrapped(self.finding.explanation, _TEXT, "  ", "  ")
         return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
 
     def _pair(self, first: EdgeFact, second: EdgeFact) -> list[str]:
@@ -266,7 +265,7 @@ class _Page:
         if finding.clears is not None and finding.code not in _NOBODY_WAITS:
             facts.append(("By itself?", self._clears()))
         facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
-        return [line for label, text in facts if text for line in _fact(label, text)]
+        return [line for label, text in facts if text for line in fact(label, text)]
 
     def _reasons_are(self) -> str:
         if self.finding.code == "FL011":
@@ -310,21 +309,6 @@ def _count(number: int, noun: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SOURCE else f"{text[: _SOURCE - 1]}…"
-
-
-def _fact(label: str, text: str) -> list[str]:
-    return _wrapped(text, _TEXT + 16, f"  {label:<14}", " " * 16)
-
-
-def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        columns,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
 
 
 def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
