@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,12 +33,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
 
 def test_defaults() -> None:
     """The defaults are the contract's."""
-    assert config.Settings() == config.Settings("detect", "report", "report", None, 10.0, 0.1, None)
+    assert config.Settings() == config.Settings("detect", "report", "report", None, 10.0, 0.1, None, (), None)
 
 
 GOOD = [
     ("level", "off", "off"),
     ("level", "detect", "detect"),
+    ("level", "order", "order"),
     ("on_deadlock", "report", "report"),
     ("on_deadlock", "raise", "raise"),
     ("on_deadlock", "exit", "exit"),
@@ -50,6 +52,9 @@ GOOD = [
     ("slow_wait", threading.TIMEOUT_MAX, threading.TIMEOUT_MAX),
     ("loop_block", 0.5, 0.5),
     ("json", None, None),
+    ("suppress", [], ()),
+    ("suppress", [" 9f3a1c", "cache_*", "9f3a1c"], ("9f3a1c", "cache_*")),
+    ("suppress_file", None, None),
 ]
 
 
@@ -62,9 +67,8 @@ def test_configure_keeps(name: str, given: object, kept: object) -> None:
 
 
 BAD = [
-    ("level", "loud", "level 'loud' is unknown; this one has: off, detect"),
-    ("level", "order", "level 'order' comes with a later version; this one has: off, detect"),
-    ("level", "trace", "level 'trace' comes with a later version; this one has: off, detect"),
+    ("level", "loud", "level 'loud' is unknown; this one has: off, detect, order"),
+    ("level", "trace", "level 'trace' comes with a later version; this one has: off, detect, order"),
     ("level", "DETECT", "level 'DETECT' is unknown"),
     ("level", None, "level None is unknown"),
     ("level", 1, "level 1 is unknown"),
@@ -82,6 +86,13 @@ BAD = [
     ("slow_wait", None, "slow_wait=None: must be"),
     ("slow_wait", 10**30, "slow_wait=1000000000000000000000000000000: must be"),
     ("loop_block", 1j, "loop_block=1j: must be"),
+    ("suppress", "cache_*", "suppress='cache_*': must be a list of fingerprints (6 hex digits or more) and globs"),
+    ("suppress", None, "suppress=None: must be a list"),
+    ("suppress", ["a", " "], "suppress=['a', ' ']: ' ' is neither a fingerprint nor a glob of lock classes"),
+    ("suppress", [7], "suppress=[7]: 7 is neither"),
+    ("suppress_file", 7, "suppress_file=7: must be the path of a file, or None"),
+    ("suppress_file", "/no/such/file", "suppress_file='/no/such/file': cannot be read: No such file or directory"),
+    ("suppress_file", "/", "suppress_file='/': cannot be read: Is a directory"),
     ("json", 7, "json=7: must be the path of a file, or None"),
     ("json", "a\0b", "json='a\\x00b': cannot be appended to"),
     ("json", "/", "json='/': cannot be appended to: Is a directory"),
@@ -123,6 +134,24 @@ def test_json_becomes_absolute_and_exists(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "findings.jsonl").read_bytes() == b""
 
 
+def test_suppress_file_has_a_pattern_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty lines and comments do not count, and the file is read when it is named."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "known.txt"
+    path.write_text("# known ones\n\n9f3a1c0d  # the report of Tuesday\n  cache_*\nlock #2\n#x\n", encoding="utf-8")
+    config.configure(suppress_file="known.txt")
+    path.unlink()
+    assert config.current().suppress_file == (str(path), ("9f3a1c0d", "cache_*", "lock"))
+
+
+def test_suppress_file_that_is_no_text(tmp_path: Path) -> None:
+    """A file that cannot be understood is an error at the start and not an empty list."""
+    path = tmp_path / "known.txt"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read: "):
+        config.configure(suppress_file=path)
+
+
 # ---- the environment
 
 
@@ -137,8 +166,11 @@ def test_environment_of_every_setting(tmp_path: Path) -> None:
         "FASTLOCK_SLOW_WAIT": "3",
         "FASTLOCK_LOOP_BLOCK": "0.25",
         "FASTLOCK_JSON": path,
+        "FASTLOCK_SUPPRESS": "9f3a1c, cache_*,",
+        "FASTLOCK_SUPPRESS_FILE": path,
     }
-    assert config.from_environment(environ) == config.Settings("off", "exit", "raise", 2.5, 3.0, 0.25, path)
+    expected = config.Settings("off", "exit", "raise", 2.5, 3.0, 0.25, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()))
+    assert config.from_environment(environ) == expected
 
 
 def test_unset_and_empty_variables_are_defaults() -> None:
@@ -151,7 +183,7 @@ def test_unset_and_empty_variables_are_defaults() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "rest"),
     [
-        ("FASTLOCK_LEVEL", "x", "is unknown; this one has: off, detect"),
+        ("FASTLOCK_LEVEL", "x", "is unknown; this one has: off, detect, order"),
         ("FASTLOCK_LEVEL", "trace", "comes with a later version"),
         ("FASTLOCK_ON_DEADLOCK", "print", "must be 'report'"),
         ("FASTLOCK_ON_INVERSION", "x", "must be"),
@@ -160,6 +192,7 @@ def test_unset_and_empty_variables_are_defaults() -> None:
         ("FASTLOCK_SLOW_WAIT", "none", "must be a number of seconds"),
         ("FASTLOCK_LOOP_BLOCK", "nan", "must be a number of seconds"),
         ("FASTLOCK_JSON", "/", "cannot be appended to"),
+        ("FASTLOCK_SUPPRESS_FILE", "/no/such/file", "cannot be read: No such file or directory"),
         ("FASTLOCK_INSTALL", "maybe", "must be 1 or 0"),
         ("FASTLOCK_VERBOSE", "2", "must be 1 or 0"),
     ],
@@ -169,6 +202,34 @@ def test_bad_variable_is_named(variable: str, text: str, rest: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.from_environment({variable: text})
     assert str(caught.value).startswith(f"{variable}={text!r}: ") and rest in str(caught.value)
+
+
+def test_ending_is_this_processs(tmp_path: Path) -> None:
+    """Only the process that is named ends with a summary; others, which inherit the variables, do not touch the file."""
+    path = str(tmp_path / "graph.txt")
+    mine = {"FASTLOCK_SUMMARY": str(os.getpid()), "FASTLOCK_ORDER_GRAPH": path}
+    assert config.ending_from_environment({}) == config.Ending(False, None)
+    assert config.ending_from_environment({**mine, "FASTLOCK_SUMMARY": str(os.getppid())}) == (False, None)
+    assert not Path(path).exists()
+    assert config.ending_from_environment({**mine, "FASTLOCK_ORDER_GRAPH": ""}) == (True, None)
+    assert config.ending_from_environment(mine) == (True, path)
+    assert Path(path).read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("summary", "graph", "message"),
+    [
+        ("yes", "", "FASTLOCK_SUMMARY='yes': must be the id of the process that ends with a summary"),
+        ("-1", "", "FASTLOCK_SUMMARY='-1': must be"),
+        ("", "x", "FASTLOCK_ORDER_GRAPH='x': needs FASTLOCK_SUMMARY, which names the process"),
+        (str(os.getpid()), "/", "FASTLOCK_ORDER_GRAPH='/': cannot be written: Is a directory"),
+    ],
+)
+def test_bad_ending(summary: str, graph: str, message: str) -> None:
+    """A bad variable about the end is an error at the start."""
+    with pytest.raises(ConfigError) as caught:
+        config.ending_from_environment({"FASTLOCK_SUMMARY": summary, "FASTLOCK_ORDER_GRAPH": graph})
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(("text", "on"), [("1", True), ("on", True), ("Yes", True), ("0", False), ("", False), ("off", False)])
@@ -222,6 +283,8 @@ def test_core_gets_numbers(told: dict[str, tuple[int, ...]]) -> None:
     assert told == {"set_level": (0,), "set_limits": (1_500_000_000, 1)}
     config.configure(level="detect", acquire_timeout=None)
     assert told == {"set_level": (1,), "set_limits": (1_500_000_000, -1)}
+    config.set_level("order")
+    assert told["set_level"] == (2,)
     config.configure(slow_wait=threading.TIMEOUT_MAX)
     assert told["set_limits"][0] < 2**63
 

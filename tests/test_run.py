@@ -151,7 +151,7 @@ def test_options_reach_the_program(run, script, tmp_path: Path) -> None:
     name = script("from fastlock import config\nprint(config.current())")
     options = ["--level", "off", "--on-deadlock=exit", "--acquire-timeout", "1.5", "--json", "f.jsonl"]
     done = run(*options, "--", name)
-    settings = f"Settings(level='off', on_deadlock='exit', on_inversion='report', acquire_timeout=1.5, slow_wait=10.0, loop_block=0.1, json={str(tmp_path / 'f.jsonl')!r})\n"
+    settings = f"Settings(level='off', on_deadlock='exit', on_inversion='report', acquire_timeout=1.5, slow_wait=10.0, loop_block=0.1, json={str(tmp_path / 'f.jsonl')!r}, suppress=(), suppress_file=None)\n"
     assert outcome(done) == (0, settings, "")
     assert (tmp_path / "f.jsonl").exists()
 
@@ -233,8 +233,8 @@ REFUSED = {
     "empty name": ([""], "neither a script, -m and a module, nor a console script: ''"),
     "option as script": (["--", "-c", "pass"], "neither a script, -m and a module, nor a console script: '-c'"),
     "no module": (["-m"], "-m needs the name of a module"),
-    "level": (["--level", "x", "ok.py"], "--level='x': is unknown; this one has: off, detect"),
-    "later level": (["--level", "order", "ok.py"], "--level='order': comes with a later version; this one has: off, detect"),
+    "level": (["--level", "x", "ok.py"], "--level='x': is unknown; this one has: off, detect, order"),
+    "later level": (["--level", "trace", "ok.py"], "--level='trace': comes with a later version; this one has: off, detect, order"),
     "policy": (["--on-deadlock", "x", "ok.py"], "--on-deadlock='x': must be 'report', 'raise', 'exit' or, in Python, a callable"),
     "not a number": (["--acquire-timeout", "x", "ok.py"], "--acquire-timeout='x': must be a number of seconds"),
     "negative": (["--acquire-timeout", "-1", "ok.py"], "--acquire-timeout='-1': must be a number of seconds"),
@@ -294,7 +294,7 @@ def test_without_site_packages(run, python, script, tmp_path: Path) -> None:
 # ---- the start file
 
 START_ERRORS = [
-    ({"FASTLOCK_LEVEL": "x"}, "FASTLOCK_LEVEL='x': is unknown; this one has: off, detect"),
+    ({"FASTLOCK_LEVEL": "x"}, "FASTLOCK_LEVEL='x': is unknown; this one has: off, detect, order"),
     ({"FASTLOCK_INSTALL": "maybe"}, "FASTLOCK_INSTALL='maybe': must be 1 or 0"),
     ({"FASTLOCK_DISABLE": "x"}, "FASTLOCK_DISABLE='x': must be 1 or 0"),
     ({"FASTLOCK_JSON": "/no/such/file"}, "FASTLOCK_JSON='/no/such/file': cannot be appended to: No such file or directory"),

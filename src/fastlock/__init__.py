@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from fastlock import config as _config
+from fastlock import summary as _summary
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
 from fastlock._rwlock import RWLock
 from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
+from fastlock.advice import Advice, advice
 from fastlock.config import at_level, configure, level, set_level
 from fastlock.errors import ConfigError, DeadlockError, FastlockError, LockOrderError, LockTimeout
 from fastlock.findings import Finding, Snapshot
 from fastlock.look import find_deadlocks, snapshot
 from fastlock.multiple import acquire_all
+from fastlock.nesting import nested
+from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
 from fastlock.patching import install, uninstall
+from fastlock.suppression import suppressed
 from fastlock.watchdog import findings, on_finding
 
 __version__ = "0.1.0"
 __all__ = [
+    "Advice",
     "Barrier",
     "BoundedSemaphore",
     "Condition",
@@ -28,22 +34,30 @@ __all__ = [
     "Lock",
     "LockOrderError",
     "LockTimeout",
+    "OrderCycle",
+    "OrderEdge",
+    "OrderGraph",
     "RLock",
     "RWLock",
     "Semaphore",
     "Snapshot",
     "acquire_all",
+    "advice",
     "at_level",
     "configure",
     "find_deadlocks",
     "findings",
     "install",
     "level",
+    "nested",
     "on_finding",
+    "order_graph",
     "set_level",
     "snapshot",
+    "suppressed",
     "uninstall",
 ]
 
 _watchdog.start()
 _config.start()
+_summary.start()

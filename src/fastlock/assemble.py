@@ -22,6 +22,7 @@ from fastlock.findings import (
     Finding,
     LockFact,
     LockState,
+    OrderFact,
     Site,
     Snapshot,
     WaitState,
@@ -57,7 +58,7 @@ def draft_from_event(
     now_ns: int | None = None,
 ) -> Finding:
     """As finding_from_event, for the text alone: what only whole() needs is made there; linear in the event's excerpt."""
-    sites = _Sites(site)
+    sites = Sites(site)
     now = event["detected_ns"] if now_ns is None else now_ns
     excerpt = event.get("excerpt")
     told = _facts(excerpt or event, sites, stacks or {}, now).made()
@@ -68,7 +69,7 @@ def draft_from_event(
         tier=event["tier"],
         fingerprint=fingerprint(event["code"], told.locks, told.edges),
         count=count,
-        detected_at=_iso(event.get("wall_s")),
+        detected_at=iso(event.get("wall_s")),
         pid=os.getpid(),
         process=process_name(),
         agents=everything.agents,
@@ -77,12 +78,14 @@ def draft_from_event(
         clears=event.get("clears"),
         behind=event.get("behind", 0),
         reasons=tuple(event.get("reasons", ())),
+        orders=tuple(_order(order, sites) for order in event.get("orders", ())),
+        filters=tuple(event.get("filters", ())),
         excerpt=None if excerpt is None else told,
     )
     return wording.complete(draft)
 
 
-def _facts(raw: Mapping[str, Any], sites: _Sites, stacks: Mapping[int, Sequence[Site]], now_ns: int) -> Excerpt:
+def _facts(raw: Mapping[str, Any], sites: Sites, stacks: Mapping[int, Sequence[Site]], now_ns: int) -> Excerpt:
     return Excerpt(
         agents=Facts(raw["agents"], lambda agent: _agent(agent, stacks.get(agent["id"], ()))),
         locks=Facts(raw["locks"], lambda lock: LockFact(**_lock_fields(lock, sites))),
@@ -100,13 +103,13 @@ def snapshot_from_table(
     now_ns: int | None = None,
 ) -> Snapshot:
     """Return the snapshot of the core's table; ages are measured at ``now_ns`` (CLOCK_MONOTONIC), else now."""
-    sites = _Sites(site)
+    sites = Sites(site)
     now = time.monotonic_ns() if now_ns is None else now_ns
     return Snapshot(
         pid=os.getpid(),
         process=process_name(),
         level=level,
-        captured_at=_iso(None),
+        captured_at=iso(None),
         raw_locks=raw_locks,
         agents=tuple(_agent_state(agent) for agent in table["agents"]),
         locks=tuple(LockState(**_lock_fields(lock, sites)) for lock in table["locks"]),
@@ -169,7 +172,7 @@ def process_name() -> str:
     return parent or os.path.basename(sys.executable or "") or "python"
 
 
-class _Sites:
+class Sites:
     """Resolves site ids, each only once: a circle of thousands has a handful of different sites."""
 
     def __init__(self, lookup: SiteLookup) -> None:
@@ -177,6 +180,7 @@ class _Sites:
         self._known: dict[int, Site | None] = {0: None}
 
     def __call__(self, site_id: int | None) -> Site | None:
+        """Return the Site of an id, None for 0, None and unknown ones."""
         number = site_id or 0
         if number not in self._known:
             raw = self._lookup(number)
@@ -208,7 +212,7 @@ def _agent_state(raw: Mapping[str, Any]) -> AgentState:
     )
 
 
-def _lock_fields(raw: Mapping[str, Any], sites: _Sites) -> dict[str, Any]:
+def _lock_fields(raw: Mapping[str, Any], sites: Sites) -> dict[str, Any]:
     return {
         "id": raw["id"],
         "name": raw["name"],
@@ -222,7 +226,7 @@ def _lock_fields(raw: Mapping[str, Any], sites: _Sites) -> dict[str, Any]:
     }
 
 
-def _edge(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> EdgeFact:
+def _edge(raw: Mapping[str, Any], sites: Sites, now_ns: int) -> EdgeFact:
     return EdgeFact(
         agent=raw["agent"],
         holds=raw["holds"],
@@ -236,7 +240,19 @@ def _edge(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> EdgeFact:
     )
 
 
-def _wait(raw: Mapping[str, Any], sites: _Sites, now_ns: int) -> WaitState:
+def _order(raw: Mapping[str, Any], sites: Sites) -> OrderFact:
+    return OrderFact(
+        first=raw["first"],
+        then=raw["then"],
+        held_at=sites(raw["held_at"]),
+        wanted_at=sites(raw["wanted_at"]),
+        count=raw["count"],
+        first_seen=iso(raw["first_s"]),
+        agent=raw["agent"],
+    )
+
+
+def _wait(raw: Mapping[str, Any], sites: Sites, now_ns: int) -> WaitState:
     return WaitState(
         agent=raw["agent"],
         lock=raw["lock"],
@@ -258,7 +274,8 @@ def _left_s(deadline_ns: int | None, now_ns: int) -> float | None:
     return None if deadline_ns is None else max(0, deadline_ns - now_ns) / 1e9
 
 
-def _iso(wall_s: float | None) -> str:
+def iso(wall_s: float | None) -> str:
+    """Return wall-clock seconds (None: now) as ISO 8601 in UTC, with milliseconds."""
     # "+00:00" and not "Z": datetime.fromisoformat() of 3.10 reads only the former.
     moment = datetime.fromtimestamp(time.time() if wall_s is None else wall_s, timezone.utc)
     return moment.isoformat(timespec="milliseconds")

@@ -3,6 +3,9 @@
 A setting comes from a ``configure`` keyword, from the variable FASTLOCK_<KEYWORD> or from an option of ``fastlock run``;
 each source is checked by the same parser, and an error names the source. An empty variable counts as unset. With
 FASTLOCK_DISABLE=1 the other variables are not even read, for a kill switch must not fail on them.
+
+Two variables are no settings, for they are about one process and its end: FASTLOCK_SUMMARY and FASTLOCK_ORDER_GRAPH, which
+``fastlock run`` sets for the program that it becomes. See `Ending`.
 """
 
 from __future__ import annotations
@@ -11,20 +14,34 @@ import _thread
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastlock.errors import ConfigError
 
-LEVELS: Mapping[str, int] = {"off": 0, "detect": 1}
-_LATER_LEVELS = ("order", "trace")
+LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
+_LATER_LEVELS = ("trace",)
 _POLICIES = ("report", "raise", "exit")
 _SWITCHES: Mapping[str, bool] = {
     "": False, "0": False, "false": False, "no": False, "off": False,
     "1": True, "true": True, "yes": True, "on": True,
 }  # fmt: skip
 _UNSET: Any = object()
+
+
+class PatternFile(NamedTuple):
+    """A file of suppressions and what was in it when it was named."""
+
+    path: str
+    patterns: tuple[str, ...]
+
+
+class Ending(NamedTuple):
+    """How this process ends: with or without a summary on standard error, and its order graph in which file, if any."""
+
+    summary: bool = False
+    order_graph: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +55,16 @@ class Settings:
     slow_wait: float = 10.0
     loop_block: float = 0.1
     json: str | None = None
+    suppress: tuple[str, ...] = ()
+    suppress_file: PatternFile | None = None
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
 _mutex = _thread.RLock()
 os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
 _current = Settings()
+_ending = Ending()
+_observers: list[Callable[[Settings], None]] = []
 _disabled = False
 _started = False
 
@@ -90,18 +111,55 @@ def _seconds_or_none(value: Any) -> float | None:
 
 
 def _json(value: Any) -> str | None:
-    if value is None:
-        return None
+    return None if value is None else _writable(value, "appended to")
+
+
+def _writable(value: Any, purpose: str = "written") -> str:
     try:
         path = os.path.abspath(os.fsdecode(value))
-        # Opened now, for a report is no place to learn that the disk is read-only. Never waits for a FIFO's reader.
+        # Opened now, for a report is no place to learn that the disk is read-only. Never waits for a FIFO's reader, and
+        # keeps what is there.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         os.close(os.open(path, flags, 0o666))
     except TypeError:
         raise ConfigError("must be the path of a file, or None") from None
     except (OSError, ValueError) as exc:
-        raise ConfigError(f"cannot be appended to: {getattr(exc, 'strerror', None) or exc}") from None
+        raise ConfigError(f"cannot be {purpose}: {getattr(exc, 'strerror', None) or exc}") from None
     return path
+
+
+def _suppress(value: Any) -> tuple[str, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        # A single string is no iterable of patterns that anybody means: each of its letters would be one.
+        raise ConfigError("must be a list of fingerprints (6 hex digits or more) and globs of lock classes")
+    patterns = tuple(value)
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern.strip():
+            raise ConfigError(f"{pattern!r} is neither a fingerprint nor a glob of lock classes")
+    return tuple(dict.fromkeys(pattern.strip() for pattern in patterns))
+
+
+def _suppress_file(value: Any) -> PatternFile | None:
+    if value is None:
+        return None
+    try:
+        path = os.path.abspath(os.fsdecode(value))
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except TypeError:
+        raise ConfigError("must be the path of a file, or None") from None
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}") from None
+    # A comment may stand behind a pattern, after a blank.
+    patterns = [f" {line}".partition(" #")[0].strip() for line in lines]
+    return PatternFile(path, _suppress(pattern for pattern in patterns if pattern))
+
+
+def _summary(text: str) -> bool:
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigError("must be the id of the process that ends with a summary")
+    # The id and not a yes: the program's children inherit the variable, and one summary is enough.
+    return int(text) == os.getpid()
 
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
@@ -112,7 +170,11 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "slow_wait": _seconds,
     "loop_block": _seconds,
     "json": _json,
+    "suppress": _suppress,
+    "suppress_file": _suppress_file,
 }
+# Not for configure(): about one process and its end.
+_ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _writable}
 _NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block"})
 
 
@@ -132,8 +194,10 @@ def parse_text(name: str, text: str, source: str) -> Any:
             value = None if text.strip().lower() == "none" else float(text)
         except ValueError:
             value = text  # refused below, in the words of the setting
+    elif name == "suppress":
+        value = [pattern for pattern in text.split(",") if pattern.strip()]
     try:
-        return _PARSERS[name](value)
+        return (_PARSERS.get(name) or _ENDINGS[name])(value)
     except ConfigError as exc:
         raise ConfigError(f"{source}={text!r}: {exc}") from None
 
@@ -164,6 +228,18 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(**{name: parse_text(name, text, variable(name)) for name, text in texts.items() if text})
 
 
+def ending_from_environment(environ: Mapping[str, str] | None = None) -> Ending:
+    """Return what the variables say about this process's end; ConfigError for a bad one."""
+    environ = os.environ if environ is None else environ
+    pid, path = (environ.get(variable(name), "") for name in ("summary", "order_graph"))
+    if path and not pid:
+        raise ConfigError(f"{variable('order_graph')}={path!r}: needs {variable('summary')}, which names the process")
+    # A child has inherited both: it would write over its parent's file, and may not even be allowed to.
+    if not pid or not parse_text("summary", pid, variable("summary")):
+        return Ending()
+    return Ending(True, parse_text("order_graph", path, variable("order_graph")) if path else None)
+
+
 def child_environment(texts: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with FASTLOCK_INSTALL=1 and the named settings, for a program to be started."""
     return {**os.environ, variable("install"): "1", **{variable(name): text for name, text in texts.items()}}
@@ -171,12 +247,13 @@ def child_environment(texts: Mapping[str, str]) -> dict[str, str]:
 
 def start() -> None:
     """Take the settings from the environment, once in a process; ConfigError for a bad value."""
-    global _disabled, _started
+    global _disabled, _ending, _started
     if _started:
         return
     try:
         _disabled = switch("disable")
         settings = Settings() if _disabled else from_environment()
+        _ending = Ending() if _disabled else ending_from_environment()
     except ConfigError as exc:
         if not _is_command():
             raise
@@ -203,6 +280,11 @@ def current() -> Settings:
     return _current
 
 
+def ending() -> Ending:
+    """Return how this process ends, as the environment said at start."""
+    return _ending
+
+
 def disabled() -> bool:
     """Tell whether FASTLOCK_DISABLE made everything inert: locks lock, and nothing else happens."""
     return _disabled
@@ -218,6 +300,11 @@ def apply(settings: Settings) -> None:
         return
     _core.set_limits(_nanoseconds(settings.slow_wait), _nanoseconds(settings.acquire_timeout))
     _core.set_level(LEVELS[settings.level])
+
+
+def observe(observer: Callable[[Settings], None]) -> None:
+    """Have a part that stands above this one told of the settings, each time they have been applied; for ever."""
+    _observers.append(observer)
 
 
 def _nanoseconds(seconds: float | None) -> int:
@@ -238,7 +325,9 @@ def _change(changes: Mapping[str, Any]) -> None:
             settled = _current
             apply(settled)
             if _current is settled:
-                return
+                break
+    for observer in _observers:
+        observer(settled)
 
 
 def configure(
@@ -250,20 +339,25 @@ def configure(
     slow_wait: float = _UNSET,
     loop_block: float = _UNSET,
     json: str | os.PathLike[str] | None = _UNSET,
+    suppress: Iterable[str] = _UNSET,
+    suppress_file: str | os.PathLike[str] | None = _UNSET,
 ) -> None:
     """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
 
     ``on_deadlock``: "report", "raise", "exit" or a callable. ``on_inversion``: "report" or "raise".
     ``acquire_timeout``: the limit of every lock that has none of its own; None for no limit. ``slow_wait`` and
     ``loop_block``: how long a wait, and a wait on an event loop's thread, may last unreported. ``json``: a file that
-    findings are appended to. Settings are kept but inert under FASTLOCK_DISABLE=1.
+    findings are appended to. ``suppress``: fingerprints, or the first 6 or more digits of one, and globs of lock classes
+    or names; FL010 and FL011 that match one are counted in ``suppressed()`` and neither reported nor raised.
+    ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
+    place. Settings are kept but inert under FASTLOCK_DISABLE=1.
     """
     given = {name: value for name, value in locals().items() if value is not _UNSET}
     _change({name: _parse(name, value) for name, value in given.items()})
 
 
 def set_level(name: str) -> None:
-    """Switch to level "off" or "detect" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1."""
+    """Switch to level "off", "detect" or "order" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1."""
     _change({"level": _parse("level", name)})
 
 

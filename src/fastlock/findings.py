@@ -167,6 +167,19 @@ class Excerpt(NamedTuple):
 
 
 @dataclass(frozen=True)
+class OrderFact:
+    """One order of an inversion: ``then`` was taken ``count`` times under ``first`` (lock ids), first by ``agent``."""
+
+    first: int
+    then: int
+    held_at: Site | None = None
+    wanted_at: Site | None = None
+    count: int = 1
+    first_seen: str = ""
+    agent: int | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """One observation of fastlock; immutable, safe to share between threads; ``str()`` is the report for people."""
 
@@ -186,6 +199,9 @@ class Finding:
     reasons: tuple[str, ...]
     explanation: str = field(default="", repr=False)
     fix: str = field(default="", repr=False)
+    # Of an inversion, for the text alone: the JSON is a closed contract, which says the same in edges and explanation.
+    orders: tuple[OrderFact, ...] = field(default=(), repr=False)
+    filters: tuple[str, ...] = field(default=(), repr=False)
     excerpt: Excerpt | None = field(default=None, repr=False)
 
     @property

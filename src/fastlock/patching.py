@@ -389,3 +389,11 @@ def _exchange_private_lock() -> None:
     home = vars(_threading())
     if _installed and "_active_limbo_lock" in home:
         home["_active_limbo_lock"] = _RAW_RLOCK()
+
+
+def _follow_at_order(settings: config.Settings) -> None:
+    if settings.level == "order":
+        follow_threads()
+
+
+config.observe(_follow_at_order)

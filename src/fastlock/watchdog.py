@@ -6,10 +6,9 @@ the JSON file, logging, hooks, and the exit that a policy asks for, in this orde
 
 Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
 which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
-`_hooks` (a list), `_hung` (a dict); `_known` and `_dropped` are written by the reporting thread alone. Code of the user's (log handlers,
-hooks) runs on a thread of its own with a limit; one that hangs is cut off and said so, a hook for good, logging and a
-policy until they return. The locks here are raw ones, bound
-before any patching.
+`_hooks` (a list), `_hung` (a dict); `_known`, `_suppressed_told` and what is suppressed are written by the reporting thread
+alone. Code of the user's (log handlers, hooks) runs on a thread of its own with a limit; one that hangs is cut off and said
+so, a hook for good, logging and a policy until they return. The locks here are raw ones, bound before any patching.
 """
 
 from __future__ import annotations
@@ -25,44 +24,32 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from types import CodeType, FrameType
 from typing import Any
 
-from fastlock import _core, assemble, config
-from fastlock.errors import DeadlockError
+from fastlock import _core, assemble, config, suppression
+from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
+from fastlock.kept import FindingList, KeptFindings
 from fastlock.reporting import jsonl, logs, text
 
-KEPT_FINDINGS = 1000
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 EXIT_STATUS = 3
 
 Hook = Callable[[Finding], Any]
 
-_known: dict[str, Finding] = {}
-_dropped = 0
+_known = KeptFindings()
+_suppressed_told = ""
 _hung: dict[int, list[str]] = {}  # what each sink has missed that has not returned: fingerprints, by its id
 _hooks: list[HookHandle] = []
+_last_words: list[Callable[[], Any]] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
 _inbox: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None] | _thread.LockType] = deque()
 _tickets = deque([None])  # who takes the only one starts the reporting thread
 _work = _thread.allocate_lock()
 _work.acquire()
-
-
-class FindingList(tuple[Finding, ...]):
-    """The findings kept, oldest first; `dropped` counts older ones that made room."""
-
-    dropped: int
-
-    def __new__(cls, findings: Iterable[Finding] = (), dropped: int = 0) -> FindingList:
-        """Return the tuple with its count."""
-        self = super().__new__(cls, findings)
-        self.dropped = dropped
-        return self
 
 
 class HookHandle:
@@ -102,11 +89,7 @@ def on_finding(callback: Hook, codes: Iterable[str] | None = None) -> HookHandle
 
 def findings() -> FindingList:
     """Return the newest 1,000 findings since start, one for each fingerprint, with their counts; any thread."""
-    while True:
-        try:
-            return FindingList(_known.values(), _dropped)
-        except RuntimeError:  # the reporting thread has added one meanwhile
-            continue
+    return _known.all()
 
 
 # ---- in the waiting agent -------------------------------------------------------------------------
@@ -117,6 +100,8 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     if event["code"] == "timeout":
         return assemble.lock_timeout_from_event(event, site=_core.site)
     frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
+    if event["code"] in suppression.CODES:
+        return _handle_prediction(event, assemble.stack_from_frame(frame))
     if event["code"] == "FL002":
         event["reasons"].append(_way_in(event, frame))
     stack = assemble.stack_from_frame(frame)
@@ -129,6 +114,18 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     finding = assemble.finding_from_event(event, site=_core.site, stacks={**stacks_of(event), event["closing"]: stack})
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
+
+
+def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseException | None:
+    """Take an event about an acquire that is still to come, and would not block for its own sake."""
+    policy = event["policy"] or config.current().on_inversion
+    event["policy"] = "report"  # nothing but an exception, which is raised here or not at all
+    if policy != "raise" or event["tier"] not in ("high", "proven"):
+        _post(event, stack, None)
+        return None
+    finding = assemble.finding_from_event(event, site=_core.site, stacks={event["closing"]: stack})
+    _post(event, stack, finding)
+    return None if suppression.matches(finding) else LockOrderError.from_finding(finding)
 
 
 def _way_in(event: dict[str, Any], frame: FrameType | None) -> str:
@@ -207,25 +204,29 @@ def _run() -> None:
             try:
                 _report(*item)
             except Exception:
-                _write("fastlock: a report failed\n" + traceback.format_exc())
+                write("fastlock: a report failed\n" + traceback.format_exc())
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     if finding is None:
-        stacks = stacks_of(event)
+        # Where the others of an inversion stand now has nothing to do with it.
+        stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
         stacks[event["closing"]] = stack
         finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
-    if finding.fingerprint not in _known:
-        _write(f"{finding}\n")
+    if suppression.matches(finding):
+        suppression.keep(finding.whole())
+        return
+    if _known.is_news(finding):
+        write(f"{finding}\n{_suppressed()}")
         finding = finding.whole()  # of a long circle, those whom the text only counts
-    finding, is_new = _record(finding)
+    finding, is_new = _known.record(finding)
     if is_new:
         path = config.current().json
         if path is not None:
             try:
                 jsonl.append(path, finding)
             except OSError as error:
-                _write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+                write(f"fastlock: cannot append to {path}: {error.strerror}\n")
         _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
     policy = event["policy"]
@@ -235,18 +236,11 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _exit()
 
 
-def _record(finding: Finding) -> tuple[Finding, bool]:
-    """Count a finding under its fingerprint; a known one keeps its first facts."""
-    global _dropped
-    before = _known.get(finding.fingerprint)
-    if before is not None:
-        finding = _known[finding.fingerprint] = replace(before, count=before.count + 1)
-        return finding, False
-    if len(_known) >= KEPT_FINDINGS:
-        del _known[next(iter(_known))]
-        _dropped += 1
-    _known[finding.fingerprint] = finding
-    return finding, True
+def _suppressed() -> str:
+    """Say how many findings are suppressed, where that has changed since it was said last."""
+    global _suppressed_told
+    before, _suppressed_told = _suppressed_told, suppression.told()
+    return "" if _suppressed_told == before else f"fastlock: {_suppressed_told}\n"
 
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
@@ -287,7 +281,7 @@ def _unless_hung(what: str, sink: Callable[[Finding], Any], finding: Finding) ->
     def back() -> None:
         missed = _hung.pop(key, None)
         if missed:
-            _write(f"fastlock: {what} has returned and is used again; findings that it missed: {len(missed)}\n")
+            write(f"fastlock: {what} has returned and is used again; findings that it missed: {len(missed)}\n")
 
     missed = _hung.get(key)
     if missed is not None:
@@ -310,7 +304,7 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         try:
             call()
         except BaseException:  # also SystemExit: a hook must not end a thread of ours silently
-            _write(f"fastlock: {what} failed\n{traceback.format_exc()}")
+            write(f"fastlock: {what} failed\n{traceback.format_exc()}")
         finally:
             done.release()
 
@@ -320,17 +314,25 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         run()
     if done.acquire(timeout=limit_s):
         return True
-    _write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
+    write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
     return False
+
+
+def before_exit(call: Callable[[], Any]) -> None:
+    """Have `call()` called on a thread of fastlock's before a policy ends the process; at most for a second."""
+    _last_words.append(call)
 
 
 def _exit() -> None:
     """End the process with status 3. A stream may be locked by a thread of the circle, so flushing has a limit."""
+    for call in _last_words:
+        _limited("the summary", call, FLUSH_LIMIT_S)
     _limited("flushing", lambda: [stream.flush() for stream in (sys.stdout, sys.stderr) if stream], FLUSH_LIMIT_S)
     os._exit(EXIT_STATUS)
 
 
-def _write(message: str) -> None:
+def write(message: str) -> None:
+    """Write to standard error in one piece, whatever the program has done with sys.stderr."""
     data = message.encode("utf-8", "backslashreplace")
     try:
         while data:

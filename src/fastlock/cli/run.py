@@ -21,7 +21,7 @@ from fastlock.cli import complain
 from fastlock.errors import ConfigError, FastlockError
 
 USAGE = (
-    "fastlock run [--level L] [--on-deadlock P] [--acquire-timeout S] [--json FILE] [-v] [--] "
+    "fastlock run [--level L] [--on-deadlock P] [--acquire-timeout S] [--json FILE] [--order-graph FILE] [-v] [--] "
     "(script.py | -m module | console-script) [args...]"
 )
 PTH = "fastlock.pth"
@@ -58,10 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a Python program with fastlock's locks in place of threading's. Options after the program are its own.",
         allow_abbrev=False,
     )
-    parser.add_argument("--level", metavar="L", help="off or detect (default)")
+    parser.add_argument("--level", metavar="L", help="off, detect (default), or order, which ends with a summary")
     parser.add_argument("--on-deadlock", metavar="P", help="report (default), raise, or exit with status 3")
     parser.add_argument("--acquire-timeout", metavar="S", help="seconds that any lock may be waited for; none by default")
     parser.add_argument("--json", metavar="FILE", help="append findings to FILE as JSON lines")
+    parser.add_argument("--order-graph", metavar="FILE", help="save the order of locks in FILE at the end; --level order goes with it")
     parser.add_argument("-v", "--verbose", action="store_true", help="say at start how many locks fastlock cannot see")
     return parser
 
@@ -91,7 +92,19 @@ def _settings(arguments: argparse.Namespace) -> dict[str, str]:
             texts[name] = value if name == "json" else text  # absolute: the program may change its directory
     if arguments.verbose:
         texts["verbose"] = "1"
-    return texts
+    return {**texts, **_ending(arguments)}
+
+
+def _ending(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what makes this very process, once it is the program, end with a summary."""
+    level, path = arguments.level or config.current().level, arguments.order_graph
+    if path is not None and arguments.level not in (None, "order"):
+        raise _Refused(f"--order-graph={path!r}: needs --level order, and not {arguments.level}")
+    if path is None and level != "order":
+        return {}
+    # An empty one too, for an outer `fastlock run` may have left a path of its own.
+    saved = "" if path is None else config.parse_text("order_graph", path, "--order-graph")
+    return {"level": "order", "summary": str(os.getpid()), "order_graph": saved}
 
 
 def _command(words: list[str]) -> list[str]:

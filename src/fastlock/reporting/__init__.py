@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 import unicodedata
 
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
@@ -54,6 +55,28 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600}h"
 
 
+def wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
+    """Return text as lines of at most so many characters, with one indent for the first and one for the others."""
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def fact(label: str, text: str) -> list[str]:
+    """Return the lines of one fact, its label standing out to the left."""
+    return wrapped(text, 112, f"  {label:<14}", " " * 16)
+
+
+def times(number: int) -> str:
+    """Return how often: ``once``, ``18,204 times``."""
+    return "once" if number == 1 else f"{number:,} times"
+
+
 class Labels:
     """Short, distinct names for the agents, locks and sites of one finding; never an address."""
 
@@ -62,6 +85,7 @@ class Labels:
         self._agents = _distinct({agent.id: _agent_name(agent) for agent in agents})
         self._locks = _distinct({lock.id: _lock_name(lock) for lock in locks})
         named = {site.file for edge in edges for site in (edge.held_at, edge.wanted_at) if site is not None}
+        named |= {site.file for order in finding.orders for site in (order.held_at, order.wanted_at) if site is not None}
         named |= {site.file for lock in locks for site in (lock.created, lock.held_at) if site is not None}
         files: dict[str, set[str]] = {}
         for file in named:

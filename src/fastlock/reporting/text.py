@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, pad, printable, shorten, width
+from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     first_to_give_up,
@@ -27,13 +26,18 @@ _SOURCE = 64
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_NOBODY_WAITS = frozenset({"FL010", "FL011"})  # found before the acquire, and it goes on where nothing is raised
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
 def render(finding: Finding) -> str:
     """Return the report, several lines without a final newline; no address is in it; reads no files, takes no locks."""
     page = _Page(finding)
-    blocks = (page.head(), page.picture(), page.sections(), page.foot())
+    if finding.code == "FL010":
+        orders, scenario = inversion.orders(finding, page.names), inversion.scenario(finding, page.names)
+        blocks = [page.head(), orders, scenario, page.completed(), page.foot()]
+    else:
+        blocks = [page.head(), page.picture(), page.sections(), page.foot()]
     return "\n\n".join("\n".join(printable(line).rstrip() for line in block) for block in blocks if block)
 
 
@@ -71,11 +75,16 @@ class _Page:
         return [f"{pad(left, column)}{right}", f"{pad(below, column)}report {finding.fingerprint[:6]}"]
 
     def _subject(self) -> str:
-        if self.finding.code not in ("FL001", "FL010") and len(self.finding.locks) == 1:
+        if self.finding.code == "FL010":
+            # Not the agents: one worker of a pool may have done both, in two jobs.
+            return f"{_count(len(self.finding.locks), 'lock')}, {_count(len(self.finding.edges), 'order')}"
+        if self.finding.code != "FL001" and len(self.finding.locks) == 1:
             return self.names.lock(self.finding.locks[0].id)
         return f"{_count(len(self.finding.agents), 'agent')}, {_count(len(self.finding.locks), 'lock')}"
 
     def _age(self) -> str:
+        if self.finding.code in _NOBODY_WAITS:
+            return "nobody is stuck" if self.finding.code == "FL010" else ""
         ages = [edge.since_s for edge in self.told.edges if edge.is_wait]
         if not ages:
             return ""
@@ -89,7 +98,7 @@ class _Page:
         """The circle, drawn; anything else in a sentence."""
         edges = self.told.edges
         if self.finding.code != "FL001" or len(edges) < 2:
-            return _wrapped(self.finding.explanation, _TEXT, "  ", "  ")
+            return wrapped(self.finding.explanation, _TEXT, "  ", "  ")
         return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
 
     def _pair(self, first: EdgeFact, second: EdgeFact) -> list[str]:
@@ -203,7 +212,10 @@ class _Page:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
                 name = wanted_name(edge, self.names) + self._wanted_how(edge)
-                yield _Row("waits", name, edge.wanted_at, duration(edge.since_s) + left)
+                if self.finding.code in _NOBODY_WAITS:
+                    yield _Row("wants", name, edge.wanted_at)
+                else:
+                    yield _Row("waits", name, edge.wanted_at, duration(edge.since_s) + left)
 
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
@@ -233,20 +245,34 @@ class _Page:
         marks = ["stack"] + ["     "] * len(entries)
         return [f"    {mark}  {pad(place, column)}   {text}" for mark, (place, text) in zip(marks, entries)]
 
+    def completed(self) -> list[str]:
+        """Who completed an inversion, and on which way: its lines may be in helpers that everybody calls."""
+        agent = next((agent for agent in self.finding.agents if agent.stack), None)
+        return [] if agent is None else [f"  Completed by {self.names.agent(agent.id)}", *self._stack(agent)]
+
     def foot(self) -> list[str]:
         """What follows from it, and what to do."""
         finding = self.finding
         facts = [("How" if at == 0 else "", reason) for at, reason in enumerate(ways_of(finding))]
-        label = "Not proven" if finding.tier == "possible" else "Evidence"
+        if finding.filters:
+            facts.append(("Passed", ", ".join(finding.filters)))
+        label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
         if finding.behind:
             name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
             verb = "waits" if finding.behind == 1 else "wait"
             facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
-        if finding.clears is not None:
+        if finding.clears is not None and finding.code not in _NOBODY_WAITS:
             facts.append(("By itself?", self._clears()))
         facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
-        return [line for label, text in facts if text for line in _fact(label, text)]
+        return [line for label, text in facts if text for line in fact(label, text)]
+
+    def _reasons_are(self) -> str:
+        if self.finding.code == "FL011":
+            return "Declared"
+        if self.finding.tier == "possible":
+            return "Doubts" if self.finding.code == "FL010" else "Not proven"
+        return "Evidence"
 
     def _clears(self) -> str:
         code = self.finding.code
@@ -283,21 +309,6 @@ def _count(number: int, noun: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SOURCE else f"{text[: _SOURCE - 1]}…"
-
-
-def _fact(label: str, text: str) -> list[str]:
-    return _wrapped(text, _TEXT + 16, f"  {label:<14}", " " * 16)
-
-
-def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        columns,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
 
 
 def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:

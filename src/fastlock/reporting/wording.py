@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fastlock.findings import EdgeFact, Finding, LockFact, Site
-from fastlock.reporting import Labels, duration
+from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
 
@@ -26,11 +26,12 @@ def complete(finding: Finding) -> Finding:
     if not finding.edges:
         return replace(finding, explanation=f"{finding.title}: no details are known.")
     names = Labels(finding)
-    if finding.tier == "possible" and not any("release" in reason for reason in finding.reasons):
+    inversion = finding.code == "FL010"
+    if finding.tier == "possible" and not inversion and not any("release" in reason for reason in finding.reasons):
         finding = replace(finding, reasons=(_why_possible(finding, names), *finding.reasons))
     explanation = _EXPLAIN[finding.code](finding, names)
-    if finding.tier == "possible":
-        explanation += f" Possible, not proven: {'; '.join(reasons_of(finding))}."
+    if finding.tier == "possible" and finding.reasons:
+        explanation += f" {'Only possible' if inversion else 'Possible, not proven'}: {'; '.join(reasons_of(finding))}."
     explanation = explanation[:1].upper() + explanation[1:]
     return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
 
@@ -195,31 +196,26 @@ def _explain_pair(finding: Finding, names: Labels) -> str:
     return f"{names.agent(edge.agent)} {' and '.join(parts)}."
 
 
+def _explain_rank(finding: Finding, names: Labels) -> str:
+    pair = _explain_pair(finding, names)
+    return f"{pair[:-1]}, against the order that the program declares: {'; '.join(finding.reasons)}." if finding.reasons else pair
+
+
 def _easiest(finding: Finding, names: Labels) -> EdgeFact:
     """Return the edge to change: where both lines are in one function; the same one wherever the circle starts."""
-
-    def effort(edge: EdgeFact) -> tuple[int, str, str]:
-        held, wanted = edge.held_at, edge.wanted_at
-        unknown = edge.holds is None or held is None or wanted is None
-        apart = held is None or wanted is None or (held.file, held.function) != (wanted.file, wanted.function)
-        return unknown + apart, names.site(held), names.site(wanted)
-
     # Thousands of agents may run the same two lines: only one edge for each pair of lines is judged.
     edges = finding.told.edges
     pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
-    return min(pairs.values(), key=effort, default=edges[0])
+    return min(pairs.values(), key=lambda edge: (edge.holds is None, orders.effort(edge, names)), default=edges[0])
 
 
 def _fix_order(finding: Finding, names: Labels) -> str:
     edge = _easiest(finding, names)
     held, wanted = edge.held_at, edge.wanted_at
     mine, theirs = names.lock(edge.holds), wanted_name(edge, names)
-    classes = {lock.lock_class for lock in finding.told.locks}
-    if len(finding.locks) > 1 and len(classes) == 1:
-        both = "both locks" if len(finding.locks) == 2 else "all locks"
-        return (
-            f"take {both} in {names.site(held)} by one fastlock.acquire_all(...), which has one order for everybody"
-        )
+    of_one_class = orders.all_of_one_class(finding, held, names)
+    if of_one_class is not None:
+        return of_one_class
     if edge.waits is None:
         return f"release {mine} before {names.site(wanted)}"
     if held is None or wanted is None:
@@ -282,7 +278,9 @@ def _fix_slow(finding: Finding, names: Labels) -> str:
 def _fix_rank(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     second = f"{names.lock(edge.holds)}{_at(edge.held_at, names, 'of')}"
-    return f"take {wanted_name(edge, names)}{_at(edge.wanted_at, names, 'of')} before {second}"
+    one_class = len(finding.locks) > 1 and len({lock.lock_class for lock in finding.locks}) == 1
+    rising = "take locks of one class in rising key: " if one_class else "take "
+    return f"{rising}{wanted_name(edge, names)}{_at(edge.wanted_at, names, 'of')} before {second}"
 
 
 def _fix_await(finding: Finding, names: Labels) -> str:
@@ -316,8 +314,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL004": _explain_orphan,
     "FL005": _explain_pair,
     "FL006": _explain_pair,
-    "FL010": _explain_pair,
-    "FL011": _explain_pair,
+    "FL010": orders.explain,
+    "FL011": _explain_rank,
     "FL012": _explain_rwlock,
     "FL020": _explain_slow,
     "FL030": _explain_pair,
@@ -331,7 +329,7 @@ _FIX: dict[str, _Phrase] = {
     "FL004": _fix_orphan,
     "FL005": _fix_await,
     "FL006": _fix_loop,
-    "FL010": _fix_order,
+    "FL010": orders.fix,
     "FL011": _fix_rank,
     "FL012": _fix_rwlock,
     "FL020": _fix_slow,

@@ -1,0 +1,71 @@
+"""The sentences about an inversion, and what fixes of circles have in common with them: orders of two locks."""
+
+from __future__ import annotations
+
+from fastlock.findings import EdgeFact, Finding, OrderFact, Site
+from fastlock.reporting import Labels, times
+
+
+def orders_of(finding: Finding) -> tuple[OrderFact, ...]:
+    """Return the orders of an inversion; where only its edges are known, with a count of 0."""
+    if finding.orders:
+        return finding.orders
+    return tuple(
+        OrderFact(edge.holds, edge.waits, edge.held_at, edge.wanted_at, 0, "", edge.agent)
+        for edge in finding.told.edges
+        if edge.holds is not None and edge.waits is not None
+    )
+
+
+def explain(finding: Finding, names: Labels) -> str:
+    """Return what was done in which order where, and what may come of it."""
+    orders = orders_of(finding)
+    if len(orders) == 2:
+        one, two = (f"{names.lock(o.first)} → {names.lock(o.then)} ({_both_sites(o, names)})" for o in orders)
+        told = f"two orders exist, {one} and {two}"
+    else:
+        path = [names.lock(order.first) for order in orders[:6]]
+        more = [f"{len(orders) - 6:,} more"] if len(orders) > 6 else []
+        told = f"{len(orders):,} orders make a circle, {' → '.join([*path, *more, *path[:1]])}"
+    return f"{told}; nobody is stuck, but agents that do all of this at once wait for each other for ever."
+
+
+def _both_sites(order: OrderFact, names: Labels) -> str:
+    often = f": {times(order.count)}" if order.count else ""
+    return f"{names.site(order.held_at)}, then {names.site(order.wanted_at)}{often}"
+
+
+def fix(finding: Finding, names: Labels) -> str:
+    """Return which line should take which lock first."""
+    # The rarer order adapts to the more frequent one: fewer callers rely on it.
+    orders = sorted(orders_of(finding), key=lambda order: (order.count, effort(order, names)))
+    if not orders:
+        return "take these locks in one order everywhere"
+    rare = orders[0]
+    of_one_class = all_of_one_class(finding, rare.held_at, names)
+    if of_one_class is not None:
+        return of_one_class
+    where = "everywhere" if rare.held_at is None else f"in {names.site(rare.held_at)}"
+    first = f"{where} take {names.lock(rare.then)} before {names.lock(rare.first)}"
+    if len(orders) == 2 and rare.held_at is not None and orders[1].held_at is not None:
+        first += f", as {names.site(orders[1].held_at)} does"
+    if rare.count == orders[1 % len(orders)].count:
+        return first
+    most = times(orders[1].count) if len(orders) == 2 else f"{times(orders[1].count)} and more"
+    return f"{first}: this order was taken {times(rare.count)}, the other{'' if len(orders) == 2 else 's'} {most}"
+
+
+def all_of_one_class(finding: Finding, held: Site | None, names: Labels) -> str | None:
+    """Return the fix for locks of one class, which no order of names can help, or None where they are of several."""
+    if len(finding.locks) < 2 or len({lock.lock_class for lock in finding.told.locks}) > 1:
+        return None
+    both = "both locks" if len(finding.locks) == 2 else "all locks"
+    return f"take {both} in {names.site(held)} by one fastlock.acquire_all(...), which has one order for everybody"
+
+
+def effort(fact: EdgeFact | OrderFact, names: Labels) -> tuple[int, str, str]:
+    """Return how hard it is to exchange two lines, least where both are in one function; comparable whatever the start."""
+    held, wanted = fact.held_at, fact.wanted_at
+    unknown = held is None or wanted is None
+    apart = held is None or wanted is None or (held.file, held.function) != (wanted.file, wanted.function)
+    return unknown + apart, names.site(held), names.site(wanted)
