@@ -27,6 +27,7 @@ from fastlock._facts import site, table
 
 cdef extern from "Python.h":
     object PyObject_Vectorcall(object, PyObject**, size_t, PyObject*)
+    Py_ssize_t PyVectorcall_NARGS(size_t)
 
 cdef int notes = 0
 cdef int level = 0
@@ -40,14 +41,10 @@ cdef int level = 0
 cdef class LockType:
     """lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
 
-    def __cinit__(self, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
-                  on_deadlock=None, on_inversion=None):
+    def __cinit__(self):
         self.rec = lock_new(K_LOCK)
         self.rec.obj = <PyObject*>self
         self.rec.created = site_created()
-        if (name is not None or lock_class is not None or timeout is not None or rank is not None or key is not None
-                or signal is not False or on_deadlock is not None or on_inversion is not None):
-            set_options(self.rec, checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion))
 
     def __dealloc__(self):
         lock_dropped(self.rec)
@@ -359,13 +356,23 @@ cdef LockType new_lock():
     return LockType.__new__(LockType)
 
 
+cdef object make_lock(PyObject* callable, PyObject** args, size_t count, PyObject* names):
+    """Lock(): up to 3.12 a function, from 3.13 on what the type does when it is called."""
+    if names == NULL and PyVectorcall_NARGS(count) == 0:
+        return LockType.__new__(LockType)
+    return PyObject_Vectorcall(make_lock_parsing, args, count, names)
+
+
 def Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None):
-    """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
-    cdef LockType self = LockType.__new__(LockType)
+    """Makes a lock from what the caller gave."""
     cdef object own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
+    cdef LockType self = LockType.__new__(LockType)
     if own is not None:
         set_options(self.rec, own)
     return self
+
+
+cdef object make_lock_parsing = Lock
 
 
 cdef FLock* lock_made(uint8_t kind, object own) except NULL:
@@ -455,6 +462,8 @@ set_level(1)
 
 # ---- the stdlib's names, and the methods without parsing ---------------------------------------------------------
 
+LOCK_DOC = ("Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n"
+            "--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe.")
 lock_acquire_parsing = LockType.__dict__["acquire"]
 rlock_acquire_parsing = RLock.__dict__["acquire"]
 fl_type_method(LockType, "__enter__", <void*>lock_enter_method, METH_NOARGS,
@@ -476,7 +485,7 @@ fl_type_method(RLock, "release", <void*>rlock_release_method, METH_NOARGS,
 fl_type_method(RLock, "__exit__", <void*>rlock_exit_method, METH_FASTCALL,
                "__exit__($self, /, *exc_info)\n--\n\nReleases the lock once.")
 fl_type_name(LockType, b"_thread.lock")
-fl_type_set(LockType, "__doc__", Lock.__doc__)     # under its first name the interpreter took the signature for text
+fl_type_set(LockType, "__doc__", LOCK_DOC.partition("--\n\n")[2])
 fl_type_name(RLock, b"_thread.RLock")
 for alias, method in (("acquire_lock", "acquire"), ("release_lock", "release"), ("locked_lock", "locked")):
     fl_type_set(LockType, alias, LockType.__dict__[method])
@@ -486,7 +495,8 @@ for new_type in (LockType, RLock):
     fl_type_cheap_binding(new_type, b"__exit__")
 # threading.Lock is a function up to 3.12, and the type itself from 3.13 on. By name it is pickled.
 if sys.version_info < (3, 13):
-    Lock.__module__ = "threading"
+    Lock = fl_function(b"Lock", <void*>make_lock, METH_FASTCALL | METH_KEYWORDS, LOCK_DOC.encode(), "threading")
     fl_type_no_new(LockType)
 else:
+    fl_type_vectorcall(LockType, <void*>make_lock)
     Lock = LockType

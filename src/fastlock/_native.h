@@ -283,6 +283,23 @@ static inline int fl_type_set(PyObject *type, PyObject *name, PyObject *value) {
     return rc;
 }
 
+/* A function of a module's; its definition and its text live for ever. */
+static inline PyObject *fl_function(const char *name, void *function, int flags, const char *doc, PyObject *module) {
+    PyMethodDef *def = PyMem_RawCalloc(1, sizeof(PyMethodDef));
+    if (def == NULL)
+        return PyErr_NoMemory();
+    def->ml_name = name;
+    def->ml_meth = (PyCFunction)function;
+    def->ml_flags = flags;
+    def->ml_doc = strdup(doc);
+    return PyCFunction_NewEx(def, NULL, module);
+}
+
+/* What calling the type does, without a tuple of arguments. */
+static inline void fl_type_vectorcall(PyObject *type, void *function) {
+    ((PyTypeObject *)type)->tp_vectorcall = (vectorcallfunc)function;
+}
+
 /* Only the factory makes these: what calling the type of a stdlib lock says. */
 static inline void fl_type_no_new(PyObject *type) {
     ((PyTypeObject *)type)->tp_new = NULL;

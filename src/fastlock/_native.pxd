@@ -60,6 +60,8 @@ cdef extern from "_native.h":
     int fl_refuse_at_exit() except -1
     void fl_type_name(object, const char*)
     int fl_type_set(object, object, object) except -1
+    object fl_function(const char*, void*, int, const char*, object)
+    void fl_type_vectorcall(object, void*)
     void fl_type_no_new(object)
     int fl_type_method(object, const char*, void*, int, const char*) except -1
     int METH_FASTCALL
