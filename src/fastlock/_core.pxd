@@ -23,7 +23,7 @@ cdef void lock_dropped(FLock* L) noexcept
 cdef inline void note_site(FLock* L) noexcept:
     """Stores where the running thread takes the lock: one compare, where it was last taken from the same place."""
     cdef uint64_t key
-    if notes & NOTE_SITE:
+    if FL_LIKELY(notes & NOTE_SITE):
         key = fl_site_key()
         if key != L.site_key:
             L.site_key = key
@@ -39,14 +39,13 @@ cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
     cdef FHeld* h
     cdef uint32_t depth
     note_site(L)
-    if notes & NOTE_ORDER:
+    if FL_UNLIKELY(notes & NOTE_ORDER):
         L.acquired += 1
         depth = me.depth
         if FL_UNLIKELY(depth == me.room) and not held_grow(me):
             return
         h = &me.held[depth]
         h.lock = L
-        h.site = L.site
         h.flags = flags
         if depth == 0:
             h.chain = L.tag
@@ -57,22 +56,28 @@ cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
 
 cdef inline void note_given(FLock* L, FSelf* me) noexcept:
     """Takes a lock that is being released off the held stack: also below level order, where it may be from before."""
-    if me.depth != 0:
+    if FL_UNLIKELY(me.depth != 0):
         if FL_LIKELY(me.held[me.depth - 1].lock == L):
             me.depth -= 1
         else:
             held_remove(me, L)
 
 
+cdef inline bint pair_is_known(FLock* L, FSelf* me, uint32_t flags) noexcept:
+    """Whether this lock was last wanted under the same classes, in the same way, by this agent or by enough others."""
+    cdef FHeld* top = &me.held[me.depth - 1]
+    cdef uint64_t key = top.chain ^ order_epoch ^ flags
+    if L.pair_key != key ^ me.salt and L.pair_key != key:
+        return False
+    # A lock that somebody else has released is not held, whatever the stack says.
+    return top.chain != 0 and (owner_bits(top.lock.word) == me.word or (top.flags & H_SHARED) != 0)
+
+
 cdef inline int order_before(FLock* L, FSelf* me, uint32_t flags) except -1:
     """The check of a lock wanted while something is held: two compares, where this lock was last wanted in the same way."""
-    cdef FHeld* top = &me.held[me.depth - 1]
-    cdef uint64_t key
-    if FL_LIKELY(top.chain != 0 and (owner_bits(top.lock.word) == me.word or top.flags & H_SHARED)):
-        key = top.chain ^ order_epoch ^ flags
-        if FL_LIKELY(L.pair_key == key ^ me.salt or L.pair_key == key):
-            L.pair_count += 1
-            return 0
+    if FL_LIKELY(pair_is_known(L, me, flags)):
+        L.pair_count += 1
+        return 0
     return order_wanted(L, me, flags)
 
 

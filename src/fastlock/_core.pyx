@@ -29,6 +29,10 @@ cdef extern from "Python.h":
     object PyObject_Vectorcall(object, PyObject**, size_t, PyObject*)
     Py_ssize_t PyVectorcall_NARGS(size_t)
 
+ctypedef PyObject* (*lock_function)(PyObject*) noexcept
+ctypedef PyObject* (*acquire_function)(PyObject*, PyObject**, Py_ssize_t, PyObject*) noexcept
+ctypedef PyObject* (*note_function)(FLock*, FSelf*) noexcept
+
 cdef int notes = 0
 cdef int level = 0
 
@@ -70,52 +74,137 @@ cdef class LockType:
         return f"<{'locked' if is_held(self.rec) else 'unlocked'} _thread.lock object at {id(self):#x}>"
 
 
-cdef object lock_enter_method(LockType self, PyObject* unused):
-    cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+# The four methods that matter come in two halves. The first one handles what is usual, and is a leaf: it calls nothing, so it
+# saves no registers, and its exceptions are those of the second half, which does it all over for whatever else there is.
+# So the first takes and returns plain pointers, where a result is a new reference, and NULL a raised exception; and it knows
+# the second by a pointer that no compiler sees through, or it would be made one with it again.
+
+cdef lock_function lock_enter_rest, lock_release_rest
+cdef acquire_function lock_acquire_rest
+cdef note_function taken_rest, given_rest
+
+
+cdef inline bint taken_as_usual(FLock* L, FSelf* me) noexcept:
+    """What note_taken does, where it need not call anything: taken at the same site as before, and room on the stack."""
+    cdef FHeld* h
+    cdef uint32_t depth
+    if FL_UNLIKELY(not notes & NOTE_SITE or fl_site_key() != L.site_key):
+        return False
+    if notes & NOTE_ORDER:
+        depth = me.depth
+        if FL_UNLIKELY(depth == me.room):
+            return False
+        L.acquired += 1
+        h = &me.held[depth]
+        h.lock = L
+        h.flags = 0
+        h.chain = L.tag
+        if depth != 0:
+            L.pair_count += 1
+            h.chain = mix((h - 1).chain, L.tag)     # neither is 0, for the pair is known
+        me.depth = depth + 1
+    return True
+
+
+cdef inline bint given_as_usual(FLock* L, FSelf* me) noexcept:
+    """What note_given does, where the lock is the only one, or the last, that is held."""
+    if FL_LIKELY(me.depth == 0):
+        return True
+    if FL_LIKELY(me.held[me.depth - 1].lock == L):
+        me.depth -= 1
+        return True
+    return False
+
+
+cdef PyObject* lock_enter_method(PyObject* self, PyObject* unused) noexcept:
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_LIKELY(me != NULL and (me.depth == 0 or pair_is_known(L, me, 0)) and fl_word_take(&L.word, me.word | W_WITH)):
+        if FL_LIKELY(taken_as_usual(L, me)):
+            return fl_true()
+        return taken_rest(L, me)
+    return lock_enter_rest(self)
+
+
+cdef PyObject* lock_acquire_method(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+    cdef FLock* L
+    cdef FSelf* me
+    if FL_LIKELY(count == 0 and names == NULL):
+        L = (<LockType>self).rec
+        me = <FSelf*>fl_tls_get()
+        if FL_LIKELY(me != NULL and (me.depth == 0 or pair_is_known(L, me, 0)) and fl_word_take(&L.word, me.word)):
+            if FL_LIKELY(taken_as_usual(L, me)):
+                return fl_true()
+            return taken_rest(L, me)
+    return lock_acquire_rest(self, args, count, names)
+
+
+cdef PyObject* lock_release_method(PyObject* self, PyObject* unused) noexcept:
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_LIKELY(me != NULL and L.marks & M_OWNED and fl_word_drop(&L.word, me.word)):
+        if FL_LIKELY(given_as_usual(L, me)):
+            return fl_none()
+        return given_rest(L, me)
+    return lock_release_rest(self)
+
+
+cdef PyObject* lock_exit_method(PyObject* self, PyObject** args, Py_ssize_t count) noexcept:
+    """__exit__ with whatever arguments: none is read."""
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_LIKELY(me != NULL and L.marks & M_OWNED and fl_word_drop(&L.word, me.word | W_WITH)):
+        if FL_LIKELY(given_as_usual(L, me)):
+            return fl_none()
+        return given_rest(L, me)
+    return lock_release_rest(self)
+
+
+cdef PyObject* taken_otherwise(FLock* L, FSelf* me) noexcept:
     if me.depth != 0:
-        order_before(L, me, 0)
-    if fl_word_take(&L.word, me.word | W_WITH):
-        note_taken(L, me, 0)
-        return fl_true()
-    lock_acquire(L, me, W_WITH, -1)
+        L.pair_count += 1
+    note_taken(L, me, 0)
     return fl_true()
 
 
-cdef object lock_acquire_method(LockType self, PyObject** args, Py_ssize_t count, PyObject* names):
-    """acquire() without arguments, which is nearly all of them; the rest goes to the method that parses."""
-    cdef FLock* L = self.rec
-    cdef FSelf* me
-    if count == 0 and names == NULL:
-        me = current_agent()
-        if me.depth != 0:
-            order_before(L, me, 0)
-        if fl_word_take(&L.word, me.word):
-            note_taken(L, me, 0)
-            return fl_true()
-        return lock_acquire(L, me, 0, -1) != 0
-    return call_parsing(lock_acquire_parsing, <PyObject*>self, args, count, names)
+cdef PyObject* given_otherwise(FLock* L, FSelf* me) noexcept:
+    note_given(L, me)
+    return fl_none()
 
 
-cdef object lock_release_method(LockType self, PyObject* unused):
+cdef object lock_enter_otherwise(LockType self):
+    lock_take(self)
+    return True
+
+
+cdef object lock_acquire_otherwise(LockType self, PyObject** args, Py_ssize_t count, PyObject* names):
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
-    if fl_word_drop(&L.word, me.word):
-        L.marks |= M_OWNED
-        note_given(L, me)
-        return None
-    lock_release(self)
+    if count != 0 or names != NULL:
+        return call_parsing(lock_acquire_parsing, <PyObject*>self, args, count, names)
+    if me.depth != 0:
+        order_before(L, me, 0)
+    if fl_word_take(&L.word, me.word):
+        note_taken(L, me, 0)
+        return True
+    return lock_acquire(L, me, 0, -1) != 0
 
 
-cdef object lock_exit_method(LockType self, PyObject** args, Py_ssize_t count):
-    """__exit__ with whatever arguments: none is read."""
+cdef object lock_release_otherwise(LockType self):
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
-    if fl_word_drop(&L.word, me.word | W_WITH):
+    if fl_word_drop(&L.word, me.word) or fl_word_drop(&L.word, me.word | W_WITH):
         L.marks |= M_OWNED
         note_given(L, me)
-        return None
-    lock_release(self)
+    else:
+        lock_release(self)
+
+
+lock_enter_rest = <lock_function><void*>lock_enter_otherwise
+lock_release_rest = <lock_function><void*>lock_release_otherwise
+lock_acquire_rest = <acquire_function><void*>lock_acquire_otherwise
+taken_rest = taken_otherwise
+given_rest = given_otherwise
 
 
 cdef object call_parsing(object method, PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names):
@@ -163,7 +252,7 @@ cdef int lock_take(LockType self) except -1:
     """with self, for the other primitives."""
     cdef FLock* L = self.rec
     cdef FSelf* me = current_agent()
-    if me.depth != 0:
+    if FL_UNLIKELY(me.depth != 0):
         order_before(L, me, 0)
     if fl_word_take(&L.word, me.word | W_WITH):
         note_taken(L, me, 0)
@@ -236,13 +325,13 @@ cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
 
 cdef object rlock_enter_method(RLock self, PyObject* unused):
     rlock_take(self)
-    return fl_true()
+    return True
 
 
 cdef object rlock_acquire_method(RLock self, PyObject** args, Py_ssize_t count, PyObject* names):
     if count == 0 and names == NULL:
         rlock_take(self)
-        return fl_true()
+        return True
     return call_parsing(rlock_acquire_parsing, <PyObject*>self, args, count, names)
 
 

@@ -1,4 +1,5 @@
 """Cython's view of _native.h: atomics, thread-local cache, clock, mutexes, parker, the caller's site."""
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "_native.h" nogil:
@@ -56,7 +57,8 @@ cdef extern from "_native.h" nogil:
     uint64_t fl_site_key()
 
 cdef extern from "_native.h":
-    object fl_true()
+    PyObject* fl_true()
+    PyObject* fl_none()
     int fl_refuse_at_exit() except -1
     void fl_type_name(object, const char*)
     int fl_type_set(object, object, object) except -1

@@ -114,7 +114,7 @@ cdef dict rank_event(FLock* L, FSelf* me):
         elif held.node == L.node and own.key is not None and other.key is not None and not is_above(own.key, other.key):
             what = f"key {own.key!r} wanted while key {other.key!r} is held"
         if what is not None:
-            return violation(what, L, held, me.held[i].site, me, own)
+            return violation(what, L, held, held.site, me, own)
     return None
 
 

@@ -112,7 +112,6 @@ cdef struct FHeld:
     # any more (somebody else released it) is stale, and dropped by who meets it.
     FLock* lock
     uint64_t chain             # hash of the classes and modes up to here; 0: a class is not known yet
-    uint32_t site
     uint32_t flags
 
 cdef struct FSelf
@@ -139,6 +138,13 @@ cdef struct FLock:
     uint64_t word              # see the table above
     uint64_t site_key          # the acquisition site as the interpreter names it
     uint32_t site              # the same, interned
+    uint32_t node              # level order: class of the lock in the graph; 0: not known yet
+    # Level order. Written by who holds the lock or is about to, under the GIL; without one, counts may miss some.
+    uint64_t tag               # the class, hashed; 0 with it
+    uint64_t acquired          # how often
+    uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
+    uint64_t pair_count        # how often since
+    uint32_t pair_edge         # edge + 1 that pair_count belongs to
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused
     int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
@@ -152,13 +158,6 @@ cdef struct FLock:
     uint8_t marks
     uint8_t woken              # a waiter has been told to look and has not yet
     uint8_t passed             # Lock, RLock: contended releases since the last hand-over, as far as 255
-    # Level order. Written by who holds the lock or is about to, under the GIL; without one, counts may miss some.
-    uint32_t node              # class of the lock in the graph; 0: not known yet
-    uint32_t pair_edge         # edge + 1 that pair_count belongs to
-    uint64_t tag               # the class, hashed; 0 with it
-    uint64_t acquired          # how often
-    uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
-    uint64_t pair_count        # how often since
 
 cdef struct FSelf:
     uint64_t word              # this agent as a lock word, constant while it lives
