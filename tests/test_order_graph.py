@@ -62,6 +62,16 @@ def test_cycles_have_tier_and_reasons() -> None:
     assert graph({**dump(), "circles": circles}).cycles()[0].reasons == ("a wait has a timeout",)
 
 
+def test_a_circle_over_an_order_that_only_follows() -> None:
+    """With three locks held the circle may go by an order that is not listed: its classes are all there."""
+    nodes = {1: node("a"), 2: node("b"), 3: node("c")}
+    edges = [arrow(1, 2), arrow(2, 3), arrow(3, 1)]
+    circles = [{"high": True, "reasons": [], "edges": [2], "nodes": [1, 3]}]
+    (cycle,) = graph(dump(nodes, edges, circles=circles)).cycles()
+    assert (cycle.classes, [edge.first for edge in cycle.edges]) == (("a", "c"), ["c"])
+    assert graph(dump(nodes, edges, circles=circles)).to_mermaid().splitlines()[-1] == "    linkStyle 2 stroke:red"
+
+
 def test_an_empty_graph() -> None:
     """A process that never was at level order has an empty graph, which can be drawn and saved."""
     empty = graph(dump({}, []))

@@ -32,7 +32,10 @@ class OrderEdge:
 
 @dataclass(frozen=True)
 class OrderCycle:
-    """Classes that are taken in a circle, each under the one before it; ``tier`` is "high" or "possible" with reasons."""
+    """Classes that are taken in a circle, each under the one before it; ``tier`` is "high" or "possible" with reasons.
+
+    ``edges`` has the orders that are listed: one that only follows from others, as when three locks are held, is not.
+    """
 
     classes: tuple[str, ...]
     tier: str
@@ -45,7 +48,8 @@ class OrderGraph:
     """The lock-order graph of one moment, immutable.
 
     ``filtered`` counts the circles that cannot happen, by what prevents them: "agents" (only one ever did this), "gate" (a
-    common lock), "happens-before" (start and join), "shared" (readers). ``full``: the tables have stopped learning.
+    common lock), "happens-before" (start and join), "shared" (readers); and under "budget" those whose search was cut short.
+    ``full``: the tables have stopped learning.
     """
 
     classes: tuple[str, ...] = ()
@@ -103,7 +107,8 @@ class OrderGraph:
         return cls(classes=_classes_of(edges), _edges=_sorted(edges))
 
     def _in_circles(self) -> set[tuple[str, str]]:
-        return {(edge.first, edge.then) for cycle in self.cycles() for edge in cycle.edges}
+        circles = [cycle.classes for cycle in self.cycles()]
+        return {pair for classes in circles for pair in zip(classes, (*classes[1:], *classes[:1]))}
 
 
 def order_graph() -> OrderGraph:
@@ -130,7 +135,7 @@ def graph_from_dump(facts: Mapping[str, Any], sites: Sites) -> OrderGraph:
         full=facts["full"],
         size_bytes=facts["bytes"],
         _edges=_sorted(_merged(raw)),
-        _cycles=tuple(sorted((_cycle(circle, raw) for circle in facts["circles"]), key=lambda c: (c.tier, c.classes))),
+        _cycles=tuple(sorted((_cycle(circle, raw, nodes) for circle in facts["circles"]), key=lambda c: (c.tier, c.classes))),
     )
 
 
@@ -146,10 +151,11 @@ def _edge(raw: Mapping[str, Any], nodes: Mapping[int, Any], sites: Sites) -> Ord
     )
 
 
-def _cycle(raw: Mapping[str, Any], edges: list[OrderEdge]) -> OrderCycle:
+def _cycle(raw: Mapping[str, Any], edges: list[OrderEdge], nodes: Mapping[int, Any]) -> OrderCycle:
     links = tuple(edges[number] for number in raw["edges"])
     tier = "high" if raw["high"] else "possible"
-    return OrderCycle(tuple(edge.first for edge in links), tier, links, tuple(raw["reasons"]))
+    known = [str(nodes[number]["class"]) for number in raw.get("nodes", ()) if number in nodes]
+    return OrderCycle(tuple(known or [edge.first for edge in links]), tier, links, tuple(raw["reasons"]))
 
 
 def _merged(edges: Iterable[OrderEdge]) -> Iterator[OrderEdge]:
