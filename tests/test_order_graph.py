@@ -180,6 +180,16 @@ def test_circles_of_a_deep_graph() -> None:
     assert len(cycle.edges) == 100_001
 
 
+def test_circles_of_a_file_are_bounded() -> None:
+    """Of many circles a hundred are told, and every order in one is red all the same."""
+    many = OrderGraph(
+        classes=tuple(f"{n:03}" for n in range(300)),
+        _edges=tuple(OrderEdge(f"{n:03}", f"{n ^ 1:03}", 1) for n in range(300)),
+    )
+    assert len(many.cycles()) == 100
+    assert many.to_dot().count("color=red") == 300
+
+
 # ---- the file
 
 
