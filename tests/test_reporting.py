@@ -389,8 +389,8 @@ def test_a_finaliser_in_the_middle_of_fastlock() -> None:
         for number in range(300):
             Loud(), fastlock.findings(), twice("of the program")
         gc.set_threshold(700)
-        gc.collect()
-        wait_until(lambda: sum(finding.count for finding in fastlock.findings()) == 600)
+        # Collecting does nothing while another thread collects, so once may not be enough.
+        wait_until(lambda: gc.collect() < 0 or sum(finding.count for finding in fastlock.findings()) == 600)
         tell(len(fastlock.findings()))
         """
     ) == 2
