@@ -8,11 +8,17 @@ an audit that fills up and a second replica that sells meanwhile, so it never ha
     python examples/inverted_order.py --replicas 1                      development: ends with 0, always
     python examples/inverted_order.py                                   production: hangs; Ctrl-C
     fastlock run --on-deadlock exit examples/inverted_order.py          names the lines of the inversion, ends with status 3
+
+The last way to run it is the one that matters: the replicas serve one request at a time, so nothing ever waits for a lock,
+and the inversion is told all the same, because each order was taken once:
+
+    fastlock run --level order examples/inverted_order.py --one-at-a-time    reports FL010, ends with 0
 """
 
 from __future__ import annotations
 
 import argparse
+import queue
 import threading
 import time
 
@@ -57,17 +63,17 @@ def write_audit() -> None:
         audit.clear()
 
 
-def serve(requests: int, answers: list[str]) -> None:
+def serve(customers: queue.SimpleQueue[int | None], answers: queue.SimpleQueue[str]) -> None:
     """One replica: serves customers, of whom every other one buys; a request that fails is answered with 500."""
-    for customer in range(requests):
+    for customer in iter(customers.get, None):
         try:
             if customer % 2:
                 visit(customer)
             else:
                 sell("tea", customer)
-            answers.append("200")
+            answers.put("200")
         except RuntimeError:
-            answers.append("500")
+            answers.put("500")
 
 
 def main() -> None:
@@ -75,18 +81,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A shop whose lock order inverts under load.")
     parser.add_argument("--replicas", type=int, default=4, help="threads that serve (default 4)")
     parser.add_argument("--requests", type=int, default=100, help="requests that each of them gets (default 100)")
+    parser.add_argument("--one-at-a-time", action="store_true", help="send a request when the one before is answered")
     options = parser.parse_args()
-    answers: list[str] = []
-    replicas = [
-        threading.Thread(target=serve, args=(options.requests, answers), name=f"replica-{number}")
-        for number in range(1, options.replicas + 1)
-    ]
-    for replica in replicas:
-        replica.start()
-    for replica in replicas:
-        replica.join()
-    failed = answers.count("500")
-    print(f"{len(answers) - failed} requests served, {failed} failed, audit written {len(written)} times")
+    inboxes: list[queue.SimpleQueue[int | None]] = [queue.SimpleQueue() for _ in range(options.replicas)]
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for number, inbox in enumerate(inboxes, 1):
+        threading.Thread(target=serve, args=(inbox, answers), name=f"replica-{number}").start()
+    told = []
+    for customer in range(options.requests):
+        for inbox in inboxes:
+            inbox.put(customer)
+            if options.one_at_a_time:
+                told.append(answers.get())
+    for inbox in inboxes:
+        inbox.put(None)
+    while len(told) < options.requests * options.replicas:
+        told.append(answers.get())
+    failed = told.count("500")
+    print(f"{len(told) - failed} requests served, {failed} failed, audit written {len(written)} times")
 
 
 if __name__ == "__main__":

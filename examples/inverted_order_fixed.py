@@ -1,11 +1,13 @@
 """inverted_order.py without the inversion: the audit is emptied under its own lock, and written out after its release.
 
     fastlock run --on-deadlock exit examples/inverted_order_fixed.py    ends with status 0 and no report
+    fastlock run --level order examples/inverted_order_fixed.py         the same, and a summary without a circle
 """
 
 from __future__ import annotations
 
 import argparse
+import queue
 import threading
 import time
 
@@ -51,14 +53,14 @@ def write_audit(entries: list[str]) -> None:
         written.append(f"{len(entries)} entries, {stock['tea']} left")
 
 
-def serve(requests: int, answers: list[str]) -> None:
+def serve(customers: queue.SimpleQueue[int | None], answers: queue.SimpleQueue[str]) -> None:
     """One replica: serves customers, of whom every other one buys."""
-    for customer in range(requests):
+    for customer in iter(customers.get, None):
         if customer % 2:
             visit(customer)
         else:
             sell("tea", customer)
-        answers.append("200")
+        answers.put("200")
 
 
 def main() -> None:
@@ -66,17 +68,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A shop whose lock order never inverts.")
     parser.add_argument("--replicas", type=int, default=4, help="threads that serve (default 4)")
     parser.add_argument("--requests", type=int, default=100, help="requests that each of them gets (default 100)")
+    parser.add_argument("--one-at-a-time", action="store_true", help="send a request when the one before is answered")
     options = parser.parse_args()
-    answers: list[str] = []
-    replicas = [
-        threading.Thread(target=serve, args=(options.requests, answers), name=f"replica-{number}")
-        for number in range(1, options.replicas + 1)
-    ]
-    for replica in replicas:
-        replica.start()
-    for replica in replicas:
-        replica.join()
-    print(f"{len(answers)} requests served, 0 failed, audit written {len(written)} times")
+    inboxes: list[queue.SimpleQueue[int | None]] = [queue.SimpleQueue() for _ in range(options.replicas)]
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for number, inbox in enumerate(inboxes, 1):
+        threading.Thread(target=serve, args=(inbox, answers), name=f"replica-{number}").start()
+    told = []
+    for customer in range(options.requests):
+        for inbox in inboxes:
+            inbox.put(customer)
+            if options.one_at_a_time:
+                told.append(answers.get())
+    for inbox in inboxes:
+        inbox.put(None)
+    while len(told) < options.requests * options.replicas:
+        told.append(answers.get())
+    print(f"{len(told)} requests served, 0 failed, audit written {len(written)} times")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def line_of(example: str, text: str, occurrence: int = 1) -> str:
 def test_every_example_is_tested() -> None:
     """No example lies about untested."""
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner"}
+    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner", "owner_task"}
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
@@ -123,6 +123,55 @@ def test_inverted_order_fails_single_requests_where_deadlocks_raise() -> None:
     served, failed = int(done.stdout.split()[0]), int(done.stdout.split()[3])
     assert served + failed == 400
     assert 0 < failed < 200
+
+
+@pytest.mark.parametrize("name", ["inverted_order", "inverted_order_fixed"])
+def test_inverted_order_one_at_a_time_never_blocks(name: str) -> None:
+    """Requests that come one after another are all served, without fastlock too."""
+    done = run(name, "--one-at-a-time", "--requests", "25")
+    assert (done.returncode, done.stdout) == (0, "100 requests served, 0 failed, audit written 5 times\n")
+
+
+def test_inverted_order_is_predicted_without_any_blocking(tmp_path: Path) -> None:
+    """At level order a run in which nobody waited names both orders and the line to change, and ends with 0."""
+    pytest.importorskip("fastlock._order", reason="the lock-order graph is not built")
+    findings = tmp_path / "findings.json"
+    done = run("inverted_order", "--one-at-a-time", words=("--level", "order", "--json", str(findings)))
+    assert (done.returncode, done.stdout) == (0, "400 requests served, 0 failed, audit written 20 times\n")
+    (finding,) = map(json.loads, findings.read_text().splitlines())
+    assert (finding["code"], finding["tier"], finding["clears"]) == ("FL010", "high", None)
+    assert "This has not happened yet" in done.stderr
+    for text, occurrence in (("with stock_lock:", 1), ("with audit_lock:", 1), ("with stock_lock:", 2)):
+        assert f"{line_of('inverted_order', text, occurrence)} " in done.stderr
+    assert "take stock_lock before audit_lock" in finding["fix"]
+    assert "  Circles       1 high\n" in done.stderr
+
+
+def test_the_fixed_order_has_no_circle() -> None:
+    """The twin's summary has no circle, under load too."""
+    pytest.importorskip("fastlock._order", reason="the lock-order graph is not built")
+    done = run("inverted_order_fixed", words=("--level", "order"))
+    assert done.returncode == 0 and "FL010" not in done.stderr
+    assert "  Circles       none\n" in done.stderr
+
+
+OWNER = {"before": [], "after": ["--owner"]}
+
+
+@pytest.mark.parametrize("words", OWNER.values(), ids=OWNER)
+def test_owner_task_books_the_same(words: list[str]) -> None:
+    """The rewrite does what was done before."""
+    done = run("owner_task", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "80 receipts, balance 760\n", "")
+
+
+def test_owner_task_is_advised_before_and_not_after() -> None:
+    """The lock that many wait for with others held is named, and the rewrite leaves nothing to advise."""
+    pytest.importorskip("fastlock._order", reason="the lock-order graph is not built")
+    before, after = (run("owner_task", *words, words=("--level", "order")) for words in OWNER.values())
+    assert (before.returncode, after.returncode) == (0, 0)
+    assert "_books_lock" in before.stderr.split("  Advice  ")[1] and "one owner thread" in " ".join(before.stderr.split())
+    assert "fastlock: the order of locks in owner_task.py" in after.stderr and "  Advice  " not in after.stderr
 
 
 def test_fork_orphan_names_the_lost_thread(tmp_path: Path) -> None:

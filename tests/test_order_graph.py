@@ -62,6 +62,16 @@ def test_cycles_have_tier_and_reasons() -> None:
     assert graph({**dump(), "circles": circles}).cycles()[0].reasons == ("a wait has a timeout",)
 
 
+def test_a_circle_over_an_order_that_only_follows() -> None:
+    """With three locks held the circle may go by an order that is not listed: its classes are all there."""
+    nodes = {1: node("a"), 2: node("b"), 3: node("c")}
+    edges = [arrow(1, 2), arrow(2, 3), arrow(3, 1)]
+    circles = [{"high": True, "reasons": [], "edges": [2], "nodes": [1, 3]}]
+    (cycle,) = graph(dump(nodes, edges, circles=circles)).cycles()
+    assert (cycle.classes, [edge.first for edge in cycle.edges]) == (("a", "c"), ["c"])
+    assert graph(dump(nodes, edges, circles=circles)).to_mermaid().splitlines()[-1] == "    linkStyle 2 stroke:red"
+
+
 def test_an_empty_graph() -> None:
     """A process that never was at level order has an empty graph, which can be drawn and saved."""
     empty = graph(dump({}, []))
@@ -168,6 +178,16 @@ def test_circles_of_a_deep_graph() -> None:
     assert OrderGraph(_edges=edges).cycles() == []
     (cycle,) = OrderGraph(_edges=(*edges, OrderEdge("100000", "000000", 1))).cycles()
     assert len(cycle.edges) == 100_001
+
+
+def test_circles_of_a_file_are_bounded() -> None:
+    """Of many circles a hundred are told, and every order in one is red all the same."""
+    many = OrderGraph(
+        classes=tuple(f"{n:03}" for n in range(300)),
+        _edges=tuple(OrderEdge(f"{n:03}", f"{n ^ 1:03}", 1) for n in range(300)),
+    )
+    assert len(many.cycles()) == 100
+    assert many.to_dot().count("color=red") == 300
 
 
 # ---- the file

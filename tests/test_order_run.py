@@ -214,7 +214,7 @@ def test_many_of_a_kind_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suppression, "_kept", KeptFindings())
     edge = OrderEdge("a", "a", 1)
     cycles = tuple(OrderCycle(("a",), "possible", (edge,)) for _ in range(7))
-    graph = OrderGraph(("a",), {}, True, 0, (edge,), cycles)
+    graph = OrderGraph(("a",), {"gate": 0, "budget": 1}, True, 0, (edge,), cycles)
     lines = summary(graph, [Advice("merge", ("a", "b"), "text", {"acquired a": 1_000}) for _ in range(6)], [])
     assert lines[0].endswith(f", pid {os.getpid()}")
     assert lines[1:] == [
@@ -222,6 +222,7 @@ def test_many_of_a_kind_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         "  Circles       7 possible",
         *["                possible: a → a"] * 5,
         "                and 2 more, see fastlock.order_graph().cycles()",
+        "  Filtered      1 circle whose search was cut short",
         "  Full          the tables are full: what was new after that is not in here",
         "  Advice        text (acquired a 1,000)",
         *["                text (acquired a 1,000)"] * 4,

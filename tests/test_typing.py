@@ -34,6 +34,13 @@ assert_type(fastlock.Event().wait(), bool)
 rw = fastlock.RWLock(prefer="reader")
 with rw.read() as held:
     assert_type(held, fastlock.RWLock)
+graph = fastlock.order_graph()
+assert_type(graph.edges(), list[fastlock.OrderEdge])
+assert_type(graph.cycles(), list[fastlock.OrderCycle])
+assert_type(fastlock.OrderGraph.load("graph.txt"), fastlock.OrderGraph)
+assert_type([advice.kind for advice in fastlock.advice()], list[str])
+fastlock.configure(suppress=["9f3a1c", "cache_*"], suppress_file=None)
+assert_type([finding.code for finding in fastlock.suppressed()], list[str])
 fastlock.Lock(naem="typo")  # type: ignore[call-arg]
 fastlock.RLock(timeout="soon")  # type: ignore[arg-type]
 fastlock.Semaphore(on_deadlock="panic")  # type: ignore[arg-type]

@@ -233,7 +233,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             "Locks have been taken in two orders that together make a circle: nobody is stuck, but this can "
             "deadlock."
         ),
-        why="The same as FL001, seen before it happens: both orders were used, only not yet at the same moment.",
+        why=(
+            "The same as FL001, seen before it happens: at level \"order\" fastlock notes which lock is taken under "
+            "which. One run in which nobody blocks is enough, and the two orders may be hours apart."
+        ),
         example="""
             def transfer():
                 with accounts_lock, audit_lock:        # accounts, then audit
@@ -246,13 +249,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         """,
         fix="""
             def audit():
-                with accounts_lock, audit_lock:        # one order everywhere
+                with accounts_lock, audit_lock:        # one order everywhere: the more frequent one
                     check()
+
+            # where the order cannot be known, as between two accounts:
+            with fastlock.acquire_all(one.lock, other.lock):
+                move()
         """,
         tier=(
-            "high: different agents used both orders, nothing orders them in time, and no common lock guards "
-            "them. possible: one of these is not certain, for example because a timed acquire is involved; the "
-            "reasons say which."
+            "high: different agents used both orders, no lock that both held keeps them apart, no start or join "
+            "of a thread orders them, and what one holds keeps the other out (a reader may not). possible: one of "
+            "these is not certain, as with a timeout or with two locks of one class; the report says which. Circles "
+            "that cannot happen are only counted: fastlock.order_graph().filtered."
         ),
         related=("FL001", "FL011"),
     ),
@@ -274,6 +282,11 @@ EXPLANATIONS: dict[str, Explanation] = {
             with config_lock:                  # 10, then 20
                 with table_lock:
                     reload()
+
+            # locks of one class, made with key=: sorted, or by acquire_all
+            first, second = sorted((one, other), key=lambda account: account.number)
+            with first.lock, second.lock:
+                move()
         """,
         tier="proven: the ranks or keys are the program's own, and the order is what happened.",
         related=("FL010", "FL001"),

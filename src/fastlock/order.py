@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,8 @@ from fastlock.assemble import Sites, iso
 from fastlock.errors import ConfigError
 from fastlock.findings import Site
 from fastlock.reporting import printable
+
+_UNJUDGED = 100  # circles of a graph that only a file is known of: each costs a walk over all orders
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class OrderEdge:
 
 @dataclass(frozen=True)
 class OrderCycle:
-    """Classes that are taken in a circle, each under the one before it; ``tier`` is "high" or "possible" with reasons."""
+    """Classes that are taken in a circle, each under the one before it; ``tier`` is "high" or "possible" with reasons.
+
+    ``edges`` has the orders that are listed: one that only follows from others, as when three locks are held, is not.
+    """
 
     classes: tuple[str, ...]
     tier: str
@@ -45,7 +51,8 @@ class OrderGraph:
     """The lock-order graph of one moment, immutable.
 
     ``filtered`` counts the circles that cannot happen, by what prevents them: "agents" (only one ever did this), "gate" (a
-    common lock), "happens-before" (start and join), "shared" (readers). ``full``: the tables have stopped learning.
+    common lock), "happens-before" (start and join), "shared" (readers); and under "budget" those whose search was cut short.
+    ``full``: the tables have stopped learning.
     """
 
     classes: tuple[str, ...] = ()
@@ -60,8 +67,11 @@ class OrderGraph:
         return list(self._edges)
 
     def cycles(self) -> list[OrderCycle]:
-        """Return the circles that were judged; of a loaded graph a shortest one through each order in one, as possible."""
-        return list(_circles_of(self._edges) if self._cycles is None else self._cycles)
+        """Return the circles that were judged; of a loaded graph, where none was, at most 100 short ones as possible.
+
+        Those of a loaded graph go through as many different orders as there are in circles, if 100 are enough for that.
+        """
+        return list(islice(_circles_of(self._edges), _UNJUDGED) if self._cycles is None else self._cycles)
 
     def to_dot(self) -> str:
         """Return the graph for Graphviz; orders in a circle are red."""
@@ -103,7 +113,11 @@ class OrderGraph:
         return cls(classes=_classes_of(edges), _edges=_sorted(edges))
 
     def _in_circles(self) -> set[tuple[str, str]]:
-        return {(edge.first, edge.then) for cycle in self.cycles() for edge in cycle.edges}
+        if self._cycles is None:
+            parts = _parts(_by_first(self._edges))
+            return {(edge.first, edge.then) for edge in self._edges if parts[edge.first] == parts[edge.then]}
+        circles = [cycle.classes for cycle in self._cycles]
+        return {pair for classes in circles for pair in zip(classes, (*classes[1:], *classes[:1]))}
 
 
 def order_graph() -> OrderGraph:
@@ -130,7 +144,7 @@ def graph_from_dump(facts: Mapping[str, Any], sites: Sites) -> OrderGraph:
         full=facts["full"],
         size_bytes=facts["bytes"],
         _edges=_sorted(_merged(raw)),
-        _cycles=tuple(sorted((_cycle(circle, raw) for circle in facts["circles"]), key=lambda c: (c.tier, c.classes))),
+        _cycles=tuple(sorted((_cycle(circle, raw, nodes) for circle in facts["circles"]), key=lambda c: (c.tier, c.classes))),
     )
 
 
@@ -146,10 +160,11 @@ def _edge(raw: Mapping[str, Any], nodes: Mapping[int, Any], sites: Sites) -> Ord
     )
 
 
-def _cycle(raw: Mapping[str, Any], edges: list[OrderEdge]) -> OrderCycle:
+def _cycle(raw: Mapping[str, Any], edges: list[OrderEdge], nodes: Mapping[int, Any]) -> OrderCycle:
     links = tuple(edges[number] for number in raw["edges"])
     tier = "high" if raw["high"] else "possible"
-    return OrderCycle(tuple(edge.first for edge in links), tier, links, tuple(raw["reasons"]))
+    known = [str(nodes[number]["class"]) for number in raw.get("nodes", ()) if number in nodes]
+    return OrderCycle(tuple(known or [edge.first for edge in links]), tier, links, tuple(raw["reasons"]))
 
 
 def _merged(edges: Iterable[OrderEdge]) -> Iterator[OrderEdge]:
@@ -172,11 +187,16 @@ def _classes_of(edges: Iterable[OrderEdge]) -> tuple[str, ...]:
 # ---- circles of a graph that nobody has judged --------------------------------------------------
 
 
-def _circles_of(edges: Iterable[OrderEdge]) -> Iterator[OrderCycle]:
-    """Yield a shortest circle through each order that is in one and not in a circle yielded before."""
+def _by_first(edges: Iterable[OrderEdge]) -> dict[str, dict[str, OrderEdge]]:
     after: dict[str, dict[str, OrderEdge]] = {}
     for edge in edges:
         after.setdefault(edge.first, {})[edge.then] = edge
+    return after
+
+
+def _circles_of(edges: Iterable[OrderEdge]) -> Iterator[OrderCycle]:
+    """Yield a shortest circle through each order that is in one and not in a circle yielded before; each costs a walk."""
+    after = _by_first(edges)
     parts = _parts(after)
     done: set[tuple[str, str]] = set()
     for edge in edges:

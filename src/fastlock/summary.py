@@ -21,6 +21,7 @@ _PREVENTED: Mapping[str, str] = {
     "happens-before": "ordered by start or join",
     "shared": "of readers that let each other in",
 }
+_CUT_SHORT = "budget"  # of the search: nothing prevents these, nor is it known that they can happen
 _pid = 0  # of the process that tells; 0 when it has told
 
 
@@ -74,7 +75,7 @@ def summary(graph: OrderGraph, advice: Sequence[Advice], findings: Sequence[Find
     told = ", ".join(f"{tiers.count(tier):,} {tier}" for tier in ("high", "possible") if tier in tiers)
     facts.append(("Circles", told or "none"))
     for cycle in cycles[:_SHOWN]:
-        facts.append(("", f"{cycle.tier}: {' → '.join([*cycle.classes, cycle.classes[0]])}"))
+        facts.append(("", f"{cycle.tier}: {' → '.join([*cycle.classes, *cycle.classes[:1]])}"))
     facts += _more(len(cycles), "fastlock.order_graph().cycles()")
     facts += [("Filtered", _filtered(graph.filtered)), ("Reported", _reported(findings))]
     facts.append(("Suppressed", suppression.told().removeprefix("suppressed ")))
@@ -90,8 +91,11 @@ def _more(number: int, where: str) -> list[tuple[str, str]]:
 
 
 def _filtered(filtered: Mapping[str, int]) -> str:
-    parts = [f"{number:,} {_PREVENTED.get(name, name)}" for name, number in filtered.items() if number]
-    return f"{_count(sum(filtered.values()), 'circle')} that cannot happen: {', '.join(parts)}" if parts else ""
+    parts = [f"{number:,} {_PREVENTED.get(name, name)}" for name, number in filtered.items() if number and name != _CUT_SHORT]
+    number = sum(number for name, number in filtered.items() if name != _CUT_SHORT)
+    told = [f"{_count(number, 'circle')} that cannot happen: {', '.join(parts)}"] if parts else []
+    cut = filtered.get(_CUT_SHORT, 0)
+    return "; ".join([*told, f"{_count(cut, 'circle')} whose search was cut short"] if cut else told)
 
 
 def _reported(findings: Sequence[Finding]) -> str:

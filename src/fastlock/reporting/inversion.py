@@ -47,7 +47,7 @@ def scenario(finding: Finding, names: Labels) -> list[str]:
     waits = [(f"{_verb(edge, locks)} {_name(edge.waits, names)}", names.site(edge.wanted_at)) for edge in links]
     draw = _side_by_side if len(links) <= _COLUMNS else _one_below_the_other
     end = "neither can go on" if len(links) == 2 else "none of them can go on"
-    if finding.tier == "possible":
+    if finding.tier == "possible" and finding.reasons:
         end += ", unless a doubt below keeps them apart"
     return ["  This has not happened yet: time runs down", *draw(people, takes, waits), f"    {end}"]
 
@@ -138,6 +138,7 @@ def _often(order: OrderFact, finding: Finding, names: Labels) -> str:
     if order.first_seen:
         day, clock = order.first_seen[:10], f"{order.first_seen[11:19]}Z"
         when = clock if finding.detected_at.startswith(day) else f"{day} {clock}"
-        by = "" if order.agent is None else f" by {names.agent(order.agent)}"
+        # Whoever took it first may be nobody of this circle, whose name is not here.
+        by = f" by {names.agent(order.agent)}" if any(agent.id == order.agent for agent in finding.agents) else ""
         parts.append(f"first {when}{by}" if order.count > 1 else f"{when}{by}")
     return ", ".join(parts)
