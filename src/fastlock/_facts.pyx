@@ -58,7 +58,7 @@ cdef object lock_class(FLock* L):
         return KINDS[L.kind]
     variable = site_variable(L.created)
     file = base_name(facts[0])
-    return f"{variable}@{file}" if variable is not None else f"{KINDS[L.kind]}@{file}:{facts[2]}"
+    return f"{variable}@{file}" if variable is not None else f"{KINDS[L.kind]}@{file}:{facts[2].rpartition('.')[2]}"
 
 
 cdef object agent_name(FSelf* s):

@@ -109,22 +109,22 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     if plain and not flags & H_NESTED:
         edge = graph_seen(graph, seen ^ me.salt)
         if edge:
-            return keep_pair(L, key ^ me.salt, edge)
+            return keep_pair(L, key ^ me.salt, edge, 1)
         edge = graph_seen(graph, seen)
         if edge:
-            return keep_pair(L, key, edge)
+            return keep_pair(L, key, edge, 1)
     return learn(L, me, flags, timed, plain)
 
 
-cdef object keep_pair(FLock* L, uint64_t key, uint32_t edge):
-    """Remembers in the lock how it was wanted, so that the next time costs two compares."""
+cdef object keep_pair(FLock* L, uint64_t key, uint32_t edge, uint32_t times):
+    """Remembers in the lock how it was wanted, so that the next time costs two compares; `times` are to be counted yet."""
     if L.marks & M_RANKED:
         return None
     if L.pair_count and L.pair_edge:
         graph_count(graph, L.pair_edge - 1, L.pair_count)
     L.pair_key = key
     L.pair_edge = edge
-    L.pair_count = 1
+    L.pair_count = times
     return None
 
 
@@ -164,7 +164,7 @@ cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint32_t edg
     salt = 0 if graph_saturated(graph, edge - 1) else me.salt
     if plain and not class_at(L.node).by_instance:
         graph_remember(graph, mix(key, L.tag) ^ salt, edge)
-    keep_pair(L, key ^ salt, edge)
+    keep_pair(L, key ^ salt, edge, 0)
 
 
 cdef bint split_if_nested(FLock* L, FSelf* me) noexcept:
