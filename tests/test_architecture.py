@@ -24,6 +24,8 @@ LAYERS = (
     {"_pool", "_graph_types"},
     {"_topology", "_segments", "_evidence"},
     {"_judge"},
+    {"_store"},
+    {"_learn"},
     {"_graph"},
     {"_graph_py"},
     {"_facts"},
