@@ -1,0 +1,391 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Judges circles of the lock-order graph.
+
+A circle of classes is a deadlock to come where each of its edges has a witness such that, among them, all agents differ
+[agents], no two hold a lock in common that one of them holds exclusively [gate], none is over before another begins
+[happens-before], and each wants what makes it wait for the next one [shared]. What weakens that is a doubt.
+
+The search goes edge by edge from the new witness, shortest circles first, and follows nothing that cannot come home
+within the length. A circle of a program with one thread is given up at its second edge. Guard: the graph's mutex.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from fastlock._evidence cimport *
+from fastlock._graph_types cimport *
+from fastlock._pool cimport *
+from fastlock._segments cimport *
+from fastlock._topology cimport *
+
+cdef enum:
+    MOST_RECORDS = 16384
+    ALL_FILTERS = 15
+
+
+cdef bint judge_open(Judge* j, Topology* order, Evidence* evidence, Segments* segments) noexcept nogil:
+    memset(j, 0, sizeof(Judge))
+    j.order = order
+    j.evidence = evidence
+    j.segments = segments
+    j.budget = 20000
+    return pool_open(&j.records, sizeof(Record), MOST_RECORDS + 1)
+
+
+cdef void judge_close(Judge* j) noexcept nogil:
+    pool_close(&j.records)
+    map_close(&j.by_key)
+
+
+# ---- what two witnesses say together ------------------------------------------------------------
+
+cdef bint one_agent(Witness* a, Witness* b) noexcept nogil:
+    """One agent in two jobs counts as two: a pool may run them on two threads the next time."""
+    return a.agent == b.agent and (a.job == b.job or a.job == 0 or b.job == 0)
+
+
+cdef bint ordered(Judge* j, Witness* a, Witness* b) noexcept nogil:
+    return segment_before(j.segments, a.clock, b.clock) or segment_before(j.segments, b.clock, a.clock)
+
+
+cdef bint waits(Witness* a, Witness* b) noexcept nogil:
+    """Whether what `a` wants makes it wait for who holds as `b` does."""
+    return not (a.flags & G_RECURSIVE and a.flags & G_SHARED and b.flags & G_HELD_SHARED)
+
+
+cdef uint32_t own_doubts(Witness* w) noexcept nogil:
+    return (GD_TIMED if w.flags & G_TIMED else 0) | (0 if w.flags & G_EVIDENCE else GD_EVIDENCE)
+
+
+cdef bint has_writer(Topology* t, uint32_t n) noexcept nogil:
+    cdef Node* node = node_at(t, n)
+    return node.writer or (node.cls != 0 and node_at(t, node.cls).writer)
+
+
+cdef uint32_t link_doubts(Judge* j, Witness* a, Witness* b) noexcept nogil:
+    """What is doubtful where `a` wants what `b` holds."""
+    cdef uint32_t doubts = GD_INSTANCES if a.to_serial != b.from_serial else 0
+    if a.flags & G_SHARED and b.flags & G_HELD_SHARED and not has_writer(j.order, edge_at(j.order, b.edge).tail):
+        doubts |= GD_WRITER
+    return doubts
+
+
+cdef bint go_together(Judge* j, Witness* a, Witness* b) noexcept nogil:
+    if j.filters & (1 << GF_AGENTS) and one_agent(a, b):
+        return False
+    if j.filters & (1 << GF_GATE) and gated(j.evidence, a.lockset, b.lockset):
+        return False
+    return not (j.filters & (1 << GF_HAPPENS_BEFORE)) or not ordered(j, a, b)
+
+
+cdef bint passes(Judge* j, Witness* w, bint last) noexcept nogil:
+    """Whether a witness can be the next link of the path, and its last one where it has to close the circle."""
+    cdef uint32_t i
+    cdef uint32_t n = j.path.n
+    cdef Witness* before = NULL
+    cdef Witness* first = NULL
+    for i in range(n):
+        if not go_together(j, witness_at(j.evidence, j.path.witnesses[i]), w):
+            return False
+    if n:
+        before = witness_at(j.evidence, j.path.witnesses[n - 1])
+        first = witness_at(j.evidence, j.path.witnesses[0])
+    if j.filters & (1 << GF_SHARED):
+        if n and not waits(before, w) or last and not waits(w, first):
+            return False
+    if j.tier == T_HIGH:
+        return not (own_doubts(w) or n and link_doubts(j, before, w) or last and link_doubts(j, w, first))
+    return True
+
+
+# ---- searches -----------------------------------------------------------------------------------
+
+cdef uint32_t doubts_of(Judge* j) noexcept nogil:
+    cdef uint32_t i, doubts = 0
+    cdef Witness* w
+    for i in range(j.path.n):
+        w = witness_at(j.evidence, j.path.witnesses[i])
+        doubts |= own_doubts(w) | link_doubts(j, w, witness_at(j.evidence, j.path.witnesses[(i + 1) % j.path.n]))
+    return doubts
+
+
+cdef bint accept(Judge* j) noexcept nogil:
+    """Whether the circle that has been closed is news: has not been reported in its tier."""
+    cdef uint32_t record
+    j.path.doubts = doubts_of(j)
+    if j.along != NULL:
+        return True
+    record = record_find(j, j.path.edges, j.path.n)
+    return record == 0 or record_at(j, record).tier < (T_POSSIBLE if j.path.doubts else T_HIGH)
+
+
+cdef bint leads_home(Judge* j, Edge* edge, uint32_t length) noexcept nogil:
+    """Whether an edge can be the next one of a circle of that many links."""
+    cdef uint32_t i
+    cdef uint32_t n = j.path.n
+    cdef Node* node = node_at(j.order, edge.head)
+    if n + 1 == length:
+        return edge.head == edge_at(j.order, j.path.edges[0]).tail
+    if node.backward != j.order.stamp or node.distance == 0 or n + 1 + node.distance > length:
+        return False
+    for i in range(n):
+        if edge_at(j.order, j.path.edges[i]).head == edge.head:
+            return False
+    return True
+
+
+cdef bint try_edge(Judge* j, uint32_t e, uint32_t length) noexcept nogil:
+    cdef uint32_t n = j.path.n
+    cdef uint32_t w = edge_at(j.order, e).witness
+    while w:
+        if j.steps == 0:
+            j.cut = True
+            return False
+        j.steps -= 1
+        if passes(j, witness_at(j.evidence, w), n + 1 == length):
+            j.path.edges[n] = e
+            j.path.witnesses[n] = w
+            j.path.n = n + 1
+            if accept(j) if n + 1 == length else extend(j, length):
+                return True
+            j.path.n = n
+        w = witness_at(j.evidence, w).next
+    return False
+
+
+cdef bint extend(Judge* j, uint32_t length) noexcept nogil:
+    """Completes the path to a circle of that length; calls itself G_LONGEST deep at most."""
+    cdef uint32_t e
+    if j.along != NULL:
+        return try_edge(j, j.along[j.path.n], length)
+    e = edge_at(j.order, j.path.edges[j.path.n - 1]).head
+    e = node_at(j.order, e).first_out
+    while e and not j.cut:
+        if leads_home(j, edge_at(j.order, e), length) and try_edge(j, e, length):
+            return True
+        e = edge_at(j.order, e).next_out
+    return False
+
+
+cdef bint hunt(Judge* j, uint32_t w, int tier, uint32_t shortest, uint32_t longest) noexcept nogil:
+    cdef uint32_t length
+    j.along = NULL
+    j.filters = ALL_FILTERS
+    j.tier = tier
+    j.steps = j.budget
+    j.cut = False
+    for length in range(shortest, longest + 1):
+        j.path.n = 1
+        j.path.edges[0] = witness_at(j.evidence, w).edge
+        j.path.witnesses[0] = w
+        if extend(j, length):
+            return True
+        if j.cut:
+            return False
+    return False
+
+
+cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil:
+    """The best circle through a witness that is news; T_FILTERED where there are only others, T_NONE where there are none.
+
+    out.doubts has GD_BUDGET where the search was cut off."""
+    cdef Edge* edge = edge_at(j.order, witness_at(j.evidence, w).edge)
+    cdef uint32_t longest, shortest
+    cdef bint found = False
+    cdef bint cut = False
+    out.n = out.doubts = 0
+    if not together(j.order, edge.tail, edge.head) or not topology_distances(j.order, edge.tail, edge.head):
+        return T_NONE
+    shortest = 1 + node_at(j.order, edge.head).distance
+    longest = min(<uint32_t>G_LONGEST, component_at(j.order, node_at(j.order, edge.tail).component).size)
+    if own_doubts(witness_at(j.evidence, w)) == 0:
+        found = hunt(j, w, T_HIGH, shortest, longest)
+        cut = j.cut
+    if not found:
+        found = hunt(j, w, T_POSSIBLE, shortest, longest)
+        cut |= j.cut
+    if found:
+        out[0] = j.path
+        if out.doubts == 0:
+            return T_HIGH
+    if cut:
+        out.doubts |= GD_BUDGET
+    return T_POSSIBLE if found else T_FILTERED
+
+
+cdef int judge_circle(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil:
+    """The tier of a circle by all of its witnesses, with the best ones in j.path."""
+    cdef int tier
+    for tier in range(T_HIGH, T_FILTERED, -1):
+        if combine(j, edges, n, ALL_FILTERS, tier):
+            return tier
+    return T_FILTERED
+
+
+cdef bint combine(Judge* j, uint32_t* edges, uint32_t n, uint32_t filters, int tier) noexcept nogil:
+    j.along = edges
+    j.filters = filters
+    j.tier = tier
+    j.steps = j.budget
+    j.cut = False
+    j.path.n = 0
+    return extend(j, n)
+
+
+cdef int judge_filter(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil:
+    """The first filter that no combination of a circle's witnesses passes together with those before it; -1: all pass."""
+    cdef int f
+    for f in range(4):
+        if not combine(j, edges, n, (2 << f) - 1, T_POSSIBLE):
+            return GF_BUDGET if j.cut else f
+    return -1
+
+
+cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
+    """A shortest circle through an edge, after judge_witness has set the distances; none where that is too long."""
+    cdef uint32_t e, n, goal
+    if node_at(j.order, edge_at(j.order, edge).head).distance >= G_LONGEST:
+        return False
+    out.n = 1
+    out.edges[0] = edge
+    n = edge_at(j.order, edge).head
+    goal = edge_at(j.order, edge).tail
+    while n != goal:
+        e = node_at(j.order, n).first_out
+        while not nearer(j, edge_at(j.order, e).head, n):
+            e = edge_at(j.order, e).next_out
+        out.edges[out.n] = e
+        out.n += 1
+        n = edge_at(j.order, e).head
+    return True
+
+
+cdef bint nearer(Judge* j, uint32_t a, uint32_t b) noexcept nogil:
+    return node_at(j.order, a).backward == j.order.stamp and node_at(j.order, a).distance < node_at(j.order, b).distance
+
+
+# ---- records ------------------------------------------------------------------------------------
+
+cdef void rotate(uint32_t* edges, uint32_t n, uint32_t* out) noexcept nogil:
+    """A circle's edges with the smallest first, so that equal circles are equal."""
+    cdef uint32_t i, smallest = 0
+    for i in range(1, n):
+        if edges[i] < edges[smallest]:
+            smallest = i
+    for i in range(n):
+        out[i] = edges[(smallest + i) % n]
+
+
+cdef uint32_t look_up(Judge* j, uint32_t* rotated, uint32_t n, uint64_t* key) noexcept nogil:
+    """The record of a circle, or 0 and the key to put it under."""
+    cdef uint32_t i, found
+    key[0] = n
+    for i in range(n):
+        key[0] = mix(key[0] ^ rotated[i])
+    key[0] += key[0] == 0
+    while True:
+        found = map_get(&j.by_key, key[0])
+        if found == 0:
+            return 0
+        if record_at(j, found).n == n:
+            for i in range(n):
+                if record_at(j, found).edges[i] != rotated[i]:
+                    break
+            else:
+                return found
+        key[0] += 1 + (key[0] == ~<uint64_t>0)
+
+
+cdef uint32_t record_find(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil:
+    cdef uint32_t rotated[16]
+    cdef uint64_t key
+    rotate(edges, n, rotated)
+    return look_up(j, rotated, n, &key)
+
+
+cdef void tally(Judge* j, Record* r, int by) noexcept nogil:
+    """Counts a record in or out. Its edges are watched while there is something better that it could become."""
+    cdef uint32_t i
+    if r.tier == T_FILTERED:
+        j.counts[r.filter] += by
+    else:
+        j.reported += by
+    if r.tier != T_HIGH:
+        for i in range(r.n):
+            j.news |= edge_at(j.order, r.edges[i]).watched == 0
+            edge_at(j.order, r.edges[i]).watched += by
+
+
+cdef bint record_set(Judge* j, uint32_t* edges, uint32_t n, int tier, int filter, uint64_t call) noexcept nogil:
+    """Notes how a circle has been judged; False where there is no room to, and it will be told again."""
+    cdef uint32_t rotated[16]
+    cdef uint64_t key
+    cdef uint32_t i, k
+    cdef Record* r
+    rotate(edges, n, rotated)
+    i = look_up(j, rotated, n, &key)
+    if i == 0:
+        i = pool_take(&j.records)
+        if i and not map_put(&j.by_key, key, i):
+            pool_put(&j.records, i)
+            i = 0
+        if i == 0:
+            return False
+        r = record_at(j, i)
+        r.n = n
+        r.key = key
+        for k in range(n):
+            r.edges[k] = rotated[k]
+            edge_at(j.order, rotated[k]).recorded = 1
+    else:
+        r = record_at(j, i)
+        if r.call != call:
+            r.existed = True
+            r.tier_before = r.tier
+            r.filter_before = r.filter
+        tally(j, r, -1)
+    r.call = call
+    r.tier = tier
+    r.filter = filter
+    tally(j, r, 1)
+    return True
+
+
+cdef void record_drop(Judge* j, uint32_t i) noexcept nogil:
+    cdef Record* r = record_at(j, i)
+    tally(j, r, -1)
+    map_drop(&j.by_key, r.key)
+    r.key = 0
+    pool_put(&j.records, i)
+
+
+cdef void records_forget_edge(Judge* j, uint32_t edge) noexcept nogil:
+    """Drops the records of all circles that an edge is part of. Costs a look at all records, where there is one."""
+    cdef uint32_t i, k
+    cdef Record* r
+    if not edge_at(j.order, edge).recorded:
+        return
+    for i in range(1, j.records.used):
+        r = record_at(j, i)
+        if r.key:
+            for k in range(r.n):
+                if r.edges[k] == edge:
+                    record_drop(j, i)
+                    break
+
+
+cdef void records_restore(Judge* j, uint64_t call) noexcept nogil:
+    """Takes back what one call has noted."""
+    cdef uint32_t i
+    cdef Record* r
+    for i in range(1, j.records.used):
+        r = record_at(j, i)
+        if r.key == 0 or r.call != call:
+            continue
+        if not r.existed:
+            record_drop(j, i)
+            continue
+        tally(j, r, -1)
+        r.tier = r.tier_before
+        r.filter = r.filter_before
+        r.call = 0
+        tally(j, r, 1)
