@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
 """Lock and RLock: the hot path, every line of it paid per acquire. What happens once a thread has to wait is in _block.
 
 The core knows an integer level. It decides nothing: what is found goes to the handler as a dict, and an exception that comes

@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from typing_extensions import disjoint_base
 
