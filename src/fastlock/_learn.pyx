@@ -155,8 +155,8 @@ cdef void note_filtered(Store* s, uint32_t w, bint cut) noexcept nogil:
     if not shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle):
         return
     reason = judge_filter(&s.judge, circle.edges, circle.n)
-    if cut and reason < 0:
-        reason = GF_BUDGET if record_find(&s.judge, circle.edges, circle.n) == 0 else -1
+    if cut and record_find(&s.judge, circle.edges, circle.n) == 0:
+        reason = GF_BUDGET      # there are others, and one of them may pass
     if reason >= 0:
         keep_record(s, &circle, T_FILTERED, reason)
 
