@@ -13,6 +13,7 @@ cdef enum:  # Record.tier, and what a search answers
     T_POSSIBLE = 1
     T_HIGH = 2
     T_NONE = 3         # judge_witness: the edge is on no circle
+    T_TOLD = 4         # judge_witness: the best one has been reported
 
 cdef struct Record:
     # A circle of edges, as it was last judged. It goes with the first of its edges that goes.
@@ -49,7 +50,9 @@ cdef struct Judge:
     uint32_t filters           # bits 1 << GF_ of those to apply
     uint8_t tier               # T_HIGH: accept no doubt
     uint32_t steps
-    bint cut
+    bint cut                   # no steps were left
+    bint told                  # a circle passes that has been reported
+    bint longer                # longer circles may pass
 
 cdef bint judge_open(Judge* j, Topology* order, Evidence* evidence, Segments* segments) noexcept nogil
 cdef void judge_close(Judge* j) noexcept nogil

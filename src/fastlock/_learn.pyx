@@ -172,7 +172,7 @@ cdef int judge_pending(Store* s, Path* best) noexcept nogil:
         witness_at(&s.evidence, w).fresh = False
         if tier == T_FILTERED:
             note_filtered(s, w, circle.doubts & GD_BUDGET)
-        elif tier != T_NONE:
+        elif tier != T_NONE and tier != T_TOLD:
             # What is not told now is told when it is seen again.
             witness_at(&s.evidence, w).fresh = True
             if best_tier == T_NONE or tier > best_tier or tier == best_tier and circle.n < best.n:
