@@ -41,6 +41,7 @@ cdef struct Judge:
     Pool records
     Map by_key
     uint64_t counts[5]         # filtered records, by filter
+    uint64_t unsearched        # edges whose component was too large to find a way round in
     uint64_t reported          # records of the other tiers
     bint news                  # an edge is watched that was not
     uint32_t budget            # steps of one search
@@ -59,7 +60,7 @@ cdef void judge_close(Judge* j) noexcept nogil
 cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil
 cdef int judge_circle(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil
 cdef int judge_filter(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil
-cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil
+cdef void shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil
 cdef uint32_t record_find(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil
 cdef bint record_set(Judge* j, uint32_t* edges, uint32_t n, int tier, int filter, uint64_t call) noexcept nogil
 cdef void records_forget_edge(Judge* j, uint32_t edge) noexcept nogil

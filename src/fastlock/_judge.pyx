@@ -201,10 +201,14 @@ cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil:
     out.doubts has GD_BUDGET where the search was cut off."""
     cdef Edge* edge = edge_at(j.order, witness_at(j.evidence, w).edge)
     cdef uint32_t longest, shortest
+    cdef uint32_t budget = j.budget
     cdef bint found = False
     cdef bint cut = False
     out.n = out.doubts = 0
-    if not together(j.order, edge.tail, edge.head) or not topology_distances(j.order, edge.tail, edge.head):
+    if not together(j.order, edge.tail, edge.head):
+        return T_NONE
+    if not topology_distances(j.order, edge.tail, edge.head, G_LONGEST - 1, &budget):
+        j.unsearched += budget == 0
         return T_NONE
     shortest = 1 + node_at(j.order, edge.head).distance
     longest = min(<uint32_t>G_LONGEST, component_at(j.order, node_at(j.order, edge.tail).component).size)
@@ -215,7 +219,7 @@ cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil:
             return T_TOLD
     if not found:
         found = hunt(j, w, T_POSSIBLE, shortest, longest)
-        cut |= j.cut
+        cut |= j.cut or budget == 0
         if j.told and not found:
             return T_TOLD
     if found:
@@ -255,11 +259,9 @@ cdef int judge_filter(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil:
     return -1
 
 
-cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
-    """A shortest circle through an edge, after judge_witness has set the distances; none where that is too long."""
+cdef void shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
+    """A shortest circle through an edge, after judge_witness has set the distances."""
     cdef uint32_t e, n, goal
-    if node_at(j.order, edge_at(j.order, edge).head).distance >= G_LONGEST:
-        return False
     out.n = 1
     out.edges[0] = edge
     n = edge_at(j.order, edge).head
@@ -271,7 +273,6 @@ cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
         out.edges[out.n] = e
         out.n += 1
         n = edge_at(j.order, e).head
-    return True
 
 
 cdef bint nearer(Judge* j, uint32_t a, uint32_t b) noexcept nogil:

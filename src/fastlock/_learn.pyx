@@ -152,8 +152,7 @@ cdef void note_filtered(Store* s, uint32_t w, bint cut) noexcept nogil:
     """Records why the shortest circle through a witness is none to report, and keeps an eye on it."""
     cdef Path circle
     cdef int reason
-    if not shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle):
-        return
+    shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle)
     reason = judge_filter(&s.judge, circle.edges, circle.n)
     if cut and record_find(&s.judge, circle.edges, circle.n) == 0:
         reason = GF_BUDGET      # there are others, and one of them may pass
