@@ -130,8 +130,8 @@ class Twin:
                 return g.FILTERS[n - 1]
         return None
 
-    def news(self, w: Witness) -> dict[tuple[int, int], list[tuple[Circle, frozenset[str]]]]:
-        """Circles through a witness that pass and have not been reported in that tier, by (tier, -length)."""
+    def best(self, w: Witness) -> tuple[tuple[int, int], list[tuple[Circle, frozenset[str]]]] | None:
+        """(tier, -length) of the best circles through a witness that pass, and those among them that are news in that tier."""
         found: dict[tuple[int, int], list[tuple[Circle, frozenset[str]]]] = {}
         for circle in self.circles(w.edge):
             record = self.records.get(rotated(circle))
@@ -139,9 +139,10 @@ class Twin:
                 if self.passes(chosen, g.FILTERS[:4]):
                     doubts = self.doubts(chosen)
                     rank = 1 if doubts else 2
+                    news = found.setdefault((rank, -len(circle)), [])
                     if record is None or RANK[record.tier] < rank:
-                        found.setdefault((rank, -len(circle)), []).append((circle, doubts))
-        return found
+                        news.append((circle, doubts))
+        return (max(found), found[max(found)]) if found else None
 
     # ---- events
 
@@ -151,16 +152,16 @@ class Twin:
         pending, touched, learned = self.gather(agent, want, held, job, clock)
         assert code in (g.KNOWN, g.LEARNED, g.WATCHED, g.FOUND)
         best: tuple[int, int] | None = None
-        offers: list[tuple[Witness, Any]] = []
+        offers: list[tuple[Witness, tuple[int, int], list[tuple[Circle, frozenset[str]]]]] = []
         for w in pending:
             w.fresh = False
-            found = self.news(w)
-            if found:
-                w.fresh = True
-                offers.append((w, found))
-                best = max(found) if best is None else max(best, max(found))
-            else:
+            found = self.best(w)
+            if found is None:
                 self.note_filtered(w, graph)
+            elif found[1]:
+                w.fresh = True
+                offers.append((w, *found))
+                best = found[0] if best is None else max(best, found[0])
         if best is None:
             expected = g.LEARNED if learned else g.KNOWN
             if any(self.watched(e) for e in touched):
@@ -235,11 +236,11 @@ class Twin:
             return
         assert not reasons or None in reasons.values(), f"no circle of {reasons} is recorded: {theirs}"
 
-    def take_report(self, best: tuple[int, int], offers: list[tuple[Witness, Any]], circle: dict[str, Any]) -> None:
+    def take_report(self, best: tuple[int, int], offers: list[tuple[Witness, Any, Any]], circle: dict[str, Any]) -> None:
         told = tuple(edge_of(link) for link in circle["links"])
         assert (RANK[circle["tier"]], -len(told)) == best
-        for w, found in offers:
-            if (told, circle["doubts"]) in found.get(best, []):
+        for w, rank, news in offers:
+            if rank == best and (told, circle["doubts"]) in news:
                 w.fresh = False
                 self.set_record(told, circle["tier"], None)
                 return

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = "import fastlock._driver as d; print(repr([d.drive(4, 3000), d.drive(16, 500)]))"
+PROGRAM = """
+import fastlock._driver as d
+print(repr(([d.drive(4, 3000), d.drive(16, 500)], [d.drive_graph(4, 3000), d.drive_graph(12, 500)])))
+"""
 
 
 def runtime(sanitizer: str) -> str | None:
@@ -57,7 +60,12 @@ def test_native_threads(sanitizer: str, tmp_path: Path) -> None:
     if "GLIBC" in done.stderr or "cannot be preloaded" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip("this interpreter or container cannot run under the sanitizer")
     assert done.returncode == 0, done.stderr[-4000:]
-    for run in eval(done.stdout):
+    primitives, graphs = eval(done.stdout)
+    for run in graphs:
+        assert run["fault"] is None
+        assert run["shown"] > run["edges"] > 100
+        assert run["known"] > 0 and run["found"] > 0
+    for run in primitives:
         assert run["idle"]
         assert run["mutex"][0] == run["mutex"][1] > 0
         assert run["rwlock"][0] == run["rwlock"][1] > 0

@@ -1,5 +1,5 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False
-"""Test-only: the lock core on native threads, in parallel, without the GIL. Built by FASTLOCK_DRIVER=1 with FASTLOCK_CAS=1.
+"""Test-only: lock core and graph on native threads, in parallel, without the GIL. Built by FASTLOCK_DRIVER=1 with FASTLOCK_CAS=1.
 
 There is no free-threaded interpreter in reach of the tests; this shows the same code to ThreadSanitizer. The threads take and
 release one exclusive lock and one RWLock by the very functions that the primitives call, with timeouts and cancelled waits,
@@ -7,7 +7,9 @@ and count in plain memory, which comes out wrong, and races, where exclusion fai
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
+from fastlock._graph cimport *
 from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._table cimport *
@@ -111,3 +113,117 @@ def drive(uint32_t threads, uint64_t rounds):
     writes = sum([1 for r in range(rounds) if r % 4 == 0])
     return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes), "idle": idle,
             "gave_up": gave_up}
+
+
+# ---- the lock-order graph -----------------------------------------------------------------------
+
+cdef enum:
+    CLASSES = 12
+    LOCKS = 4          # of each class
+
+cdef struct Learner:
+    FGraph* graph
+    uint32_t* nodes
+    uint32_t number
+    uint64_t rounds
+    uint64_t random
+    uint64_t shown             # calls of graph_learn
+    uint64_t known             # answers of graph_seen
+    uint64_t found             # circles
+
+
+cdef uint64_t draw(Learner* me, uint64_t limit) noexcept nogil:
+    me.random = me.random * <uint64_t>6364136223846793005 + <uint64_t>1442695040888963407
+    return (me.random >> 33) % limit
+
+
+cdef void pick_lock(Learner* me, GHeld* h) noexcept nogil:
+    cdef uint64_t cls = draw(me, CLASSES)
+    h.node = me.nodes[cls]
+    h.serial = 1 + cls * LOCKS + draw(me, LOCKS)
+    h.flags = G_EVIDENCE if draw(me, 8) else 0
+
+
+cdef void show(Learner* me, GWant* want, GCircle* out) noexcept nogil:
+    """What an acquire does: looks the pair up, shows it to the graph where it is not known, and remembers the answer."""
+    cdef GHeld* top = &want.held[want.depth - 1]
+    cdef uint64_t key = (top.serial << 32 | want.serial << 16 | me.number) + (<uint64_t>graph_epoch(me.graph) << 40)
+    cdef uint32_t edge = graph_seen(me.graph, key)
+    cdef int code
+    if edge:
+        me.known += 1
+        graph_count(me.graph, edge - 1, 1)
+        return
+    me.shown += 1
+    code = graph_learn(me.graph, want, out)
+    if code == G_FOUND:
+        me.found += 1
+        if draw(me, 4) == 0:
+            graph_retract(me.graph, out.token)
+    elif code <= G_LEARNED and out.direct_edge:
+        graph_remember(me.graph, key, out.direct_edge)
+        graph_saturated(me.graph, out.direct_edge - 1)
+
+
+cdef void* learn_on(void* argument) noexcept nogil:
+    cdef Learner* me = <Learner*>argument
+    cdef GHeld held[3]
+    cdef GHeld wanted
+    cdef GWant want
+    cdef GCircle out
+    cdef uint64_t i
+    cdef uint32_t k, following
+    memset(&want, 0, sizeof(want))
+    memset(held, 0, sizeof(held))
+    want.held = held
+    want.agent = me.number
+    for i in range(me.rounds):
+        if i % 64 == 0:
+            following = clock_new(me.graph, want.clock, 0)
+            clock_unref(me.graph, want.clock)
+            want.clock = following
+        want.depth = 1 + <uint32_t>draw(me, 3)
+        for k in range(want.depth):
+            pick_lock(me, &held[k])
+        pick_lock(me, &wanted)
+        want.serial = wanted.serial
+        want.node = wanted.node
+        show(me, &want, &out)
+        if i % 50 == 0:
+            graph_lock_died(me.graph, wanted.serial)
+        if i % 999 == 998:
+            graph_signal(me.graph, wanted.serial)
+            graph_lock_died(me.graph, wanted.serial)
+    clock_unref(me.graph, want.clock)
+    return NULL
+
+
+def drive_graph(uint32_t threads, uint64_t rounds):
+    """Native threads show one graph random acquires; returns what they counted, and what is wrong with its order."""
+    cdef FGraph* graph = graph_new(64, 4096)
+    cdef uint32_t nodes[CLASSES]
+    cdef Learner* learners = <Learner*>calloc(threads, sizeof(Learner))
+    cdef pthread_t* ids = <pthread_t*>calloc(threads, sizeof(pthread_t))
+    cdef const char* fault
+    cdef GStats stats
+    cdef uint32_t i
+    for i in range(CLASSES):
+        nodes[i] = graph_node(graph)
+    with nogil:
+        for i in range(threads):
+            learners[i].graph = graph
+            learners[i].nodes = nodes
+            learners[i].number = learners[i].random = i + 1
+            learners[i].rounds = rounds
+            pthread_create(&ids[i], NULL, learn_on, &learners[i])
+        for i in range(threads):
+            pthread_join(ids[i], NULL)
+    fault = graph_fault(graph)
+    graph_stats(graph, &stats)
+    result = {"fault": (<bytes>fault).decode() if fault != NULL else None, "edges": stats.edges, "witnesses": stats.witnesses,
+              "shown": sum([learners[i].shown for i in range(threads)]), "known": sum([learners[i].known for i in range(threads)]),
+              "found": sum([learners[i].found for i in range(threads)])}
+    graph_free(graph)
+    free(learners)
+    free(ids)
+    return result

@@ -287,6 +287,7 @@ cdef void graph_stats(FGraph* graph, GStats* out) noexcept nogil:
     out.clocks = s.segments.pool.live
     out.bytes = sizeof(Whole) + store_bytes(s) + g.seen_bytes
     memcpy(out.filtered, s.judge.counts, sizeof(s.judge.counts))
+    out.filtered[GF_BUDGET] += s.judge.unsearched
     out.reported = s.judge.reported
     out.full = s.full
     leave(graph)

@@ -255,7 +255,8 @@ cdef class Order:
 
     def reaches(self, uint32_t start, uint32_t target):
         """Within a component."""
-        return topology_distances(&self.order, target, start)
+        cdef uint32_t budget = 0xFFFFFFFF
+        return topology_distances(&self.order, target, start, budget, &budget)
 
     def cyclic(self):
         return self.order.cyclic

@@ -13,6 +13,7 @@ cdef enum:  # Record.tier, and what a search answers
     T_POSSIBLE = 1
     T_HIGH = 2
     T_NONE = 3         # judge_witness: the edge is on no circle
+    T_TOLD = 4         # judge_witness: the best one has been reported
 
 cdef struct Record:
     # A circle of edges, as it was last judged. It goes with the first of its edges that goes.
@@ -40,6 +41,7 @@ cdef struct Judge:
     Pool records
     Map by_key
     uint64_t counts[5]         # filtered records, by filter
+    uint64_t unsearched        # edges whose component was too large to find a way round in
     uint64_t reported          # records of the other tiers
     bint news                  # an edge is watched that was not
     uint32_t budget            # steps of one search
@@ -49,14 +51,16 @@ cdef struct Judge:
     uint32_t filters           # bits 1 << GF_ of those to apply
     uint8_t tier               # T_HIGH: accept no doubt
     uint32_t steps
-    bint cut
+    bint cut                   # no steps were left
+    bint told                  # a circle passes that has been reported
+    bint longer                # longer circles may pass
 
 cdef bint judge_open(Judge* j, Topology* order, Evidence* evidence, Segments* segments) noexcept nogil
 cdef void judge_close(Judge* j) noexcept nogil
 cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil
 cdef int judge_circle(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil
 cdef int judge_filter(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil
-cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil
+cdef void shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil
 cdef uint32_t record_find(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil
 cdef bint record_set(Judge* j, uint32_t* edges, uint32_t n, int tier, int filter, uint64_t call) noexcept nogil
 cdef void records_forget_edge(Judge* j, uint32_t edge) noexcept nogil

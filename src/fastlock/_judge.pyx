@@ -115,7 +115,10 @@ cdef bint accept(Judge* j) noexcept nogil:
     if j.along != NULL:
         return True
     record = record_find(j, j.path.edges, j.path.n)
-    return record == 0 or record_at(j, record).tier < (T_POSSIBLE if j.path.doubts else T_HIGH)
+    if record == 0 or record_at(j, record).tier < (T_POSSIBLE if j.path.doubts else T_HIGH):
+        return True
+    j.told = True
+    return False
 
 
 cdef bint leads_home(Judge* j, Edge* edge, uint32_t length) noexcept nogil:
@@ -124,8 +127,12 @@ cdef bint leads_home(Judge* j, Edge* edge, uint32_t length) noexcept nogil:
     cdef uint32_t n = j.path.n
     cdef Node* node = node_at(j.order, edge.head)
     if n + 1 == length:
+        j.longer = True
         return edge.head == edge_at(j.order, j.path.edges[0]).tail
-    if node.backward != j.order.stamp or node.distance == 0 or n + 1 + node.distance > length:
+    if node.backward != j.order.stamp or node.distance == 0:
+        return False
+    if n + 1 + node.distance > length:
+        j.longer = True
         return False
     for i in range(n):
         if edge_at(j.order, j.path.edges[i]).head == edge.head:
@@ -167,42 +174,54 @@ cdef bint extend(Judge* j, uint32_t length) noexcept nogil:
 
 
 cdef bint hunt(Judge* j, uint32_t w, int tier, uint32_t shortest, uint32_t longest) noexcept nogil:
+    """Looks for a shortest circle through a witness. One that has been told already, in j.told, is as good: a tangle has more circles
+    than anyone wants to be told of, and each of its edges is in a shortest one."""
     cdef uint32_t length
     j.along = NULL
     j.filters = ALL_FILTERS
     j.tier = tier
     j.steps = j.budget
     j.cut = False
+    j.told = False
     for length in range(shortest, longest + 1):
+        j.longer = False
         j.path.n = 1
         j.path.edges[0] = witness_at(j.evidence, w).edge
         j.path.witnesses[0] = w
         if extend(j, length):
             return True
-        if j.cut:
+        if j.cut or j.told or not j.longer:
             return False
     return False
 
 
 cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil:
-    """The best circle through a witness that is news; T_FILTERED where there are only others, T_NONE where there are none.
+    """The tier of the best circle through a witness; T_TOLD where that is no news, T_FILTERED where none passes, T_NONE where there is none.
 
     out.doubts has GD_BUDGET where the search was cut off."""
     cdef Edge* edge = edge_at(j.order, witness_at(j.evidence, w).edge)
     cdef uint32_t longest, shortest
+    cdef uint32_t budget = j.budget
     cdef bint found = False
     cdef bint cut = False
     out.n = out.doubts = 0
-    if not together(j.order, edge.tail, edge.head) or not topology_distances(j.order, edge.tail, edge.head):
+    if not together(j.order, edge.tail, edge.head):
+        return T_NONE
+    if not topology_distances(j.order, edge.tail, edge.head, G_LONGEST - 1, &budget):
+        j.unsearched += budget == 0
         return T_NONE
     shortest = 1 + node_at(j.order, edge.head).distance
     longest = min(<uint32_t>G_LONGEST, component_at(j.order, node_at(j.order, edge.tail).component).size)
     if own_doubts(witness_at(j.evidence, w)) == 0:
         found = hunt(j, w, T_HIGH, shortest, longest)
         cut = j.cut
+        if j.told and not found:
+            return T_TOLD
     if not found:
         found = hunt(j, w, T_POSSIBLE, shortest, longest)
-        cut |= j.cut
+        cut |= j.cut or budget == 0
+        if j.told and not found:
+            return T_TOLD
     if found:
         out[0] = j.path
         if out.doubts == 0:
@@ -240,11 +259,9 @@ cdef int judge_filter(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil:
     return -1
 
 
-cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
-    """A shortest circle through an edge, after judge_witness has set the distances; none where that is too long."""
+cdef void shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
+    """A shortest circle through an edge, after judge_witness has set the distances."""
     cdef uint32_t e, n, goal
-    if node_at(j.order, edge_at(j.order, edge).head).distance >= G_LONGEST:
-        return False
     out.n = 1
     out.edges[0] = edge
     n = edge_at(j.order, edge).head
@@ -256,7 +273,6 @@ cdef bint shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
         out.edges[out.n] = e
         out.n += 1
         n = edge_at(j.order, e).head
-    return True
 
 
 cdef bint nearer(Judge* j, uint32_t a, uint32_t b) noexcept nogil:

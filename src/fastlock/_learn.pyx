@@ -152,11 +152,10 @@ cdef void note_filtered(Store* s, uint32_t w, bint cut) noexcept nogil:
     """Records why the shortest circle through a witness is none to report, and keeps an eye on it."""
     cdef Path circle
     cdef int reason
-    if not shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle):
-        return
+    shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle)
     reason = judge_filter(&s.judge, circle.edges, circle.n)
-    if cut and reason < 0:
-        reason = GF_BUDGET if record_find(&s.judge, circle.edges, circle.n) == 0 else -1
+    if cut and record_find(&s.judge, circle.edges, circle.n) == 0:
+        reason = GF_BUDGET      # there are others, and one of them may pass
     if reason >= 0:
         keep_record(s, &circle, T_FILTERED, reason)
 
@@ -172,7 +171,7 @@ cdef int judge_pending(Store* s, Path* best) noexcept nogil:
         witness_at(&s.evidence, w).fresh = False
         if tier == T_FILTERED:
             note_filtered(s, w, circle.doubts & GD_BUDGET)
-        elif tier != T_NONE:
+        elif tier != T_NONE and tier != T_TOLD:
             # What is not told now is told when it is seen again.
             witness_at(&s.evidence, w).fresh = True
             if best_tier == T_NONE or tier > best_tier or tier == best_tier and circle.n < best.n:

@@ -79,7 +79,7 @@ cdef void topology_drop_node(Topology* t, uint32_t n) noexcept nogil
 cdef uint32_t topology_find(Topology* t, uint32_t tail, uint32_t head) noexcept nogil
 cdef uint32_t topology_insert(Topology* t, uint32_t tail, uint32_t head) noexcept nogil
 cdef void topology_remove(Topology* t, uint32_t e) noexcept nogil
-cdef bint topology_distances(Topology* t, uint32_t target, uint32_t start) noexcept nogil
+cdef bint topology_distances(Topology* t, uint32_t target, uint32_t start, uint32_t furthest, uint32_t* budget) noexcept nogil
 cdef const char* topology_fault(Topology* t) noexcept nogil
 
 cdef inline Node* node_at(Topology* t, uint32_t i) noexcept nogil:

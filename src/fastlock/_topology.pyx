@@ -481,8 +481,10 @@ cdef void topology_drop_node(Topology* t, uint32_t n) noexcept nogil:
     pool_put(&t.nodes, n)
 
 
-cdef bint topology_distances(Topology* t, uint32_t target, uint32_t start) noexcept nogil:
-    """Sets Node.distance to `target` for all nodes of its component (a stamp in .backward says which); can `start` reach it?"""
+cdef bint topology_distances(Topology* t, uint32_t target, uint32_t start, uint32_t furthest, uint32_t* budget) noexcept nogil:
+    """Sets Node.distance to `target` for nodes of its component (a stamp in .backward says which); has `start` been reached?
+
+    Looks no further than that, nor at more edges than the budget, which is 0 afterwards where it did not suffice."""
     cdef uint32_t i = 0
     cdef uint32_t e
     cdef uint32_t c = node_at(t, target).component
@@ -493,7 +495,7 @@ cdef bint topology_distances(Topology* t, uint32_t target, uint32_t start) noexc
     node_at(t, target).distance = 0
     if c == 0 or not list_push(&t.backward, target):
         return False
-    while i < t.backward.n:
+    while i < t.backward.n and node_at(t, t.backward.items[i]).distance < furthest:
         e = node_at(t, t.backward.items[i]).first_in
         while e:
             node = node_at(t, edge_at(t, e).tail)
@@ -502,6 +504,9 @@ cdef bint topology_distances(Topology* t, uint32_t target, uint32_t start) noexc
                 node.distance = node_at(t, t.backward.items[i]).distance + 1
                 if not list_push(&t.backward, edge_at(t, e).tail):
                     return False
+            budget[0] -= 1
+            if budget[0] == 0:
+                return node_at(t, start).backward == t.stamp
             e = edge_at(t, e).next_in
         i += 1
     return node_at(t, start).backward == t.stamp
