@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--section", default=",".join(SECTIONS))
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.25, help="length of one run (default 0.25)")
-    parser.add_argument("--level", choices=("off", "detect"), default="detect")
+    parser.add_argument("--level", choices=("off", "detect", "order"), default="order")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     fastlock.set_level(arguments.level)

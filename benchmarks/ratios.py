@@ -1,6 +1,6 @@
 """Uncontended figures: each row's time against the stdlib's (or a rival's), with the contract's limit beside it.
 
-    python benchmarks/ratios.py [--level off|detect] [--section NAME]… [--processes 3] [--json]
+    python benchmarks/ratios.py [--level off|detect|order] [--section NAME]… [--processes 3] [--json]
 
 Both sides of a row run in one process, in many short rounds that take turns, and the ratio is the median of the rounds'
 own ratios: a neighbour that steals the processor spoils a few rounds and not the median. Several processes are used
@@ -98,7 +98,7 @@ def print_table(level: str, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--level", choices=("off", "detect"), default="detect")
+    parser.add_argument("--level", choices=("off", "detect", "order"), default="order")
     parser.add_argument("--section", action="append", choices=tuple(SECTIONS), default=[])
     parser.add_argument("--rounds", type=int, default=400, help="rounds of a row in each process (default 400)")
     parser.add_argument("--processes", type=int, default=3, help="processes whose median is shown (default 3)")
