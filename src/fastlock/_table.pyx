@@ -182,7 +182,7 @@ cdef FSelf* agent_attach() noexcept nogil:
     s.pub.gen += 1
     s.pub.ident = PyThread_get_thread_ident()
     s.pub.native_id = fl_native_id()
-    s.pub.wait_mode = WAIT_NONE
+    fl_put8(&s.pub.wait_mode, WAIT_NONE)      # a thread that ends may be looking for its waiters
     s.pub.name[0] = 0
     s.top = NULL
     s.owed = NULL
