@@ -75,7 +75,7 @@ cdef int tidy(FSelf* me) except -1:
         if h.lock.node == 0 and class_of(h.lock) == 0:
             return 0
         h = &me.held[i]
-        tag = h.lock.tag ^ (h.flags & H_SHARED)
+        tag = held_tag(h.lock, h.flags)
         chain = mix(chain, tag) if i else tag
         h.chain = chain
         i += 1
