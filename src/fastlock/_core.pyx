@@ -515,7 +515,7 @@ def set_level(int new_level):
     notes = (NOTE_SITE if site_fast else NOTE_PUBLIC) if level else 0
     if level >= 2:
         notes |= NOTE_ORDER
-    follow(level >= 2)
+        follow()
     look_for_circles(level > 0)
 
 
