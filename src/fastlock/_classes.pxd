@@ -24,5 +24,5 @@ cdef object class_label(uint32_t node)
 cdef object class_name(uint32_t node)
 cdef bint class_split(uint32_t node) noexcept
 cdef void class_contended(FLock* L, FSelf* me) noexcept
-cdef void class_written(FLock* L) noexcept
+cdef int class_written(FLock* L, bint learning) except -1
 cdef void class_died(FLock* L) noexcept

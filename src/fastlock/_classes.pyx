@@ -118,11 +118,17 @@ cdef bint class_split(uint32_t node) noexcept:
     return True
 
 
-cdef void class_written(FLock* L) noexcept:
-    """An RWLock has been wanted exclusively: its readers may come to block each other from here on."""
+cdef int class_written(FLock* L, bint learning) except -1:
+    """An RWLock has been wanted exclusively: readers of its class may come to block each other from here on.
+
+    What is not learned now is when the lock itself is first nested; its class's other locks do without till then.
+    """
     L.marks |= M_WRITTEN
     if L.node != 0:
         graph_writer(graph, L.node)
+    elif learning:
+        class_of(L)
+    return 0
 
 
 cdef int make_room() except -1:
