@@ -92,6 +92,7 @@ class NaiveOrder:
         """Return the circles that an acquire closes, each in its best reading, and whether it was anything new."""
         if not want.shared:
             self.written.add(want.node)
+        self.written.update(held.node for held in want.held if not held.shared)
         shown, new = [], False
         if want.serial in self.signals or any(held.serial == want.serial for held in want.held):
             return [], False
