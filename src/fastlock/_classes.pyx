@@ -80,9 +80,11 @@ cdef uint32_t class_of(FLock* L) except? 0:
             return join_class(L, node_of_site[L.created])
         label = (lock_class(L), lock_name(L))
         return join_class(L, class_by_site(L, label))
-    label = (own.lock_class, lock_name(L))
-    if len(node_of_label) >= crowded and label[0] not in node_of_label:
+    if own.lock_class in node_of_label:
+        return join_class(L, node_of_label[own.lock_class])
+    if len(node_of_label) >= crowded:
         make_room()
+    label = (own.lock_class, lock_name(L))
     return join_class(L, class_by_label(L, label))
 
 
