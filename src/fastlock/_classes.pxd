@@ -11,6 +11,7 @@ cdef enum:
 cdef struct FClass:
     uint64_t acquired          # by locks that are gone; the living ones count for themselves
     uint64_t contended
+    uint64_t number            # of no other class before: nodes are used again, and what was known of them must not be
     uint64_t consumers[5]
     uint32_t created           # site
     uint32_t live

@@ -26,6 +26,7 @@ cdef uint32_t classes_room = 0
 cdef uint32_t* node_of_site = <uint32_t*>calloc(MAX_SITES, sizeof(uint32_t))
 cdef dict node_of_label = {}
 cdef uint32_t node_of_nowhere = 0
+cdef uint64_t class_numbers = 0
 cdef dict labels = {}           # node -> (label, name of its first lock)
 cdef uint32_t crowded = CROWDED
 
@@ -47,7 +48,7 @@ cdef object class_name(uint32_t node):
 
 cdef uint32_t new_class(FLock* L, tuple label) except? 0:
     """A node for a class that is met for the first time; 0 where the graph is full."""
-    global classes, classes_room
+    global classes, classes_room, class_numbers
     cdef uint32_t node = graph_node(graph)
     cdef uint32_t room
     cdef FClass* grown
@@ -62,6 +63,8 @@ cdef uint32_t new_class(FLock* L, tuple label) except? 0:
         memset(grown + classes_room, 0, (room - classes_room) * sizeof(FClass))
         classes, classes_room = grown, room
     memset(&classes[node], 0, sizeof(FClass))
+    class_numbers += 1
+    classes[node].number = class_numbers
     classes[node].created = L.created
     classes[node].kind = L.kind
     labels[node] = label
@@ -123,7 +126,7 @@ cdef uint32_t join_class(FLock* L, uint32_t node) noexcept:
 
 
 cdef void set_tag(FLock* L) noexcept:
-    L.tag = mix(L.serial, 2) if classes[L.node].by_instance else mix(L.node, 1)
+    L.tag = mix(L.serial, 2) if classes[L.node].by_instance else mix(classes[L.node].number, 1)
 
 
 cdef bint class_split(uint32_t node) noexcept:
