@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from support import PRELUDE, answer, ask, run_program
+from support import answer, ask, run_program
+from workers import check_program
 
 ROWS = """
 from order_rows import Stage
@@ -335,6 +336,234 @@ def test_seventy_locks_held_at_once() -> None:
         """
     )
     assert told == [69, [HIGH, HIGH, HIGH], False]
+
+
+def test_evidence_of_ownership_that_comes_later_counts() -> None:
+    """A Lock's first hold without `with` proves nothing, the second one does: a pair that was seen before is seen again."""
+    told = rows(
+        """
+        answers = []
+        for times in (1, 2):
+            a, b = (fastlock.Lock(lock_class=f"{letter}{times}") for letter in "ab")
+            stage = Stage(A=lambda _: a, B=lambda _: b)
+            stage._locks.update(A=a, B=b)
+            for _ in range(times):
+                for call in (a.acquire, b.acquire, b.release, a.release):
+                    stage.crew[0].do(call)
+            stage.do(1, "B A")
+            fastlock.watchdog.flush()
+            answers.append([[f.tier, list(f.reasons)] for f in fastlock.findings() if f.locks[0].lock_class[1] == str(times)])
+        tell(answers)
+        """
+    )
+    assert [[tier for tier, _ in answer] for answer in told] == [["possible"], ["high"]]
+    assert "anybody may release it" in told[0][0][1][0]
+
+
+def test_held_shared_is_not_wanted_shared() -> None:
+    """Reading 1 and writing 2, and writing 1 and reading 2, are two things that one thread does."""
+    told = rows(
+        """
+        stage = Stage(prefer="reader", **{"2": lambda row: fastlock.RWLock(lock_class=row)})
+        for _ in range(2):
+            stage.do(0, "R1 W2")
+        stage.do(0, "W1 R2")
+        stage.do(1, "R2 R1")
+        first = stage.found()
+        tell([first, stage.filtered()])
+        """
+    )
+    assert told == [HIGH, []]
+
+
+def test_with_a_condition_leaves_nothing_on_the_stack() -> None:
+    """A condition on a Lock, entered and left, is not held any more, by whatever way."""
+    told = rows(
+        """
+        stage = Stage()
+        condition = fastlock.Condition(stage.lock("A"))
+        def enter():
+            with condition: pass
+            with condition: condition.wait(0)
+        for _ in range(3):
+            stage.crew[0].do(enter)
+        stage.do(0, "B? A C")
+        stage.do(1, "C B")
+        tell([stage.edges(), stage.found()])
+        """
+    )
+    assert told == [["AC", "BA", "CB"], HIGH]
+
+
+def test_keys_that_cannot_be_compared() -> None:
+    """TypeError comes before the acquire; a condition's lock is taken again all the same, and what its wait raised comes after."""
+    told = ask(
+        """
+        fastlock.set_level("order")
+        text, number = fastlock.Lock(lock_class="account", key="7"), fastlock.RLock(lock_class="account", key=7)
+        condition = fastlock.Condition(number)
+        told = []
+        with text:
+            try:
+                number.acquire()
+            except TypeError as error:
+                told.append([str(error), number._is_owned()])
+        with condition:
+            text.acquire(False)
+            try:
+                condition.wait(0)
+            except TypeError as error:
+                told.append([str(error), number._is_owned()])
+            text.release()
+        tell([told, number._is_owned(), len(fastlock.findings())])
+        """
+    )
+    message = "the keys of locks of one class must be comparable: 7 and '7' are not"
+    assert told == [[[message, False], [message, True]], False, 0]
+
+
+# ---- classes
+
+
+def test_names_of_any_kind() -> None:
+    """Empty, long, broken and foreign names are classes like any other, up to the text, the file and the drawings."""
+    told = ask(
+        """
+        import enum, tempfile
+        from order_rows import Stage
+        class Name(str, enum.Enum):
+            HOT = "hot"
+        class Evil(str):
+            def __eq__(self, other): raise ZeroDivisionError
+            def __hash__(self): raise ZeroDivisionError
+        fastlock.set_level("order")
+        names = ["", "\\ud800", "a\\0b", "\\n\\x1b[31m\\t", "x" * 10_000, " -> ", "# fastlock", Name.HOT, Evil("evil"), "*", "é" * 60]
+        stage = Stage(A=lambda _: fastlock.Lock(lock_class=name), B=lambda _: fastlock.RLock(name=name + "!"))
+        for name in names:
+            stage._locks.clear()
+            stage.play("A B | B A")
+        fastlock.watchdog.flush()
+        graph = fastlock.order_graph()
+        graph.to_dot(), graph.to_mermaid(), [f.to_dict() for f in fastlock.findings()]
+        with tempfile.NamedTemporaryFile() as file:
+            graph.save(file.name)
+            again = fastlock.OrderGraph.load(file.name)
+        tell([len(names), len(fastlock.findings()), len(graph.edges()) // 2, [e.first for e in again.edges()] == [e.first for e in graph.edges()],
+              {type(e.first).__name__ for e in graph.edges()} | {type(l.name).__name__ for f in fastlock.findings() for l in f.locks}
+              == {"str"}, "hot" in graph.classes])
+        """
+    )
+    assert told == [11, 11, 11, True, True, True]
+
+
+def test_classes_without_locks_make_room() -> None:
+    """After 100,000 names that came and went orders are still learned, and what came through one that is gone is known."""
+    told = ask(
+        """
+        fastlock.configure(level="order", suppress=["*"])
+        def crowd(first):
+            for number in range(first, first + 50_000):
+                passing = fastlock.Lock(lock_class=f"name {number}")
+                with outer:
+                    with passing: pass
+        def take(first, then):
+            with first:
+                with then: pass
+        outer, end = fastlock.Lock(name="outer"), fastlock.Lock(name="end")
+        through = fastlock.Lock(lock_class="through")
+        hold = threading.Event()
+        start(lambda: (take(outer, through), hold.wait())), start(lambda: (take(through, end), hold.wait()))
+        wait_until(lambda: len(fastlock.order_graph().edges()) == 2)
+        del through
+        crowd(0)
+        before = len(fastlock.order_graph().edges())
+        crowd(50_000)
+        after = fastlock.order_graph()
+        take(end, outer)
+        fastlock.watchdog.flush()
+        last = fastlock.Lock(name="last")
+        take(last, outer)
+        tell([before > 1000, 1000 < len(after.edges()) < 70_000, after.full, [f.tier for f in fastlock.suppressed()],
+              ("last", "outer") in [(edge.first, edge.then) for edge in fastlock.order_graph().edges()]])
+        """
+    )
+    assert told == [True, True, False, ["possible"], True]
+
+
+# ---- in the middle of everything
+
+
+def test_finalisers_and_signal_handlers_that_take_locks() -> None:
+    """A collection at every allocation, finalisers and handlers that nest locks themselves: no crash, nobody is left holding."""
+    check_program(
+        """
+        import gc, random, signal, threading
+        import fastlock
+        fastlock.configure(level="order", suppress=["*"])
+        count = 0
+        common = fastlock.RLock(name="common")
+        class Finalised:
+            def __init__(self): self.me = self
+            def __del__(self):
+                global count
+                count += 1
+                with fastlock.Lock(lock_class=f"a{count % 50}"):
+                    with fastlock.RLock(lock_class=f"a{count * 7 % 50}"):
+                        with fastlock.RWLock(lock_class=f"b{count}").read(): pass
+                with fastlock.RWLock().write():
+                    with common: pass
+        def handler(*_):
+            Finalised()
+            with fastlock.Lock(lock_class=f"h{random.randrange(20)}"):
+                with common: pass
+        def work(number):
+            for step in range(400):
+                with fastlock.Lock(lock_class=f"w{number}.{step % 100}"):
+                    Finalised()
+                    with fastlock.RLock(lock_class=f"w{random.randrange(100)}"):
+                        Finalised()
+                        with fastlock.Lock(name=f"n{step}", key=step): pass
+                if step % 40 == 0:
+                    fastlock.order_graph()
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        gc.set_threshold(1)
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+        for thread in threads: thread.start()
+        work(3)
+        for thread in threads: thread.join()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.set_threshold(700)
+        assert count > 1000 and not any(agent.holds for agent in fastlock.snapshot().agents)
+        print("ok")
+        """
+    )
+
+
+def test_a_thousand_threads() -> None:
+    """Each takes twenty pairs in one order; the other order comes after all of them have been joined, and is silent."""
+    told = ask(
+        """
+        fastlock.configure(level="order", suppress=["*"])
+        locks = [fastlock.Lock(lock_class=f"class {number}") for number in range(100)]
+        all_there = threading.Barrier(1001)
+        def work(number):
+            for step in range(20):
+                with locks[(number + step) % 80]:
+                    with locks[80 + step]: pass
+            all_there.wait()
+        threads = [start(work, number, name=f"w{number}") for number in range(1000)]
+        all_there.wait()
+        for thread in threads:
+            thread.join()
+        quiet = len(fastlock.suppressed()), sum(fastlock.order_graph().filtered.values())
+        with locks[85]:
+            with locks[7]: pass
+        fastlock.watchdog.flush()
+        tell([quiet, {repr(thread.error) for thread in threads} == {"None"}, dict(fastlock.order_graph().filtered)["happens-before"]])
+        """
+    )
+    assert told == [[0, 0], True, 1]
 
 
 # ---- levels
