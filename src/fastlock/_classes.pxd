@@ -11,6 +11,7 @@ cdef enum:
 cdef struct FClass:
     uint64_t acquired          # by locks that are gone; the living ones count for themselves
     uint64_t contended
+    uint64_t number            # of no other class before: nodes are used again, and what was known of them must not be
     uint64_t consumers[5]
     uint32_t created           # site
     uint32_t live
@@ -24,5 +25,5 @@ cdef object class_label(uint32_t node)
 cdef object class_name(uint32_t node)
 cdef bint class_split(uint32_t node) noexcept
 cdef void class_contended(FLock* L, FSelf* me) noexcept
-cdef void class_written(FLock* L) noexcept
+cdef int class_written(FLock* L, bint learning) except -1
 cdef void class_died(FLock* L) noexcept

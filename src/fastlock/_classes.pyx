@@ -25,6 +25,8 @@ cdef FClass* classes = NULL
 cdef uint32_t classes_room = 0
 cdef uint32_t* node_of_site = <uint32_t*>calloc(MAX_SITES, sizeof(uint32_t))
 cdef dict node_of_label = {}
+cdef uint32_t node_of_nowhere = 0
+cdef uint64_t class_numbers = 0
 cdef dict labels = {}           # node -> (label, name of its first lock)
 cdef uint32_t crowded = CROWDED
 
@@ -44,9 +46,9 @@ cdef object class_name(uint32_t node):
     return labels[node][1]
 
 
-cdef uint32_t new_class(FLock* L, object label) except? 0:
+cdef uint32_t new_class(FLock* L, tuple label) except? 0:
     """A node for a class that is met for the first time; 0 where the graph is full."""
-    global classes, classes_room
+    global classes, classes_room, class_numbers
     cdef uint32_t node = graph_node(graph)
     cdef uint32_t room
     cdef FClass* grown
@@ -61,47 +63,70 @@ cdef uint32_t new_class(FLock* L, object label) except? 0:
         memset(grown + classes_room, 0, (room - classes_room) * sizeof(FClass))
         classes, classes_room = grown, room
     memset(&classes[node], 0, sizeof(FClass))
+    class_numbers += 1
+    classes[node].number = class_numbers
     classes[node].created = L.created
     classes[node].kind = L.kind
-    labels[node] = (label, lock_name(L))
+    labels[node] = label
     return node
 
 
 cdef uint32_t class_of(FLock* L) except? 0:
     """The lock's class, worked out once; 0 where the graph has no room for another one."""
     cdef LockOptions own
-    cdef uint32_t node
+    cdef tuple label
     if L.node != 0:
         return L.node
     own = options_of(L)
     if own is None or own.lock_class is None:
-        node = node_of_site[L.created] if L.created else node_of_label.get("", 0)
-        if node == 0:
-            node = new_class(L, lock_class(L))
-            if node and L.created:
-                node_of_site[L.created] = node
-            elif node:
-                node_of_label[""] = node            # made by no Python code at all: nothing says that two are alike
-                classes[node].by_instance = 1
-    else:
-        node = node_of_label.get(own.lock_class, 0)
-        if node == 0:
-            if len(node_of_label) >= crowded:
-                make_room()
-            node = new_class(L, own.lock_class)
-            if node:
-                node_of_label[own.lock_class] = node
-    if node:
+        if L.created and node_of_site[L.created]:
+            return join_class(L, node_of_site[L.created])
+        label = (lock_class(L), lock_name(L))
+        return join_class(L, class_by_site(L, label))
+    if own.lock_class in node_of_label:
+        return join_class(L, node_of_label[own.lock_class])
+    if len(node_of_label) >= crowded:
+        make_room()
+    label = (own.lock_class, lock_name(L))
+    return join_class(L, class_by_label(L, label))
+
+
+# From here on no Python code runs: to make the label, a finaliser may have come in, and made a lock's class, even this one's.
+
+cdef uint32_t class_by_site(FLock* L, tuple label) except? 0:
+    global node_of_nowhere
+    cdef uint32_t node = node_of_site[L.created] if L.created else node_of_nowhere
+    if node == 0:
+        node = new_class(L, label)
+        if node and L.created:
+            node_of_site[L.created] = node
+        elif node:
+            node_of_nowhere = node              # made by no Python code at all: nothing says that two are alike
+            classes[node].by_instance = 1
+    return node
+
+
+cdef uint32_t class_by_label(FLock* L, tuple label) except? 0:
+    cdef uint32_t node = node_of_label.get(label[0], 0)
+    if node == 0:
+        node = new_class(L, label)
+        if node:
+            node_of_label[label[0]] = node
+    return node
+
+
+cdef uint32_t join_class(FLock* L, uint32_t node) noexcept:
+    if node != 0 and L.node == 0:
         L.node = node
         classes[node].live += 1
         set_tag(L)
         if L.marks & M_WRITTEN:
             graph_writer(graph, node)
-    return node
+    return L.node
 
 
 cdef void set_tag(FLock* L) noexcept:
-    L.tag = mix(L.serial, 2) if classes[L.node].by_instance else mix(L.node, 1)
+    L.tag = mix(L.serial, 2) if classes[L.node].by_instance else mix(classes[L.node].number, 1)
 
 
 cdef bint class_split(uint32_t node) noexcept:
@@ -118,11 +143,17 @@ cdef bint class_split(uint32_t node) noexcept:
     return True
 
 
-cdef void class_written(FLock* L) noexcept:
-    """An RWLock has been wanted exclusively: its readers may come to block each other from here on."""
+cdef int class_written(FLock* L, bint learning) except -1:
+    """An RWLock has been wanted exclusively: readers of its class may come to block each other from here on.
+
+    What is not learned now is when the lock itself is first nested; its class's other locks do without till then.
+    """
     L.marks |= M_WRITTEN
     if L.node != 0:
         graph_writer(graph, L.node)
+    elif learning:
+        class_of(L)
+    return 0
 
 
 cdef int make_room() except -1:
@@ -130,7 +161,7 @@ cdef int make_room() except -1:
     global crowded
     cdef uint32_t node
     for label, node in list(node_of_label.items()):
-        if label and classes[node].live == 0:
+        if classes[node].live == 0:
             graph_drop_node(graph, node)
             del node_of_label[label], labels[node]
     crowded = max(CROWDED, 2 * len(node_of_label))

@@ -6,7 +6,7 @@ witness names the segment it was seen in. A Clock hangs on the Thread object: ma
 by the thread when it first shows the graph something, read by whoever joins it. It owns the reference to the segment, so
 a segment lives as long as its thread's object, a witness from it, or a segment after it. Guard: the GIL.
 
-A thread without a Thread object, or started below level order, has no predecessors: it counts as parallel to all.
+A thread without a Thread object, or started before level order was first on, has no predecessors: it counts as parallel to all.
 """
 from libc.stdint cimport uint32_t
 
@@ -82,10 +82,10 @@ cdef void place_in_time(FSelf* me) noexcept:
     me.job = job_here()
 
 
-def follow(bint on):
-    """Whether starts and joins count from here on: at level order."""
+def follow():
+    """Starts and joins count from here on: also below level order, for what they put in order may be from before and after."""
     global following
-    following = on
+    following = True
 
 
 def started(thread):

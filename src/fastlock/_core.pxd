@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_site_key
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
-from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, mix, owner_bits
+from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
 
 # What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
 cdef enum:
@@ -38,6 +38,7 @@ cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
     """What is stored about a lock just taken: its site, and at level order an entry of the held stack."""
     cdef FHeld* h
     cdef uint32_t depth
+    cdef uint64_t tag
     note_site(L)
     if FL_UNLIKELY(notes & NOTE_ORDER):
         L.acquired += 1
@@ -47,10 +48,11 @@ cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
         h = &me.held[depth]
         h.lock = L
         h.flags = flags
+        tag = held_tag(L, flags)
         if depth == 0:
-            h.chain = L.tag
+            h.chain = tag
         else:
-            h.chain = mix((h - 1).chain, L.tag) if (h - 1).chain != 0 and L.tag != 0 else 0
+            h.chain = mix((h - 1).chain, tag) if (h - 1).chain != 0 and tag != 0 else 0
         me.depth = depth + 1
 
 

@@ -415,9 +415,12 @@ cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
     """Re-acquires after a condition's wait, whatever comes; returns the exception to raise once all is as it was."""
     error = None
     if me.depth != 0:
-        order_before(L, me, H_REACQUIRE)
+        try:
+            order_before(L, me, H_REACQUIRE)
+        except BaseException as first:      # of keys that cannot be compared
+            error = first
     if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
-        error = block_to_the_end(L, me, flags)
+        error = block_to_the_end(L, me, flags) or error
     note_taken(L, me, 0)
     return error
 
@@ -515,7 +518,7 @@ def set_level(int new_level):
     notes = (NOTE_SITE if site_fast else NOTE_PUBLIC) if level else 0
     if level >= 2:
         notes |= NOTE_ORDER
-    follow(level >= 2)
+        follow()
     look_for_circles(level > 0)
 
 

@@ -3,6 +3,7 @@
 
 Nearly every lock has none, and costs no entry. Guard: the GIL.
 """
+from cpython.unicode cimport PyUnicode_FromObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastlock._table cimport M_POLICY, M_RANKED, M_SIGNAL, FLock
@@ -39,9 +40,14 @@ cdef object checked_options(object name, object lock_class, object timeout, obje
     if on_inversion not in (None, "report", "raise"):
         raise ValueError(f"on_inversion={on_inversion!r}: allowed are 'report' and 'raise'")
     own = LockOptions.__new__(LockOptions)
-    own.name, own.lock_class, own.timeout_s, own.rank, own.key = name, lock_class, timeout, rank, key
+    own.name, own.lock_class, own.timeout_s, own.rank, own.key = exact(name), exact(lock_class), timeout, rank, key
     own.signal, own.on_deadlock, own.on_inversion = bool(signal), on_deadlock, on_inversion
     return own
+
+
+cdef object exact(object text):
+    """A str and nothing but a str: an enum's member is named by its value, and comparing names runs no code of the program's."""
+    return None if text is None else PyUnicode_FromObject(text)
 
 
 cdef object check_timeout(object timeout):

@@ -8,6 +8,8 @@ the acquiring agent, before it acquires, under the GIL and with no mutex held bu
 Keys. A pair's key is made of the classes and modes of everything held, of how the lock is wanted, of the epoch, and of the
 agent, until enough different agents have shown it. It is kept in the wanted lock for the next time, and in the graph's table of
 seen keys for the class's other locks. Locks of a class that are taken under each other are told apart: by serial in place of class.
+While it is not known who will release what is held, which is so until a Lock's first release, a pair is only kept in the table, under
+a key that says so: the next time it makes a better witness.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -28,6 +30,7 @@ from time import time
 
 cdef enum:
     STACK = 16                 # held locks that need no allocation
+    UNSURE = 1 << 16           # in a key: something held is without evidence of ownership
 
 cdef extern from "pthread.h" nogil:
     int pthread_atfork(void (*)() noexcept nogil, void (*)() noexcept nogil, void (*)() noexcept nogil)
@@ -75,7 +78,7 @@ cdef int tidy(FSelf* me) except -1:
         if h.lock.node == 0 and class_of(h.lock) == 0:
             return 0
         h = &me.held[i]
-        tag = h.lock.tag ^ (h.flags & H_SHARED)
+        tag = held_tag(h.lock, h.flags)
         chain = mix(chain, tag) if i else tag
         h.chain = chain
         i += 1
@@ -90,7 +93,7 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     cdef uint64_t key, seen
     cdef bint plain
     cdef dict event
-    if L.marks & M_SIGNAL or not tidy(me) or me.depth == 0 or class_of(L) == 0:
+    if L.marks & M_SIGNAL or class_of(L) == 0 or not tidy(me) or me.depth == 0:
         return None
     plain = not class_at(L.node).by_instance
     for i in range(me.depth):
@@ -98,27 +101,30 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
             return None             # once more, or a self-deadlock: not a matter of order
         if class_at(me.held[i].lock.node).by_instance:
             plain = False
+        if not has_evidence(me.held[i].lock):
+            flags |= UNSURE
     if me.nested == L.serial:
         flags |= H_NESTED
     elif L.marks & M_RANKED:
         event = rank_event(L, me)
-        if event is not None:
+        if event is not None or not tidy(me) or me.depth == 0:     # comparing keys runs code of the program's
             return event
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
     seen = mix(key, L.tag)
     if plain and not flags & H_NESTED:
         edge = graph_seen(graph, seen ^ me.salt)
         if edge:
-            return keep_pair(L, key ^ me.salt, edge, 1)
+            return keep_pair(L, key ^ me.salt, flags, edge, 1)
         edge = graph_seen(graph, seen)
         if edge:
-            return keep_pair(L, key, edge, 1)
+            return keep_pair(L, key, flags, edge, 1)
     return learn(L, me, flags, timed, plain)
 
 
-cdef object keep_pair(FLock* L, uint64_t key, uint32_t edge, uint32_t times):
+cdef object keep_pair(FLock* L, uint64_t key, uint32_t flags, uint32_t edge, uint32_t times):
     """Remembers in the lock how it was wanted, so that the next time costs two compares; `times` are to be counted yet."""
-    if L.marks & M_RANKED:
+    if L.marks & M_RANKED or flags & UNSURE:
+        graph_count(graph, edge - 1, times)
         return None
     if L.pair_count and L.pair_edge:
         graph_count(graph, L.pair_edge - 1, L.pair_count)
@@ -164,7 +170,7 @@ cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint32_t edg
     salt = 0 if graph_saturated(graph, edge - 1) else me.salt
     if plain and not class_at(L.node).by_instance:
         graph_remember(graph, mix(key, L.tag) ^ salt, edge)
-    keep_pair(L, key ^ salt, edge, 0)
+    keep_pair(L, key ^ salt, flags, edge, 0)
 
 
 cdef bint split_if_nested(FLock* L, FSelf* me) noexcept:
@@ -185,7 +191,7 @@ cdef void fill_want(GWant* want, FLock* L, FSelf* me, uint32_t flags) noexcept:
     want.lock = L.index
     want.node = L.node
     want.site = site_here(fl_site_key())
-    want.flags = flags
+    want.flags = flags & ~<uint32_t>UNSURE
     want.agent = agent_id(me)
     want.job = me.job
     want.clock = me.clock

@@ -36,12 +36,12 @@ cdef dict link_agent(GLink* link):
 
 cdef dict link_lock(uint32_t index, uint64_t serial, uint32_t node):
     cdef FLock* L = lock_at(index)
-    cdef FClass* c
+    cdef FClass c
     if L != NULL and L.serial == serial:
         facts = lock_facts(L, {}, {})
         facts.update(owner=None, held_at=0)
         return facts
-    c = class_at(node)
+    c = class_at(node)[0]
     return {"id": serial, "name": class_name(node), "class": class_label(node), "kind": KINDS[c.kind], "created": c.created,
             "owner": None, "readers": [], "waiters": [], "held_at": 0, "signal": False}
 
@@ -142,7 +142,7 @@ cdef dict violation(str what, FLock* L, FLock* held, uint32_t held_site, FSelf* 
 # ---- the whole -------------------------------------------------------------------------------------------------
 
 cdef dict node_facts(uint32_t node, dict acquired):
-    cdef FClass* c = class_at(node)
+    cdef FClass c = class_at(node)[0]       # a copy: a finaliser may make classes meanwhile, and the table move
     cdef int i
     cdef int consumers = 0
     for i in range(CONSUMERS):

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
 from fastlock._core cimport (
-    LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_site,
+    LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_given, note_site,
     parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, take_again)
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
@@ -213,8 +213,10 @@ cdef uint32_t waiting(FLock* L) noexcept:
 
 
 cdef int lock_exit(LockType lock) except -1:
-    if fl_word_drop(&lock.rec.word, current_agent().word | W_WITH):
+    cdef FSelf* me = current_agent()
+    if fl_word_drop(&lock.rec.word, me.word | W_WITH):
         lock.rec.marks |= M_OWNED
+        note_given(lock.rec, me)
         return 0
     return lock_release(lock)
 
