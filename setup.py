@@ -14,7 +14,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-GRAPH = ("_topology", "_segments", "_evidence", "_judge", "_store", "_learn", "_graph", "_graph_py")
+GRAPH = ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 MODULES = ("_sites", "_table", "_park", "_waits", *GRAPH, "_facts", "_core", "_sync", "_rwlock")
 PACKAGE = "src/fastlock"
 HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h"]

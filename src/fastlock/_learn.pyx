@@ -1,8 +1,8 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """Learns what an agent wants under what it holds, and has what is new judged.
 
-An edge leads from every lock held to the one wanted. It is direct from the topmost lock that was not taken by a try-lock and from what
-lies above; the others count as well, but are implied by those.
+An edge leads from every lock held to the one wanted. It is direct from the topmost lock that was not taken by a try-lock,
+and from what lies above; the others count as well, but are implied by those.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -12,6 +12,7 @@ from fastlock._graph_types cimport *
 from fastlock._judge cimport *
 from fastlock._native cimport fl_add64, fl_relaxed64
 from fastlock._pool cimport *
+from fastlock._records cimport *
 from fastlock._segments cimport *
 from fastlock._store cimport *
 from fastlock._topology cimport *
@@ -141,10 +142,10 @@ cdef void learn_edges(Store* s, Call* call, uint32_t lockset) noexcept nogil:
 # ---- judging ------------------------------------------------------------------------------------
 
 cdef void keep_record(Store* s, Path* circle, int tier, int filter) noexcept nogil:
-    s.judge.news = False
-    if not record_set(&s.judge, circle.edges, circle.n, tier, filter, s.calls):
+    s.records.news = False
+    if not record_set(&s.records, circle.edges, circle.n, tier, filter, s.calls):
         s.full = True
-    if s.judge.news:
+    if s.records.news:
         s.outdated = True
 
 
@@ -154,7 +155,7 @@ cdef void note_filtered(Store* s, uint32_t w, bint cut) noexcept nogil:
     cdef int reason
     shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle)
     reason = judge_filter(&s.judge, circle.edges, circle.n)
-    if cut and record_find(&s.judge, circle.edges, circle.n) == 0:
+    if cut and record_find(&s.records, circle.edges, circle.n) == 0:
         reason = GF_BUDGET      # there are others, and one of them may pass
     if reason >= 0:
         keep_record(s, &circle, T_FILTERED, reason)
