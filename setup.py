@@ -3,6 +3,7 @@
 FASTLOCK_CAS=1                     take lock words by compare-and-swap even where a GIL makes a plain store enough
 FASTLOCK_SANITIZE=thread|address   build with that sanitizer
 FASTLOCK_DRIVER=1                  also build _driver, which lets tests run the core on native threads without the GIL
+FASTLOCK_FREETHREADING=1           declare the modules fit for a free-threaded interpreter, which otherwise takes the GIL for them
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def switch(name: str) -> bool:
 
 CAS = switch("FASTLOCK_CAS")
 DRIVER = switch("FASTLOCK_DRIVER")
+FREETHREADING = switch("FASTLOCK_FREETHREADING")
 SANITIZE = os.environ.get("FASTLOCK_SANITIZE", "")
 if SANITIZE not in ("", "thread", "address"):
     raise SystemExit(f"FASTLOCK_SANITIZE={SANITIZE!r}: must be thread or address")
@@ -37,7 +39,7 @@ if SANITIZE not in ("", "thread", "address"):
 
 def variant() -> str:
     """A build directory of its own for each combination: distutils compares time stamps only, never the flags."""
-    parts = ["cas"] * CAS + ["driver"] * DRIVER + [SANITIZE] * bool(SANITIZE)
+    parts = ["cas"] * CAS + ["driver"] * DRIVER + ["ft"] * FREETHREADING + [SANITIZE] * bool(SANITIZE)
     return "-".join([sys.implementation.cache_tag, *parts])
 
 
@@ -77,6 +79,7 @@ setup(
     ext_modules=cythonize(
         [extension(name) for name in (*MODULES, *["_driver"] * DRIVER)],
         build_dir=f"build/{variant()}",
+        compiler_directives={"freethreading_compatible": True} if FREETHREADING else {},
         nthreads=0,
     ),
     cmdclass={"build_py": build_py_and_pth},

@@ -62,7 +62,7 @@ THREADING = {
 MOST_LINES = 400
 # One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what
 # belongs to one hot or one guarded thing stays together for longer.
-LARGE = {"_core.pyx": 700, "_topology.pyx": 540, "_sync.pyx": 640, "_table.pyx": 600, "_park.pyx": 560}
+LARGE = {"_core.pyx": 700, "_facts.pyx": 480, "_sync.pyx": 680, "_table.pyx": 600, "_park.pyx": 570, "_topology.pyx": 540}
 MOST_LINES_OF_A_FUNCTION = 40
 
 

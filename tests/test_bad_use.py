@@ -132,7 +132,7 @@ TRESPASSES = [
     "fastlock.Condition().acquire(*range(9))",
     "fastlock.Lock().acquire(**{str(number): 1 for number in range(9)})",
     "fastlock.Lock().acquire(True, blocking=True)",
-    "fastlock.Semaphore(2**70)",
+    "fastlock.Semaphore(2**70).release(2**70)",
     "fastlock.Semaphore().release(2**70)",
     "type('X', (), {'__enter__': type(fastlock.Lock()).__enter__, '__exit__': int})().__enter__()",
 ]

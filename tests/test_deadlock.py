@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support import PRELUDE, ask, run_program
+from support import PRELUDE, answer, ask, run_program
 
 
 def names(finding: dict[str, Any]) -> list[str]:
@@ -38,6 +38,30 @@ def test_a_circle_is_found_as_it_forms(length: int) -> None:
     assert_circle(findings[0], length)
     assert (findings[0]["tier"], findings[0]["clears"], findings[0]["behind"]) == ("proven", False, 0)
     assert findings[0]["reasons"] == ["confirmed twice"]
+
+
+def test_a_long_circle_is_told_by_a_part_and_kept_whole() -> None:
+    """The text shows twelve of forty agents; facts are those of all, and so is the fingerprint, a lone kind of lock included."""
+    done = run_program(
+        PRELUDE
+        + """
+import pickle
+from fastlock.findings import fingerprint
+ring([fastlock.RLock(name="rare" if number == 20 else "common") for number in range(40)])
+(finding,) = found("FL001")
+whole, part = [fingerprint("FL001", finding.locks, edges) for edges in (finding.edges, finding.edges[:12])]
+assert pickle.loads(pickle.dumps(finding)) == finding
+tell([str(finding), finding.to_dict(), finding.explanation, whole, part])
+"""
+    )
+    text, facts, explanation, whole, part = answer(done)
+    assert_circle(facts, 40)
+    assert sorted(names(facts)) == sorted(f"t{number}" for number in range(40))
+    assert sum(lock["name"] == "rare" for lock in facts["locks"]) == 1
+    assert facts["fingerprint"] == whole != part
+    assert f"{text}\n" in done.stderr
+    assert text.startswith("FL001 deadlock: 40 agents, 40 locks") and explanation.startswith("40 agents wait in a circle")
+    assert (text.count("\n    waits  "), text.count("… and 28 more")) == (12, 2)
 
 
 def test_two_locks_made_in_two_lines_keep_their_names() -> None:
@@ -184,7 +208,7 @@ def test_the_tier_of_a_lock_is_the_evidence_of_ownership(before: str, tier: str)
         for lock in locks:
             {before or "pass"}
         ring(locks, "acquire", "acquire")
-        tell(found("FL001")[0].to_dict())
+        tell(next(finding for finding in found("FL001") if finding.code == "FL001").to_dict())
         """
     )
     assert finding["tier"] == tier

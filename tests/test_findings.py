@@ -139,6 +139,43 @@ def validator():
     return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
 
 
+class Looked(list):
+    """Raw facts that know which of them have been looked at."""
+
+    def __init__(self, facts):
+        super().__init__(facts)
+        self.at = set()
+
+    def __getitem__(self, at):
+        self.at.add(at)
+        return super().__getitem__(at)
+
+    def __iter__(self):
+        return (self[at] for at in range(len(self)))
+
+
+def test_a_text_looks_only_at_the_excerpt(sources):
+    """A draft is rendered without a look at what its excerpt leaves out, and whole() makes the same finding of it all."""
+    number = 1000
+    ends = [*range(12), number - 1]
+    every = {
+        "agents": [agent(n, "worker") for n in range(number)],
+        "locks": [lock(n, "pool", owner=n, held_at=1) for n in range(number)],
+        "edges": [edge(n, n, (n + 1) % number, 1, 2) for n in range(number)],
+    }
+    raw = {kind: Looked(facts) for kind, facts in every.items()}
+    excerpt = {kind: [facts[at] for at in ends] for kind, facts in every.items()}
+    excerpt["locks"].append(every["locks"][12])  # what the twelfth waits for
+    draft = assemble.draft_from_event(event(excerpt=excerpt, **raw), site=sources())
+    text = str(draft)
+    assert text.count("… and 988 more") == 2
+    assert [facts.at for facts in raw.values()] == [set(), set(), set()]
+    whole = draft.whole()
+    assert (len(whole.agents), len(whole.locks), len(whole.edges), str(whole)) == (number, number, number, text)
+    assert whole.fingerprint == assemble.finding_from_event(event(**every), site=sources()).fingerprint
+    assert draft.edges[2:4] == whole.edges[2:4]
+
+
 def test_to_dict_has_the_keys_of_the_contract(sources):
     """Every level of a finding's dict has exactly the documented keys."""
     stack = [Site("/srv/app/main.py", 3, "main", "run()")]

@@ -30,6 +30,52 @@ NAMED = {
     ),
     "class attribute": ("class Pool:\n    shared = fastlock.Lock()\nlock = Pool.shared", "Pool.shared"),
     "attribute of a variable": ("class P: pass\npool = P(); pool.lock = fastlock.Lock(); lock = pool.lock", "pool.lock"),
+    "first of two": ("lock_a, lock_b = fastlock.Lock(), fastlock.Lock(); lock = lock_a", "lock_a"),
+    "second of two": ("lock_a, lock_b = fastlock.Lock(), fastlock.Lock(); lock = lock_b", "lock_b"),
+    "second of three": ("a, b, c = fastlock.Lock(), fastlock.Lock(), fastlock.Lock(); lock = b", "b"),
+    "third of four": ("a, b, c, d = fastlock.Lock(), fastlock.Lock(), fastlock.Lock(), fastlock.Lock(); lock = c", "c"),
+    "beside something else": ("a, b = 1, fastlock.Lock(timeout=3); lock = b", "b"),
+    "before something else": ("x = 1\na, b = fastlock.Lock(), str(x).upper(); lock = a", "a"),
+    "inner tuple": ("(a, b), c = (fastlock.Lock(), fastlock.Lock()), fastlock.RLock(); lock = b", "b"),
+    "list of targets": ("[a, b] = [fastlock.Lock(), fastlock.Lock()]; lock = a", "a"),
+    "two locals": ("def make():\n    a, b = fastlock.Lock(), fastlock.Lock()\n    return b\nlock = make()", "b"),
+    "three locals": (
+        "def make():\n    a, b, c = fastlock.Lock(), fastlock.Lock(), fastlock.Lock()\n    return a\nlock = make()",
+        "a",
+    ),
+    "many locals": (
+        "def make():\n    a, b, c, d, e = [fastlock.Lock(), fastlock.Lock(), fastlock.Lock(), fastlock.Lock(), fastlock.Lock()]\n"
+        "    return d\nlock = make()",
+        "d",
+    ),
+    "local and cell": (
+        "def make():\n    a, b = fastlock.Lock(), fastlock.Lock()\n    return lambda: b\nlock = make()()",
+        "b",
+    ),
+    "two globals in a function": (
+        "def make():\n    global a, b\n    a, b = fastlock.Lock(), fastlock.Lock()\nmake(); lock = b",
+        "b",
+    ),
+    "first attribute of two": (
+        "class Pool:\n    def __init__(self):\n        self._lock, self.b = fastlock.Lock(), fastlock.Lock()\nlock = Pool()._lock",
+        "Pool._lock",
+    ),
+    "second attribute of two": (
+        "class Pool:\n    def __init__(self):\n        self.a, self._lock = fastlock.Lock(), fastlock.Lock()\nlock = Pool()._lock",
+        "Pool._lock",
+    ),
+    "attribute and local": (
+        "class Pool:\n    def __init__(self):\n        mine, self._lock = fastlock.Lock(), fastlock.Lock()\nlock = Pool()._lock",
+        "Pool._lock",
+    ),
+    "attribute of a cell variable": (
+        "class P: pass\ndef make():\n    pool = P()\n    pool.lock = fastlock.Lock()\n    return lambda: pool\nlock = make()().lock",
+        "pool.lock",
+    ),
+    "beside an item": ("locks = {}\nlocks['a'], b = fastlock.Lock(), fastlock.Lock(); lock = b", "b"),
+    "item beside": ("locks = {}\nlocks['a'], b = fastlock.Lock(), fastlock.Lock(); lock = locks['a']", "Lock@program.py:5"),
+    "tuple and its parts": ("both = a, b = fastlock.Lock(), fastlock.Lock(); lock = b", "b"),
+    "argument of what is stored": ("changed = str and fastlock.Condition(fastlock.Lock()); lock = changed", "changed"),
     "with keywords": ("ledger_lock = fastlock.Lock(timeout=3); lock = ledger_lock", "ledger_lock"),
     "RWLock": ("shared = fastlock.RWLock(prefer='reader'); lock = shared", "shared"),
     "Condition": ("changed = fastlock.Condition(); lock = changed", "changed"),
@@ -82,18 +128,18 @@ def test_the_class_is_lock_class_else_name_else_the_site(source: str, expected: 
 
 def test_more_than_64_names_of_one_site_count_as_the_site() -> None:
     """Locks named one by one keep their names, and the later ones have the class of their site."""
-    # 3.11 knows a call by two addresses, before and after it is specialised, hence twice as many.
     locks = ask(
         """
-        locks = [fastlock.Lock(name=f"conn-{number}") for number in range(140)]
+        locks = [fastlock.Lock(name=f"conn-{number}") for number in range(70)]
         for lock in locks:
             lock.acquire()
         tell([[each.name, each.lock_class] for each in fastlock.snapshot().locks])
         """
     )
-    assert [name for name, _ in locks] == [f"conn-{number}" for number in range(140)]
+    assert [name for name, _ in locks] == [f"conn-{number}" for number in range(70)]
     assert locks[0][1] == "conn-0"
-    assert {lock_class for _, lock_class in locks[-10:]} == {locks[-1][1]}
+    assert {lock_class for _, lock_class in locks[:64]} == {name for name, _ in locks[:64]}
+    assert {lock_class for _, lock_class in locks[64:]} == {locks[-1][1]}
     assert "conn" not in locks[-1][1]
     assert "program.py" in locks[-1][1]
 

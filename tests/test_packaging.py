@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
 
 import fastlock
+from conftest import Python
 
 EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_facts", "_core", "_sync", "_rwlock")
 ROOT = Path(__file__).parents[1]
@@ -75,3 +77,40 @@ def test_metadata(installed: Distribution) -> None:
 def test_imported_from_the_installation(installed: Distribution) -> None:
     """The tests test what was installed, not the checkout."""
     assert Path(fastlock.__file__) == Path(str(installed.locate_file("fastlock/__init__.py")))
+
+
+# Runs setup.py with what builds replaced: tells what Cython and setuptools would have been asked for.
+ASKED = """
+import json, runpy, Cython.Build, setuptools
+asked = {}
+Cython.Build.cythonize = lambda modules, **options: asked.update(modules=[module.name for module in modules], **options)
+setuptools.setup = lambda **options: asked.update(build_base=options["options"]["build"]["build_base"])
+runpy.run_path("setup.py")
+print(json.dumps(asked))
+"""
+SWITCHES = {
+    "": ({}, set()),
+    "FASTLOCK_FREETHREADING": ({"freethreading_compatible": True}, set()),
+    "FASTLOCK_DRIVER": ({}, {"fastlock._driver"}),
+    "FASTLOCK_CAS": ({}, set()),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("value", ["0", "1", "yes"])
+def test_build_switches(python: Python, switch: str, value: str) -> None:
+    """Each switch does its own thing in a build directory of its own; free threading is declared only where it is asked for."""
+    pytest.importorskip("Cython", reason="Cython is not installed (the extra `test` has it)")
+    done = python("-c", ASKED, env={switch: value} if switch else {}, cwd=ROOT)
+    if switch and value == "yes":
+        assert done.returncode == 1
+        assert f"{switch}='yes': must be 0 or 1" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    asked = json.loads(done.stdout)
+    directives, more = SWITCHES[switch] if value == "1" else SWITCHES[""]
+    assert asked["compiler_directives"] == directives
+    assert set(asked["modules"]) == {f"fastlock.{name}" for name in EXTENSIONS} | more
+    name = Path(asked["build_base"]).name
+    assert (name == sys.implementation.cache_tag) is (not switch or value == "0")
+    assert Path(asked["build_dir"]).name == name

@@ -117,6 +117,32 @@ def test_calls(question: str) -> None:
     both(question, with_text=question not in WORDED_OTHERWISE)
 
 
+VALUES = ["2.0", "2.5", "0.0", "0.5", "-0.5", "float('inf')", "-float('inf')", "float('nan')", "1e300", "10**30", "2**62", "2**63",
+          "__import__('fractions').Fraction(2)", "__import__('fractions').Fraction(5, 2)", "__import__('decimal').Decimal('1')",
+          "'2'", "None", "[]", "2j"]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", ["Semaphore", "BoundedSemaphore"])
+def test_values_of_semaphores(name: str, value: str) -> None:
+    """Every number that threading takes for a value is taken, counted down to zero or for ever, and shown alike."""
+    made = f"m.{name}({value})"
+    both(made)
+    both(f"(lambda s: ([s.acquire(False) for _ in range(4)], s._value))({made})")
+    both(f"(lambda s: ([s.acquire(False) for _ in range(4)], s.release(2), s._value))({made})")
+    both(f"(lambda s: (s.acquire(False), s.release(), s.acquire(False), s._value * 1))({made})")
+    both(f"{made}.release()")
+    both(f"(lambda s: (s.acquire(False), s.release(2)))({made})")
+    both(f"getattr({made}, '_initial_value', 0)")
+
+
+@pytest.mark.parametrize("value", VALUES[:-4])
+def test_the_value_of_a_semaphore_is_set(value: str) -> None:
+    """Who counts by hand may use any number too, and an ordinary one later."""
+    both(f"(lambda s: (setattr(s, '_value', {value}), s._value, s.acquire(False), s._value))(m.Semaphore())")
+    both(f"(lambda s: (setattr(s, '_value', 1), s._value, s.acquire(False), s.acquire(False), s._value))(m.Semaphore({value}))")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_attributes(name: str) -> None:
     """Ours have every attribute that theirs have, methods and the private ones that programs are known to use."""
@@ -235,3 +261,51 @@ def test_deprecated_names_warn_alike() -> None:
 def test_versions_differ_as_threadings_do() -> None:
     """Lock is a function up to 3.12 and a type from 3.13 on, in both modules."""
     assert inspect.isclass(fastlock.Lock) is (sys.version_info >= (3, 13)) is inspect.isclass(threading.Lock)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "RWLock"])
+def test_every_method_has_a_signature(name: str) -> None:
+    """inspect can tell the signature of each type and of each method, bound and not; bound it lacks self alone."""
+    things = [make(fastlock, name)]
+    things += [things[0].read(), things[0].write()] if name == "RWLock" else []
+    for thing in things:
+        for method_name in {key for cls in type(thing).__mro__[:-1] for key in vars(cls)}:
+            method = inspect.getattr_static(type(thing), method_name)
+            if callable(method) and method_name not in ("__new__", "__reduce__", "__init__"):
+                unbound = list(inspect.signature(method).parameters)
+                assert unbound[0] == "self"
+                bound = getattr(thing, method_name)
+                assert list(inspect.signature(bound).parameters) == unbound[1:]
+                assert inspect.isroutine(bound) or type(bound).__name__ == "method-wrapper"  # those are none up to 3.10
+    of_type = inspect.signature(type(things[0]))
+    assert name == "Barrier" or "name" in of_type.parameters
+    assert inspect.signature(getattr(fastlock, name)) == of_type
+    assert not (type(things[0]).__doc__ or "--").count("--")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signatures_are_theirs(name: str) -> None:
+    """Where the running version tells threading's signature, ours has the same parameters first, with the same defaults."""
+    theirs, ours = make(threading, name), make(fastlock, name)
+    pairs = [(type(theirs), type(ours))]
+    pairs += [(getattr(theirs, key), getattr(ours, key)) for key in dir(type(theirs)) if not key.startswith("_")]
+    for their_callable, our_callable in pairs:
+        if not callable(their_callable):
+            continue
+        try:
+            expected = inspect.signature(their_callable)
+        except ValueError:
+            continue
+        got = inspect.signature(our_callable).parameters.values()
+        positional = [each for each in got if each.kind is not each.KEYWORD_ONLY]
+        assert [str(each) for each in positional] == [str(each) for each in expected.parameters.values()], our_callable
+
+
+def test_a_bound_method_as_an_attribute_of_a_class_stays_bound() -> None:
+    """Put into a class it is not bound again, as a builtin is not."""
+    lock = fastlock.Lock()
+    holder = type("Holder", (), {"enter": lock.__enter__, "leave": lock.__exit__})()
+    holder.enter()
+    assert lock.locked()
+    holder.leave(None, None, None)
+    assert not lock.locked()

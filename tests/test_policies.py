@@ -51,6 +51,41 @@ def test_raise_in_the_agent_that_closes_the_circle(process: str, lock: str) -> N
     assert rest == [False, False, ["None", "None"], 0]
 
 
+ERRORS = {
+    "with": "with lock, lock: pass",
+    "acquire": "lock.acquire(), lock.release(), lock.acquire(), lock.acquire()",
+    "timeout": "with held: pass",
+    "write in read": "with rw.read(), rw.write(): pass",
+    "read in write": "rw.acquire_write(), rw.acquire_read()",
+    "release": "lock.release()",
+    "release of an RLock": "fastlock.RLock().release()",
+    "release of a permit": "fastlock.BoundedSemaphore().release()",
+    "notify": "fastlock.Condition().notify()",
+    "wrong arguments": "fastlock.Lock(timeout=-1)",
+}
+
+
+@pytest.mark.parametrize("body", ERRORS.values(), ids=ERRORS)
+def test_a_traceback_has_at_most_one_line_of_fastlocks(body: str) -> None:
+    """What a lock raises is said next to the program's line, however deep in fastlock it was raised."""
+    frames = ask(
+        f"""
+        import traceback
+        fastlock.configure(on_deadlock="raise")
+        lock, rw = fastlock.Lock(), fastlock.RWLock()
+        held = fastlock.Lock(timeout=0)
+        start(held.acquire).join()
+        def guilty():
+            {body}
+        try:
+            guilty()
+        except (RuntimeError, TimeoutError, ValueError) as error:
+            tell([frame.name for frame in traceback.extract_tb(error.__traceback__)])
+        """
+    )
+    assert (frames[:2], len(frames) <= 3) == (["<module>", "guilty"], True), frames
+
+
 def test_raise_reports_as_well_with_everybodys_stack() -> None:
     """The finding of a DeadlockError has the stacks of all agents, taken before the exception lets them go on."""
     told = ask(

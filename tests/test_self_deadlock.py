@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support import ask
+from support import PRELUDE, ask, run_program
 
 # What a thread does to wait for a lock that it holds; each ends in a DeadlockError whose finding is told.
 WAYS = {
@@ -225,3 +225,24 @@ def test_a_handler_that_waits_inside_a_wait() -> None:
         """
     )
     assert told == ["FL002", "mine", ["confirmed twice", "in a signal handler"], 0]
+
+
+@pytest.mark.parametrize("lock, want", [("fastlock.Lock()", "acquire"), ("fastlock.RWLock()", "acquire_write")])
+def test_one_line_has_one_raw_report(lock: str, want: str) -> None:
+    """However often a line closes a circle, and whatever the interpreter makes of it meanwhile, it is reported once, by one site."""
+    program = f"""
+lock = {lock}
+def twice():
+    try:
+        lock.{want}()
+        lock.{want}()
+    except fastlock.DeadlockError: pass
+    finally: lock.{want.replace("acquire", "release")}()
+with lock if hasattr(lock, "__enter__") else lock.write(): pass
+fastlock.configure(on_deadlock="raise")
+for _ in range(100): twice()
+found("FL002")
+"""
+    done = run_program(PRELUDE + program)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("fastlock: FL002") == 1, done.stderr

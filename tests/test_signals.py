@@ -201,6 +201,33 @@ print("ok")
 """)
 
 
+@pytest.mark.parametrize("kind", WAITS)
+def test_the_traceback_of_a_handlers_exception_has_the_handler(kind: str) -> None:
+    """What a handler raises out of a wait shows who waited and the handler: the frames of the program, all of them."""
+    prepare, wait, _, _ = WAITS[kind]
+    check_program(f"""{HEAD}
+import traceback
+{prepare}
+def interrupt(*_):
+    ran.append(1)
+    if len(ran) == 1:
+        raise KeyboardInterrupt
+signal.signal(signal.SIGUSR1, interrupt)
+crew[1].start(shoot)
+def waiting():
+    {wait}
+try:
+    waiting()
+except KeyboardInterrupt as error:
+    frames = traceback.extract_tb(error.__traceback__)
+    names = [frame.name for frame in frames]
+    crew[1].result()
+    assert (names[:2], names[-1]) == (["<module>", "waiting"], "interrupt"), names
+    assert not any(frame.filename.endswith(".pyx") for frame in frames), frames
+    print("ok")
+""")
+
+
 @pytest.mark.parametrize("kind", ["Lock", "Semaphore", "write", "Condition"])
 def test_what_an_interrupted_waiter_was_given_goes_to_the_next(kind: str) -> None:
     """A lock, permit or notification that arrives while a handler raises in the oldest waiter reaches the next waiter."""

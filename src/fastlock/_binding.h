@@ -92,6 +92,15 @@ static Py_hash_t fl_bound_hash(PyObject *o) {
     return _Py_HashPointer(((fl_bound *)o)->self) ^ _Py_HashPointer(((fl_bound *)o)->method);
 }
 
+/* A method that somebody makes an attribute of a class stays what it is, as a builtin does. Having this at all is what
+ * makes it a routine to the inspect module, which then reads its signature. */
+static PyObject *fl_bound_get(PyObject *o, PyObject *self, PyObject *type) {
+    (void)self;
+    (void)type;
+    Py_INCREF(o);
+    return o;
+}
+
 static PyMemberDef fl_bound_members[] = {
     {"__self__", T_OBJECT, offsetof(fl_bound, self), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -104,6 +113,7 @@ static PyTypeObject fl_bound_type = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
     .tp_vectorcall_offset = offsetof(fl_bound, call),
     .tp_call = PyVectorcall_Call,
+    .tp_descr_get = fl_bound_get,
     .tp_dealloc = fl_bound_dealloc,
     .tp_getattro = fl_bound_getattro,
     .tp_repr = fl_bound_repr,

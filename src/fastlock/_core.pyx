@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
 """Lock and RLock, and how a thread blocks: the hot path. Every line above "blocking" is paid per acquire.
 
 The core knows an integer level and one handler. It decides nothing: what was found goes to the handler as a dict, and an
@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._facts cimport (
-    circle_event, drop_options, found_key, options_of, raw_report, set_options, wait_event)
+    circle_event, circle_of, drop_options, found_key, options_of, raw_report, set_options, wait_event)
 from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._sites cimport site_created, site_here, site_mode, sites_on
@@ -49,7 +49,7 @@ sites_on(True)
 @cython.freelist(64)
 @cython.auto_pickle(False)
 cdef class LockType:
-    """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
+    """lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
 
     def __cinit__(self, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
         self.rec = lock_new(K_LOCK)
@@ -171,7 +171,7 @@ cdef bint is_held(FLock* L) noexcept:
 
 @cython.auto_pickle(False)
 cdef class RLock:
-    """A re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
+    """RLock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA re-entrant lock that knows its owner; threading.RLock's interface, thread-safe."""
 
     def __cinit__(self, *args, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None, **kwargs):
         if (args or kwargs) and type(self).__init__ is object.__init__:
@@ -322,7 +322,7 @@ cdef LockType new_lock():
 
 
 def Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None):
-    """Lock(*, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None): a mutual exclusion lock."""
+    """A mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe."""
     cdef LockType self = LockType.__new__(LockType)
     if name is not None or lock_class is not None or timeout is not None or signal or on_deadlock is not None:
         set_checked_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
@@ -532,28 +532,13 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
             release_found(&found)
             return WAITING
         reported[0] = key
-        kept = locks_of(&found)         # write(2) lets the GIL go: no record may come to mean another lock
-        try:
-            write_raw(&found, key)
-            event = circle_event(&found, me)
-        finally:
-            release_found(&found)
+        circle = circle_of(&found)      # write(2) lets the GIL go: no record may come to mean another lock
+        write_raw(&found, key)
+        event = circle_event(circle, me)
         if not policy:
             event["policy"] = "report"
         got = tell(L, n, event, policy)
     return got
-
-
-cdef list locks_of(Found* found):
-    """The lock objects of a finding: as long as they live, their records stay theirs."""
-    cdef uint32_t i
-    cdef FLock* L
-    locks = []
-    for i in range(found.n):
-        L = found.edges[i].waits
-        if L != NULL and L.obj != NULL:
-            locks.append(<object>L.obj)
-    return locks
 
 
 cdef bint is_kept(FLock* L) noexcept:
@@ -636,14 +621,12 @@ def find_circles():
         s = agent_at(i)
         if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or examine(s, &found) == NOTHING:
             continue
-        try:
-            if confirm(&found):
-                told.update([found.edges[j].agent_word for j in range(found.n)])
-                event = circle_event(&found, s)
-                event["closing"] = None
-                events.append(event)
-        finally:
-            release_found(&found)
+        circle = circle_of(&found)
+        if confirm(&found):
+            told.update([found.edges[j].agent_word for j in range(found.n)])
+            event = circle_event(circle, s)
+            event["closing"] = None
+            events.append(event)
     return events
 
 
@@ -668,6 +651,7 @@ fl_type_method(RLock, "acquire", <void*>rlock_acquire_method, METH_FASTCALL | ME
 fl_type_method(RLock, "__exit__", <void*>rlock_exit_method, METH_FASTCALL,
            "__exit__($self, /, *exc_info)\n--\n\nReleases the lock once.")
 fl_type_name(LockType, b"_thread.lock")
+fl_type_set(LockType, "__doc__", Lock.__doc__)     # under its first name the interpreter took the signature for text
 fl_type_name(RLock, b"_thread.RLock")
 for alias, method in (("acquire_lock", "acquire"), ("release_lock", "release"), ("locked_lock", "locked")):
     fl_type_set(LockType, alias, LockType.__dict__[method])

@@ -11,6 +11,12 @@ cdef void drop_options(FLock* L) noexcept
 cdef object lock_name(FLock* L)
 cdef object agent_name(FSelf* s)
 cdef bytes raw_report(Found* found)
-cdef dict circle_event(Found* found, FSelf* me)
+cdef Circle circle_of(Found* found)
+cdef dict circle_event(Circle circle, FSelf* me)
 cdef dict wait_event(str code, FSelf* me, FLock* L)
 cdef uint64_t found_key(Found* found) noexcept
+
+cdef class Circle:
+    cdef Found found
+    cdef list kept
+    cdef dict readers, waiters

@@ -4,13 +4,14 @@
 All of it is cold and runs under the GIL with no mutex held. The raw report is made of str and bytes only and runs no
 bytecode, so that the agent that closes a circle keeps the GIL until its text is ready.
 """
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._native cimport fl_load64, fl_load8, fl_now_ns
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
-from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence
+from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found
 
 from os import getpid
 from time import time
@@ -166,15 +167,6 @@ cdef bint is_hold(FHold* e) noexcept:
     return L.serial == e.serial and not L.marks & M_SIGNAL
 
 
-cdef bint is_kept(FHold* hold):
-    """Whether an entry still counts: its lock lives and is no signal. Stale ones are dropped when their list is full."""
-    cdef FLock* L
-    if hold.serial == 0:
-        return False
-    L = lock_at(hold.lock)
-    return L.serial == hold.serial and not L.marks & M_SIGNAL
-
-
 cdef tuple shares_and_waits():
     """(readers by lock, waiters by lock in the order of their waits), of the whole table."""
     cdef uint32_t i
@@ -205,9 +197,9 @@ cdef tuple shares_and_waits():
     return readers, waiters
 
 
-cdef dict edge_facts(FSelf* s, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
+cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
                      int64_t since_ns, int64_t deadline_ns):
-    return {"agent": agent_id(s), "holds": holds.serial if holds != NULL else None,
+    return {"agent": agent, "holds": holds.serial if holds != NULL else None,
             "waits": waits.serial if waits != NULL else None, "mode": MODES.get(mode, "exclusive"),
             "held_at": held_site, "wanted_at": wanted_site, "since_ns": since_ns,
             "deadline_ns": deadline_ns if waits != NULL and deadline_ns >= 0 else None, "what": WHATS.get(mode, "")}
@@ -215,7 +207,7 @@ cdef dict edge_facts(FSelf* s, FLock* holds, FLock* waits, uint32_t held_site, u
 
 cdef dict blank_event(str code, FSelf* me):
     return {"code": code, "tier": "measured", "reasons": [], "detected_ns": fl_now_ns(), "wall_s": time(), "behind": 0,
-            "clears": None, "closing": agent_id(me), "policy": None, "agents": [], "locks": [], "edges": []}
+            "clears": None, "closing": agent_id(me), "policy": None, "agents": [], "locks": [], "edges": [], "excerpt": None}
 
 
 cdef list doubts(Found* found):
@@ -223,51 +215,152 @@ cdef list doubts(Found* found):
     cdef uint32_t i
     cdef FLock* L
     reasons = []
+    more = 0
     for i in range(found.n):
         L = found.edges[i].waits
         if L == NULL or has_evidence(L):
             continue
-        if L.kind == K_SEMAPHORE:
+        if len(reasons) == RAW_EDGES:
+            more += 1
+        elif L.kind == K_SEMAPHORE:
             reasons.append(f"{lock_name(L)} is a semaphore: anybody may release it")
         else:
             reasons.append(f"{lock_name(L)} is a Lock that its owner has never released, nor taken by 'with': anybody may release it")
-    return reasons
+    return reasons + [f"anybody may release {more:,} more of the locks"] if more else reasons
 
 
+@cython.final
+cdef class Circle:
+    """What a walk has found: the edges as they were then, and the locks alive, so that their records stay theirs.
+
+    Facts are made of it one by one when they are looked at: of thousands, a report tells a dozen.
+    """
+
+    def __dealloc__(self):
+        release_found(&self.found)
+
+    def agent(self, uint32_t i):
+        cdef Edge* e = &self.found.edges[i]
+        if fl_load64(&e.agent.word) == e.agent_word:
+            return agent_facts(e.agent)
+        # The circle is over, the thread has ended, and its record is another's.
+        return {"id": id_of(e), "kind": "thread", "name": "", "ident": 0, "native_id": None, "state": "ended"}
+
+    def lock(self, uint32_t end):
+        cdef Edge* e = &self.found.edges[end // 2]
+        return lock_facts(e.waits if end % 2 else e.holds, self.readers, self.waiters)
+
+    def edge(self, uint32_t i):
+        cdef Edge* e = &self.found.edges[i]
+        return edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
+                          e.since_ns, e.deadline_ns)
 
 
+@cython.final
+cdef class Rows:
+    """A sequence whose items are made when they are asked for."""
+    cdef object make
+    cdef list places
+
+    def __cinit__(self, make, list places):
+        self.make = make
+        self.places = places
+
+    def __len__(self):
+        return len(self.places)
+
+    def __getitem__(self, at):
+        return self.make(self.places[at])
 
 
-
-cdef dict circle_event(Found* found, FSelf* me):
-    """The event of a circle or an orphan, for the handler."""
+cdef Circle circle_of(Found* found):
+    """Takes over what a walk has found."""
     cdef uint32_t i
+    cdef FLock* L
+    cdef Circle self = Circle.__new__(Circle)
+    self.found = found[0]
+    self.kept = []
+    for i in range(found.n):
+        L = found.edges[i].waits
+        if L != NULL and L.obj != NULL:
+            self.kept.append(<object>L.obj)
+    return self
+
+
+cdef uint64_t id_of(Edge* e) noexcept:
+    return (e.agent_word >> 32 << 24) | (e.agent_word >> 8 & 0xFFFFFF)
+
+
+cdef set telling(Found* found):
+    """Which edges tell all about a long circle: the first ones, the last, one of each kind, the youngest, who gives up first."""
+    cdef uint32_t i, youngest = 0, soonest = 0
     cdef Edge* e
-    cdef dict event = blank_event(f"FL{found.code:03d}", me)
-    readers, waiters = shares_and_waits()
-    agents = {}
-    locks = {}
+    kinds = {}
     for i in range(found.n):
         e = &found.edges[i]
-        agents.setdefault(agent_id(e.agent), agent_facts(e.agent))
-        if e.holds != NULL and e.holds.serial not in locks:
-            locks[e.holds.serial] = lock_facts(e.holds, readers, waiters)
-        if e.waits != NULL and e.waits.serial not in locks:
-            locks[e.waits.serial] = lock_facts(e.waits, readers, waiters)
-        event["edges"].append(edge_facts(e.agent, e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site,
-                                         e.mode, e.since_ns, e.deadline_ns))
-    behind = set()
-    for serial in locks:
-        behind.update(waiters.get(serial, ()))
-    event["behind"] = len(behind.difference(agents))
-    event["agents"] = list(agents.values())
-    event["locks"] = list(locks.values())
+        kind = (e.held_site, e.wanted_site, e.mode, class_key(e.holds), class_key(e.waits))
+        kinds.setdefault(kind, i)
+        if e.wait_number and e.since_ns > found.edges[youngest].since_ns:
+            youngest = i
+        if e.wait_number and <uint64_t>e.deadline_ns < <uint64_t>found.edges[soonest].deadline_ns:     # -1 is never
+            soonest = i
+    return {*range(RAW_EDGES), found.n - 1, youngest, soonest, *kinds.values()}
+
+
+cdef object class_key(FLock* L):
+    """Differs for locks of different classes."""
+    if L == NULL:
+        return None
+    own = options_of(L)
+    return own[1] if own is not None and own[1] is not None else (L.created << 8) | L.kind
+
+
+cdef dict rows_of(Circle circle, edges):
+    """The facts of some of a circle's edges, and of the agents and locks in them."""
+    cdef uint32_t i
+    cdef Edge* e
+    agents = {}
+    locks = {}
+    for i in edges:
+        e = &circle.found.edges[i]
+        agents.setdefault(id_of(e), i)
+        if e.holds != NULL:
+            locks.setdefault(e.holds_serial, 2 * i)
+        if e.waits != NULL:
+            locks.setdefault(e.waits_serial, 2 * i + 1)
+    return {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
+            "edges": Rows(circle.edge, list(edges))}
+
+
+cdef dict circle_event(Circle circle, FSelf* me):
+    """The event of a circle or an orphan, for the handler."""
+    cdef Found* found = &circle.found
+    cdef dict event = blank_event(f"FL{found.code:03d}", me)
+    circle.readers, circle.waiters = shares_and_waits()
+    event.update(rows_of(circle, range(found.n)))
+    if found.n > RAW_EDGES:
+        event["excerpt"] = rows_of(circle, sorted(telling(found)))
+    event["behind"] = behind(circle)
     event["clears"] = bool(found.timed)
     event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
     event["reasons"] = ["confirmed twice"] + doubts(found)      # examine() and then confirm() have read every record
     own = options_of(found.edges[0].waits)
     event["policy"] = own[3] if own is not None else None
     return event
+
+
+cdef object behind(Circle circle):
+    """How many agents wait for locks of the circle without being in it."""
+    cdef uint32_t i
+    cdef Found* found = &circle.found
+    inside = {id_of(&found.edges[i]) for i in range(found.n)}
+    outside = set()
+    for i in range(found.n):
+        if found.edges[i].waits != NULL:
+            for agent in circle.waiters.get(found.edges[i].waits_serial, ()):
+                if agent not in inside:
+                    outside.add(agent)
+    return len(outside)
 
 
 cdef dict wait_event(str code, FSelf* me, FLock* L):
@@ -279,7 +372,7 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
     held_by = [owner] if owner is not None else readers.get(L.serial, [])
     event["agents"] = [agent_facts(me)]
     event["locks"] = [lock_facts(L, readers, waiters)]
-    event["edges"] = [edge_facts(me, NULL, L, 0, n.site, n.mode, n.since_ns, n.deadline_ns)]
+    event["edges"] = [edge_facts(agent_id(me), NULL, L, 0, n.site, n.mode, n.since_ns, n.deadline_ns)]
     told = {L.serial}
     for holder in held_by[:16]:
         event["edges"].append(holder_edge(holder, L))
@@ -301,8 +394,8 @@ cdef dict holder_edge(uint64_t holder, FLock* L):
         hold_count(s, L, &site)
     cdef FNode* n = s.top
     if n == NULL:
-        return edge_facts(s, L, NULL, site, 0, WAIT_EXCLUSIVE, 0, -1)
-    return edge_facts(s, L, lock_at(n.lock_index), site, n.site, n.mode, n.since_ns, n.deadline_ns)
+        return edge_facts(holder, L, NULL, site, 0, WAIT_EXCLUSIVE, 0, -1)
+    return edge_facts(holder, L, lock_at(n.lock_index), site, n.site, n.mode, n.since_ns, n.deadline_ns)
 
 
 # ---- the table -----------------------------------------------------------------------------------------------

@@ -31,6 +31,20 @@
 #define FL_CAS_WORDS 0
 #endif
 
+/* ---- tracebacks -----------------------------------------------------------------------------
+ * Cython adds an entry for each function of ours that an exception leaves, by PyTraceBack_Here: half a dozen lines between
+ * the program's and the message. Only the first is made, where there is none yet, for Cython's code counts on a
+ * traceback's being there; the entries that the interpreter makes for its own frames all stay. */
+static inline void fl_traceback_here(PyFrameObject *frame)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_Restore(type, value, traceback);
+    if (traceback == NULL)
+        PyTraceBack_Here(frame);
+}
+#define PyTraceBack_Here(frame) fl_traceback_here(frame)
+
 #define FL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define FL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

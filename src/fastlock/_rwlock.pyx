@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
 """RWLock: many readers or one writer, with known owners on both sides.
 
 Rules of recursion, all of them detected when they close a circle:
@@ -20,7 +20,7 @@ from fastlock._table cimport *
 
 @cython.auto_pickle(False)
 cdef class RWLock:
-    """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, on_deadlock=None): shared reads, exclusive writes; thread-safe."""
+    """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, on_deadlock=None)\n--\n\nShared reads, exclusive writes; thread-safe."""
 
     cdef FLock* rec
     cdef object reader, writer

@@ -8,6 +8,7 @@ cdef struct FSite:
     PyObject* code             # strong: an address must not come to mean another function
     PyObject* name             # strong or NULL: variable assigned at this site, once asked for
     int lasti
+    uint32_t same              # the id that all addresses of one call share; the others only lead there
     uint8_t asked
     uint8_t foreign            # 1 standard library or ours, 2 user code
 

@@ -22,6 +22,7 @@ cdef enum:
     SITES_PER_CHUNK = 1024
     MAX_SITES = 65536
     RECENT = 64                # creation sites found again without a probe
+    PRECALL_SIZE = 4           # bytes from a PRECALL to its CALL
 
 cdef int site_mode = 0
 cdef FSite* site_chunks[64]
@@ -30,6 +31,7 @@ cdef uint32_t recent_sites[RECENT]
 cdef uint32_t sites_used = 1           # site 0 is unknown
 cdef uint32_t* site_index = NULL        # open addressing: site ids by key
 cdef uint32_t site_slots = 0
+cdef int precall = opmap.get("PRECALL", -1)
 cdef int site_fast = 0                  # the frame layout of _native.h is this interpreter's
 
 
@@ -59,7 +61,33 @@ cdef bint site_index_grow() noexcept nogil:
     return True
 
 
+cdef inline uint32_t site_find(uint64_t key) noexcept nogil:
+    """The site of an address that is interned, else 0."""
+    cdef uint32_t j
+    cdef FSite* s
+    if site_slots:
+        j = site_hash(key) & (site_slots - 1)
+        while site_index[j] != 0:
+            s = site_at(site_index[j])
+            if s.key == key:
+                return s.same
+            j = (j + 1) & (site_slots - 1)
+    return 0
+
+
 cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
+    """The site of an address; on 3.11 a call has two, and that of PRECALL counts as that of its CALL."""
+    cdef uint32_t site = site_find(key)
+    if site:
+        return site
+    if precall < 0 or lasti < 0 or (<object>code).co_code[lasti] != precall:
+        return site_new(key, code, lasti, 0)
+    site = site_intern(key + (PRECALL_SIZE if site_fast else <uint64_t>(PRECALL_SIZE // 2) << 48), code, lasti + PRECALL_SIZE)
+    return site_new(key, code, lasti, site) if site else 0
+
+
+cdef uint32_t site_new(uint64_t key, void* code, int lasti, uint32_t same) noexcept:
+    """Interns an address that is not yet, as another one of the site `same` where that is not 0."""
     global sites_used
     cdef uint32_t j, site
     cdef FSite* s
@@ -68,8 +96,6 @@ cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
             return 0
     j = site_hash(key) & (site_slots - 1)
     while site_index[j] != 0:
-        if site_at(site_index[j]).key == key:
-            return site_index[j]
         j = (j + 1) & (site_slots - 1)
     site = sites_used
     if site >= MAX_SITES:
@@ -83,21 +109,18 @@ cdef uint32_t site_intern(uint64_t key, void* code, int lasti) noexcept:
     s.lasti = lasti
     s.code = <PyObject*>code
     Py_INCREF(<object>code)
+    s.same = same if same else site
     sites_used = site + 1
     site_index[j] = site
-    return site
+    return s.same
 
 
 cdef uint32_t site_of_frame(fl_frame* f) noexcept:
     cdef uint64_t key = fl_frame_key(f)
-    cdef uint32_t j
+    cdef uint32_t site = site_find(key)
     cdef void* code
-    if site_slots:
-        j = site_hash(key) & (site_slots - 1)
-        while site_index[j] != 0:
-            if site_at(site_index[j]).key == key:
-                return site_index[j]
-            j = (j + 1) & (site_slots - 1)
+    if site:
+        return site
     code = fl_frame_code(f)
     if code == NULL:
         return 0
@@ -151,7 +174,7 @@ cdef uint32_t site_created() noexcept:
     if recent_keys[key // 2 % RECENT] == key:
         return recent_sites[key // 2 % RECENT]
     site = nearest_foreign(f)
-    if site and site_at(site).key == key:   # not where it depends on who called the standard library
+    if site and site == site_find(key):     # not where it depends on who called the standard library
         recent_sites[key // 2 % RECENT] = site
         recent_keys[key // 2 % RECENT] = key
     return site
@@ -182,15 +205,18 @@ cdef object site_facts(uint32_t site):
     return (code.co_filename, fl_code_line(s.code, s.lasti), function, code.co_firstlineno)
 
 
-# What may stand between the call that makes a lock and the instruction that stores it.
-between = frozenset(op for name, op in opmap.items()
-                    if name in ("CACHE", "CALL", "PRECALL", "CALL_KW", "EXTENDED_ARG", "COPY", "DUP_TOP", "RESUME", "NOP"))
-# Only copies a value that will be stored under one more name: `a = b = Lock()`.
-store_names = {op: name for name, op in opmap.items()
-               if name in ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_FAST", "STORE_DEREF", "LOAD_FAST", "LOAD_DEREF",
-                           "LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST_BORROW", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST")}
+# The instructions that variable_at follows; at any other it gives up. A call takes its arguments from
+# the stack and as many values more as `called` says.
+called = {"CALL": 2, "CALL_KW": 3, "CALL_FUNCTION": 1, "CALL_FUNCTION_KW": 2, "CALL_METHOD": 2}
+followed = {opmap[name]: name for name in [*called, *"""
+    CACHE PRECALL KW_NAMES EXTENDED_ARG RESUME NOP NOT_TAKEN PUSH_NULL POP_TOP LOAD_CONST LOAD_SMALL_INT LOAD_COMMON_CONSTANT
+    LOAD_NAME LOAD_GLOBAL LOAD_DEREF LOAD_FAST LOAD_FAST_BORROW LOAD_FAST_CHECK LOAD_FAST_LOAD_FAST LOAD_FAST_BORROW_LOAD_FAST_BORROW
+    LOAD_ATTR LOAD_METHOD COPY DUP_TOP SWAP ROT_TWO ROT_THREE BUILD_TUPLE BUILD_LIST UNPACK_SEQUENCE
+    STORE_NAME STORE_GLOBAL STORE_DEREF STORE_FAST STORE_FAST_STORE_FAST STORE_FAST_LOAD_FAST STORE_ATTR STORE_SUBSCR
+    """.split()] if name in opmap}
+MINE = object()            # stands for the lock on the stack of variable_at
 cdef bint py310 = sys.version_info < (3, 11)
-cdef bint py313 = sys.version_info >= (3, 13)
+cdef bint py312 = sys.version_info >= (3, 12)
 
 
 cdef object local_name(object code, int index):
@@ -205,49 +231,126 @@ cdef object local_name(object code, int index):
     return cells[index] if index < len(cells) else None
 
 
+cdef object cell_name(object code, int index):
+    return (code.co_cellvars + code.co_freevars)[index] if py310 else local_name(code, index)
+
+
+cdef list taken(list stack, int count):
+    """Takes the `count` topmost values, lowest first; what lay there before the lock was made is None."""
+    cdef int missing = count - len(stack)
+    if missing > 0:
+        stack[:0] = [None] * missing
+    values = stack[len(stack) - count:]
+    del stack[len(stack) - count:]
+    return values
+
+
+cdef bint has_mine(object values):
+    return any([value is MINE or (type(value) is tuple and has_mine(value)) for value in values])
+
+
 cdef object variable_at(object code, int start):
-    """The name stored right after the instruction at `start`: ledger_lock, Pool._lock, or None."""
+    """The name under which the value of the call at `start` is stored first: ledger_lock, Pool._lock, or None.
+
+    Follows the lock through what may stand between, on a picture of the stack: names that were loaded, tuples, None for the rest. What
+    a call makes of the lock has its name too: `changed = Condition(Lock())`.
+    """
     raw = code.co_code
-    cdef int i = start + 2
-    cdef int op, arg
+    cdef int i, op, arg
     cdef int extended = 0
-    holder = None
-    while i + 1 < len(raw):
+    stack = [MINE]
+    for i in range(start + 2, len(raw) - 1, 2):
         op = raw[i]
         arg = raw[i + 1] | extended
-        kind = store_names.get(op)
-        if kind is None:
-            if op not in between:
-                return None
-            extended = arg << 8 if op == extended_arg else 0
-        elif kind == "STORE_GLOBAL":
-            return code.co_names[arg]
-        elif kind == "STORE_NAME":      # in a module, or in the body of a class
-            return code.co_names[arg] if code.co_name == "<module>" else f"{code.co_name}.{code.co_names[arg]}"
-        elif kind == "STORE_FAST_LOAD_FAST" or kind == "STORE_FAST_STORE_FAST":
-            return local_name(code, arg >> 4)
-        elif kind == "STORE_FAST":
-            return local_name(code, arg)
-        elif kind == "STORE_DEREF":
-            if py310:
-                return (code.co_cellvars + code.co_freevars)[arg]
-            return local_name(code, arg)
-        elif kind == "STORE_ATTR":
-            if holder is None:
-                return None
-            name = code.co_names[arg]
-            if holder in ("self", "cls"):
-                owner = getattr(code, "co_qualname", "").rpartition(".")[0].rpartition(".<locals>.")[2]
-                return f"{owner}.{name}" if owner else name
-            return f"{holder}.{name}"
-        elif kind == "LOAD_NAME" or kind == "LOAD_GLOBAL":
-            holder = code.co_names[arg >> 1 if kind == "LOAD_GLOBAL" and not py310 else arg]
-            extended = 0
+        extended = arg << 8 if op == extended_arg else 0
+        name = followed.get(op)
+        if name is None:
+            return None
+        if name.startswith("STORE_"):
+            stored = store_step(code, name, arg, stack)
+            if stored is not None:
+                return stored
+        elif name.startswith("LOAD_"):
+            load_step(code, name, arg, stack)
+        elif name in called:
+            stack.append(MINE if has_mine(taken(stack, arg + called[name])) else None)
         else:
-            holder = local_name(code, arg)
-            extended = 0
-        i += 2
+            stack_step(name, arg, stack)
+        if not has_mine(stack):
+            return None
     return None
+
+
+cdef object store_step(object code, str name, int arg, list stack):
+    """Takes what the instruction stores; the name, where it is the lock."""
+    if name == "STORE_SUBSCR":
+        taken(stack, 3)
+        return None
+    if name == "STORE_ATTR":
+        value, holder = taken(stack, 2)
+        return attribute_name(code, holder, code.co_names[arg]) if value is MINE else None
+    if name in ("STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"):
+        if taken(stack, 1)[0] is MINE:
+            return local_name(code, arg >> 4)
+        if name == "STORE_FAST_LOAD_FAST":
+            stack.append(local_name(code, arg & 15))
+            return None
+        arg &= 15
+    if taken(stack, 1)[0] is not MINE:
+        return None
+    if name == "STORE_GLOBAL":
+        return code.co_names[arg]
+    if name == "STORE_NAME":        # in a module, or in the body of a class
+        return code.co_names[arg] if code.co_name == "<module>" else f"{code.co_name}.{code.co_names[arg]}"
+    return cell_name(code, arg) if name == "STORE_DEREF" else local_name(code, arg)
+
+
+cdef object attribute_name(object code, object holder, str name):
+    if type(holder) is not str:
+        return None
+    if holder in ("self", "cls"):
+        holder = getattr(code, "co_qualname", "").rpartition(".")[0].rpartition(".<locals>.")[2]
+    return f"{holder}.{name}" if holder else name
+
+
+cdef object load_step(object code, str name, int arg, list stack):
+    """Puts there what the instruction loads: names as str."""
+    if name in ("LOAD_ATTR", "LOAD_METHOD"):
+        taken(stack, 1)
+        stack.extend([None] * (2 if name == "LOAD_METHOD" or (py312 and arg & 1) else 1))
+    elif name == "LOAD_GLOBAL" and not py310:
+        stack.extend([None, None] if arg & 1 else [code.co_names[arg >> 1]])
+    elif name in ("LOAD_NAME", "LOAD_GLOBAL"):
+        stack.append(code.co_names[arg])
+    elif name == "LOAD_DEREF":
+        stack.append(cell_name(code, arg))
+    elif name in ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"):
+        stack.extend([local_name(code, arg >> 4), local_name(code, arg & 15)])
+    else:
+        stack.append(local_name(code, arg) if name.startswith("LOAD_FAST") else None)
+
+
+cdef object stack_step(str name, int arg, list stack):
+    """What only moves values about."""
+    if name == "PUSH_NULL":
+        stack.append(None)
+    elif name == "POP_TOP":
+        taken(stack, 1)
+    elif name in ("COPY", "DUP_TOP"):
+        values = taken(stack, arg if name == "COPY" else 1)
+        stack.extend([*values, values[0]])
+    elif name in ("SWAP", "ROT_TWO"):
+        values = taken(stack, arg if name == "SWAP" else 2)
+        stack.extend([values[len(values) - 1], *values[1:len(values) - 1], values[0]])
+    elif name == "ROT_THREE":
+        values = taken(stack, 3)
+        stack.extend([values[2], *values[:2]])
+    elif name in ("BUILD_TUPLE", "BUILD_LIST"):
+        stack.append(tuple(taken(stack, arg)))
+    elif name == "UNPACK_SEQUENCE":
+        value = taken(stack, 1)[0]
+        known = type(value) is tuple and len(value) == arg
+        stack.extend(reversed(value) if known else [None] * arg)
 
 
 cdef int extended_arg = opmap["EXTENDED_ARG"]

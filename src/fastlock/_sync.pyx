@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
 """Condition, Semaphore, BoundedSemaphore, Event and Barrier: threading's interfaces on the core's queues.
 
 A waiter is a node in a lock record's queue, granted by who notifies, sets or releases; no inner lock is made per wait,
@@ -26,6 +26,8 @@ cdef enum:
     OUR_LOCK = 1
     OUR_RLOCK = 2
 
+cdef int64_t ENDLESS = 1 << 62     # permits that no program uses up
+
 
 cdef int64_t wait_limit(object timeout) except? -2:
     """Nanoseconds of a timeout of Condition, Event, Semaphore and Barrier: None for ever, what is not positive at once."""
@@ -40,7 +42,7 @@ cdef int64_t wait_limit(object timeout) except? -2:
 
 @cython.auto_pickle(False)
 cdef class Condition:
-    """A condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
+    """Condition(lock=None, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA condition variable on a Lock or RLock; threading.Condition's interface, thread-safe."""
 
     cdef FLock* rec
     cdef object lock
@@ -275,10 +277,12 @@ cdef object shown(object self, str state):
 
 @cython.auto_pickle(False)
 cdef class Semaphore:
-    """A counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
+    """Semaphore(value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA counting semaphore; threading.Semaphore's interface, thread-safe, about a tenth of its cost."""
 
     cdef FLock* rec
     cdef object condition
+    cdef object value           # what the count is called where it is `base`, if that is no int of 62 bits; else None
+    cdef int64_t base
     cdef object __weakref__
     cdef dict __dict__
 
@@ -290,22 +294,22 @@ cdef class Semaphore:
         if value < 0:
             raise ValueError("semaphore initial value must be >= 0")
         set_made_options(self.rec, name, lock_class, timeout, signal, on_deadlock)
-        self.rec.count = value
-        self.rec.limit = <uint32_t>min(value, 0xFFFFFFFF)
-        if value == 0:
-            self.rec.marks |= M_SIGNAL      # it announces, it does not guard
+        set_value(self, value)
+        self.rec.limit = <uint32_t>min(self.rec.count, <int64_t>0xFFFFFFFF)
+        if self.rec.count == 0 or self.rec.count == ENDLESS:
+            self.rec.marks |= M_SIGNAL      # it announces, it does not guard; or nobody ever waits for it
 
     def __dealloc__(self):
         lock_dropped(self.rec)
 
     @property
     def _value(self):
-        return self.rec.count
+        return value_of(self)
 
     @_value.setter
     def _value(self, value):
         self.rec.marks |= M_SIGNAL          # somebody else counts
-        self.rec.count = value
+        set_value(self, value)
 
     @property
     def _cond(self):
@@ -343,7 +347,29 @@ cdef class Semaphore:
         self.release()
 
     def __repr__(self):
-        return shown(self, f"value={self.rec.count}")
+        return shown(self, f"value={value_of(self)}")
+
+
+cdef int set_value(Semaphore self, object value) except -1:
+    """Takes any number, as threading does, which waits where it is exactly zero: after 2.0 permits, but never after 2.5."""
+    if isinstance(value, int) and -ENDLESS < value < ENDLESS:
+        self.rec.count = value
+        self.value = None
+        return 0
+    try:
+        whole = int(value)
+        self.base = whole if whole == value and -ENDLESS < whole < ENDLESS else ENDLESS
+    except (OverflowError, ValueError):     # infinite, or not a number
+        self.base = ENDLESS
+    self.value = value
+    self.rec.count = self.base
+    return 0
+
+
+cdef object value_of(Semaphore self):
+    if self.value is None:
+        return self.rec.count
+    return self.value + (self.rec.count - self.base)
 
 
 cdef inline bint permit_take(FLock* L) noexcept:
@@ -391,35 +417,37 @@ cdef object set_made_options(FLock* L, object name, object lock_class, object ti
 
 @cython.auto_pickle(False)
 cdef class BoundedSemaphore(Semaphore):
-    """A semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
+    """BoundedSemaphore(value=1, *, name=None, lock_class=None, timeout=None, signal=False, on_deadlock=None)\n--\n\nA semaphore that may not be released more often than acquired; threading.BoundedSemaphore's interface."""
 
     cdef int64_t initial
+    cdef object initial_value   # None where `initial` says it
 
     def __init__(self, value=1, **options):
         Semaphore.__init__(self, value, **options)
-        self.initial = value
+        self.initial = self.rec.count
+        self.initial_value = self.value
 
     @property
     def _initial_value(self):
-        return self.initial
+        return self.initial if self.initial_value is None else self.initial_value
 
     def release(self, n=1):
         """Gives back `n` permits; ValueError where that is more than were taken."""
         if n < 1:
             raise ValueError("n must be one or more")
-        if self.rec.count + n > self.initial:
+        if value_of(self) + n > self._initial_value if self.initial_value is not None else self.rec.count + n > self.initial:
             raise ValueError("Semaphore released too many times")
         permits_give(self.rec, n)
 
     def __repr__(self):
-        return shown(self, f"value={self.rec.count}/{self.initial}")
+        return shown(self, f"value={value_of(self)}/{self._initial_value}")
 
 
 # ---- Event -----------------------------------------------------------------------------------------------------
 
 @cython.auto_pickle(False)
 cdef class Event:
-    """A flag that threads wait for; threading.Event's interface, thread-safe, safe in signal handlers."""
+    """Event(*, name=None, lock_class=None)\n--\n\nA flag that threads wait for; threading.Event's interface, thread-safe, safe in signal handlers."""
 
     cdef FLock* rec
     cdef object condition
@@ -504,7 +532,7 @@ cdef class Generation:
 
 @cython.auto_pickle(False)
 cdef class Barrier:
-    """A point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
+    """Barrier(parties, action=None, timeout=None)\n--\n\nA point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
 
     cdef object condition, action, default_timeout
     cdef int64_t _parties

@@ -17,6 +17,8 @@ from fastlock.findings import (
     AgentFact,
     AgentState,
     EdgeFact,
+    Excerpt,
+    Facts,
     Finding,
     LockFact,
     LockState,
@@ -43,28 +45,49 @@ def finding_from_event(
 
     Safe in any thread; takes no lock, but reads source files; linear in agents, locks and edges.
     """
+    return draft_from_event(event, site=site, stacks=stacks, count=count, now_ns=now_ns).whole()
+
+
+def draft_from_event(
+    event: Mapping[str, Any],
+    *,
+    site: SiteLookup,
+    stacks: Mapping[int, Sequence[Site]] | None = None,
+    count: int = 1,
+    now_ns: int | None = None,
+) -> Finding:
+    """As finding_from_event, for the text alone: what only whole() needs is made there; linear in the event's excerpt."""
     sites = _Sites(site)
     now = event["detected_ns"] if now_ns is None else now_ns
-    stacks = stacks or {}
-    locks = tuple(LockFact(**_lock_fields(lock, sites)) for lock in event["locks"])
-    edges = tuple(_edge(edge, sites, now) for edge in event["edges"])
+    excerpt = event.get("excerpt")
+    told = _facts(excerpt or event, sites, stacks or {}, now).made()
+    everything = told if excerpt is None else _facts(event, sites, stacks or {}, now)
     draft = Finding(
         code=event["code"],
         title=CODES[event["code"]],
         tier=event["tier"],
-        fingerprint=fingerprint(event["code"], locks, edges),
+        fingerprint=fingerprint(event["code"], told.locks, told.edges),
         count=count,
         detected_at=_iso(event.get("wall_s")),
         pid=os.getpid(),
         process=process_name(),
-        agents=tuple(_agent(agent, stacks.get(agent["id"], ())) for agent in event["agents"]),
-        locks=locks,
-        edges=edges,
+        agents=everything.agents,
+        locks=everything.locks,
+        edges=everything.edges,
         clears=event.get("clears"),
         behind=event.get("behind", 0),
         reasons=tuple(event.get("reasons", ())),
+        excerpt=None if excerpt is None else told,
     )
     return wording.complete(draft)
+
+
+def _facts(raw: Mapping[str, Any], sites: _Sites, stacks: Mapping[int, Sequence[Site]], now_ns: int) -> Excerpt:
+    return Excerpt(
+        agents=Facts(raw["agents"], lambda agent: _agent(agent, stacks.get(agent["id"], ()))),
+        locks=Facts(raw["locks"], lambda lock: LockFact(**_lock_fields(lock, sites))),
+        edges=Facts(raw["edges"], lambda edge: _edge(edge, sites, now_ns)),
+    )
 
 
 def snapshot_from_table(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, overload
 
 # A code never changes its meaning; a title may be reworded.
 CODES: Mapping[str, str] = {
@@ -131,6 +131,41 @@ class EdgeFact:
         }
 
 
+_F = TypeVar("_F")
+
+
+class Facts(Sequence[_F]):
+    """The facts that ``make`` gives for raw ones, each when it is looked at: a circle of thousands is told by a dozen."""
+
+    def __init__(self, raw: Sequence[Any], make: Callable[[Any], _F]) -> None:
+        self._raw = raw
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @overload
+    def __getitem__(self, at: int) -> _F: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[_F, ...]: ...
+    def __getitem__(self, at: int | slice) -> _F | tuple[_F, ...]:
+        if isinstance(at, slice):
+            return tuple(self[each] for each in range(*at.indices(len(self))))
+        return self._make(self._raw[at])
+
+
+class Excerpt(NamedTuple):
+    """The part of a finding that tells all there is to tell: of a long circle the ends, and an edge of each kind."""
+
+    agents: Sequence[AgentFact]
+    locks: Sequence[LockFact]
+    edges: Sequence[EdgeFact]
+
+    def made(self) -> Excerpt:
+        """Return it with every fact made."""
+        return Excerpt(tuple(self.agents), tuple(self.locks), tuple(self.edges))
+
+
 @dataclass(frozen=True)
 class Finding:
     """One observation of fastlock; immutable, safe to share between threads; ``str()`` is the report for people."""
@@ -143,14 +178,24 @@ class Finding:
     detected_at: str
     pid: int
     process: str
-    agents: tuple[AgentFact, ...] = field(repr=False)
-    locks: tuple[LockFact, ...] = field(repr=False)
-    edges: tuple[EdgeFact, ...] = field(repr=False)
+    agents: Sequence[AgentFact] = field(repr=False)
+    locks: Sequence[LockFact] = field(repr=False)
+    edges: Sequence[EdgeFact] = field(repr=False)
     clears: bool | None
     behind: int
     reasons: tuple[str, ...]
     explanation: str = field(default="", repr=False)
     fix: str = field(default="", repr=False)
+    excerpt: Excerpt | None = field(default=None, repr=False)
+
+    @property
+    def told(self) -> Excerpt:
+        """What the text is made of: the excerpt, or all where there is none."""
+        return self.excerpt or Excerpt(self.agents, self.locks, self.edges)
+
+    def whole(self) -> Finding:
+        """Return the finding with every fact made, so that nothing of it depends on what happens next."""
+        return replace(self, **Excerpt(self.agents, self.locks, self.edges).made()._asdict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins, exactly as docs/finding.schema.json describes them; linear in agents and stacks."""

@@ -6,8 +6,9 @@ the JSON file, logging, hooks, and the exit that a policy asks for, in this orde
 
 Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
 which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
-`_hooks` (a list); `_known` and `_dropped` are written by the reporting thread alone. Code of the user's (log handlers,
-hooks) runs on a thread of its own with a limit; one that hangs is cut off and said so. The locks here are raw ones, bound
+`_hooks` (a list), `_hung` (a dict); `_known` and `_dropped` are written by the reporting thread alone. Code of the user's (log handlers,
+hooks) runs on a thread of its own with a limit; one that hangs is cut off and said so, a hook for good, logging and a
+policy until they return. The locks here are raw ones, bound
 before any patching.
 """
 
@@ -18,6 +19,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import itertools
 import os
 import sys
 import traceback
@@ -41,6 +43,7 @@ Hook = Callable[[Finding], Any]
 
 _known: dict[str, Finding] = {}
 _dropped = 0
+_hung: dict[int, list[str]] = {}  # what each sink has missed that has not returned: fingerprints, by its id
 _hooks: list[HookHandle] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
@@ -211,21 +214,23 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if finding is None:
         stacks = stacks_of(event)
         stacks[event["closing"]] = stack
-        finding = assemble.finding_from_event(event, site=_core.site, stacks=stacks)
+        finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+    if finding.fingerprint not in _known:
+        _write(f"{finding}\n")
+        finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, is_new = _record(finding)
     if is_new:
-        _write(f"{finding}\n")
         path = config.current().json
         if path is not None:
             try:
                 jsonl.append(path, finding)
             except OSError as error:
                 _write(f"fastlock: cannot append to {path}: {error.strerror}\n")
-        _limited("logging", lambda: logs.emit(finding))
+        _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
     policy = event["policy"]
     if callable(policy):
-        _limited("on_deadlock", lambda: policy(finding))
+        _unless_hung("on_deadlock", policy, finding)
     elif policy == "exit":
         _exit()
 
@@ -257,14 +262,43 @@ def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     finally:
         if enabled:
             gc.enable()
-    alive = [agent for agent in event["agents"] if agent["state"] == "alive"]
-    return {agent["id"]: assemble.stack_from_frame(frames.get(agent["ident"])) for agent in alive[:64]}
+    first = itertools.islice(event["agents"], 64)
+    alive = [agent for agent in first if agent["state"] == "alive"]
+    return {agent["id"]: assemble.stack_from_frame(frames.get(agent["ident"])) for agent in alive}
 
 
 def _call_hooks(finding: Finding) -> None:
     for hook in list(_hooks):
         if hook.wants(finding) and not _limited("on_finding", functools.partial(hook, finding)):
             hook.remove()
+
+
+def _unless_hung(what: str, sink: Callable[[Finding], Any], finding: Finding) -> None:
+    """Give the finding to a sink, unless that still has an earlier one: nobody waits for it twice, and it says what it missed."""
+    key = id(sink)  # as long as it hangs, its thread keeps it
+
+    def call() -> None:
+        try:
+            sink(finding)
+        finally:
+            returned.release()
+            back()
+
+    def back() -> None:
+        missed = _hung.pop(key, None)
+        if missed:
+            _write(f"fastlock: {what} has returned and is used again; findings that it missed: {len(missed)}\n")
+
+    missed = _hung.get(key)
+    if missed is not None:
+        missed.append(finding.fingerprint)
+        return
+    returned = _thread.allocate_lock()
+    returned.acquire()
+    if not _limited(what, call):
+        _hung[key] = []
+        if returned.acquire(blocking=False):  # just now
+            back()
 
 
 def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) -> bool:
@@ -324,6 +358,7 @@ def _after_fork_in_child() -> None:
     _inbox, _tickets = deque(), deque([None])
     _work = _thread.allocate_lock()
     _work.acquire()
+    _hung.clear()  # their threads are not here
 
 
 def start() -> None:

@@ -58,7 +58,7 @@ class Labels:
     """Short, distinct names for the agents, locks and sites of one finding; never an address."""
 
     def __init__(self, finding: Finding) -> None:
-        agents, locks, edges = finding.agents, finding.locks, finding.edges
+        agents, locks, edges = finding.told
         self._agents = _distinct({agent.id: _agent_name(agent) for agent in agents})
         self._locks = _distinct({lock.id: _lock_name(lock) for lock in locks})
         named = {site.file for edge in edges for site in (edge.held_at, edge.wanted_at) if site is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
@@ -50,10 +50,11 @@ class _Page:
 
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
+        self.told = finding.told
         self.names = Labels(finding)
-        self.locks: dict[int | None, LockFact] = {lock.id: lock for lock in finding.locks}
-        self.agents = {agent.id: agent for agent in finding.agents}
-        self.wanted = {edge.waits for edge in finding.edges}
+        self.locks: dict[int | None, LockFact] = {lock.id: lock for lock in self.told.locks}
+        self.agents = {agent.id: agent for agent in self.told.agents}
+        self.wanted = {edge.waits for edge in self.told.edges}
         self.everybody = self._everybody()
 
     def head(self) -> list[str]:
@@ -75,7 +76,7 @@ class _Page:
         return f"{_count(len(self.finding.agents), 'agent')}, {_count(len(self.finding.locks), 'lock')}"
 
     def _age(self) -> str:
-        ages = [edge.since_s for edge in self.finding.edges if edge.is_wait]
+        ages = [edge.since_s for edge in self.told.edges if edge.is_wait]
         if not ages:
             return ""
         # A circle exists since its youngest wait.
@@ -86,7 +87,7 @@ class _Page:
 
     def picture(self) -> list[str]:
         """The circle, drawn; anything else in a sentence."""
-        edges = self.finding.edges
+        edges = self.told.edges
         if self.finding.code != "FL001" or len(edges) < 2:
             return _wrapped(self.finding.explanation, _TEXT, "  ", "  ")
         return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
@@ -109,7 +110,7 @@ class _Page:
         margin, gap = " " * left, " " * room
         return [f"{row}{b}", f"{margin}▲{gap}│", f"{margin}└{bars}{below}{rest}┘"]
 
-    def _chain(self, edges: tuple[EdgeFact, ...]) -> list[str]:
+    def _chain(self, edges: Sequence[EdgeFact]) -> list[str]:
         shown = list(edges) if len(edges) <= _SHOWN else [*edges[: _SHOWN - 1], edges[-1]]
         names = [self._short(edge.agent) for edge in shown]
         wants = [f"{self._asks(edge)}{'' if self._is_rw(edge) else ' for'} {self._wanted(edge)}" for edge in shown]
@@ -117,7 +118,7 @@ class _Page:
         lines = []
         for at, edge in enumerate(shown):
             last = at == len(shown) - 1
-            hidden = len(edges) - len(shown)
+            hidden = len(self.finding.edges) - len(shown)
             if last and hidden:
                 lines.append(f"  │   … and {hidden:,} more, each waits for something that the next one has")
             mark = "┌─▶" if at == 0 else "└──" if last else "│  "
@@ -158,15 +159,15 @@ class _Page:
             lines.append(f"  {pad(heads[agent], column)}{self._about(agent)}")
             lines += [self._line(row, columns) for row in table[agent]]
             lines += self._stack(self.agents.get(agent))
-        hidden = len(self.everybody) - len(shown)
+        hidden = len(self.everybody) - len(shown) + len(self.finding.agents) - len(self.told.agents)
         if hidden:
             lines.append(f"  … and {hidden:,} more")
         return lines
 
     def _everybody(self) -> list[int]:
         # In the circle's order; behind it those who hold something but wait for nothing.
-        order = [edge.agent for edge in self.finding.edges]
-        for lock in self.finding.locks:
+        order = [edge.agent for edge in self.told.edges]
+        for lock in self.told.locks:
             if lock.id in self.wanted:
                 order += [agent for agent in lock.holders if agent in self.agents]
         return list(dict.fromkeys(order))
@@ -176,7 +177,7 @@ class _Page:
         if len(everybody) <= _SHOWN:
             return everybody
         # As in the picture, the last one of a circle closes it.
-        last = self.finding.edges[-1].agent
+        last = self.told.edges[-1].agent
         return [*[agent for agent in everybody if agent != last][: _SHOWN - 1], last]
 
     def _about(self, agent_id: int) -> str:
@@ -190,9 +191,9 @@ class _Page:
         return "" if agent.native_id is None else f"tid {agent.native_id}"
 
     def _rows(self, agent: int) -> Iterator[_Row]:
-        edges = [edge for edge in self.finding.edges if edge.agent == agent]
+        edges = [edge for edge in self.told.edges if edge.agent == agent]
         holds = dict.fromkeys(edge.holds for edge in edges if edge.holds is not None)
-        for lock in self.finding.locks:
+        for lock in self.told.locks:
             if lock.id in self.wanted and (agent == lock.owner or agent in lock.readers):
                 holds[lock.id] = None
         for held in holds:

@@ -50,7 +50,7 @@ def reasons_of(finding: Finding) -> list[str]:
 
 def lock_of(finding: Finding, lock_id: int | None) -> LockFact | None:
     """Return the lock with that id, or None."""
-    return next((lock for lock in finding.locks if lock.id == lock_id), None)
+    return next((lock for lock in finding.told.locks if lock.id == lock_id), None)
 
 
 def holder_of(finding: Finding, edge: EdgeFact) -> int | None:
@@ -58,13 +58,13 @@ def holder_of(finding: Finding, edge: EdgeFact) -> int | None:
     lock = lock_of(finding, edge.waits)
     holders = list(lock.holders) if lock is not None else []
     if edge.waits is not None:
-        holders += [other.agent for other in finding.edges if other.holds == edge.waits]
+        holders += [other.agent for other in finding.told.edges if other.holds == edge.waits]
     return next((holder for holder in holders if holder != edge.agent), None)
 
 
 def held_site(finding: Finding, lock_id: int | None, agent_id: int | None) -> Site | None:
     """Return where the agent took the lock, or None where that is not known."""
-    for edge in finding.edges:
+    for edge in finding.told.edges:
         if edge.agent == agent_id and edge.holds == lock_id and edge.held_at is not None:
             return edge.held_at
     lock = lock_of(finding, lock_id)
@@ -73,7 +73,7 @@ def held_site(finding: Finding, lock_id: int | None, agent_id: int | None) -> Si
 
 def waiting_edge(finding: Finding) -> EdgeFact:
     """Return the first edge whose agent waits."""
-    return next((edge for edge in finding.edges if edge.is_wait), finding.edges[0])
+    return next((edge for edge in finding.told.edges if edge.is_wait), finding.told.edges[0])
 
 
 def way_in(finding: Finding) -> str:
@@ -83,7 +83,7 @@ def way_in(finding: Finding) -> str:
 
 def first_to_give_up(finding: Finding) -> EdgeFact | None:
     """Return the edge with the least time left, or None where nobody waits with a timeout."""
-    timed = [edge for edge in finding.edges if edge.deadline_s is not None]
+    timed = [edge for edge in finding.told.edges if edge.deadline_s is not None]
     return min(timed, key=lambda edge: edge.deadline_s or 0.0, default=None)
 
 
@@ -105,7 +105,7 @@ def relation(lock: LockFact | None, holder: int) -> str:
 
 
 def _why_possible(finding: Finding, names: Labels) -> str:
-    plain = [names.lock(lock.id) for lock in finding.locks if lock.kind == "Lock"]
+    plain = [names.lock(lock.id) for lock in finding.told.locks if lock.kind == "Lock"]
     if not plain:
         timed = first_to_give_up(finding) is not None
         return "a wait in it has a timeout" if timed else "who holds it is not certain"
@@ -119,12 +119,12 @@ def _at(site: Site | None, names: Labels, word: str = "at") -> str:
 
 
 def _explain_circle(finding: Finding, names: Labels) -> str:
-    edges = finding.edges
+    edges = finding.told.edges
     if len(edges) == 2:
         told = f"{_one_waits(finding, names, *edges)}; {_one_waits(finding, names, *reversed(edges))}."
     else:
         among = f"{names.agent(edges[0].agent)} among them"
-        told = f"{len(edges):,} agents wait in a circle, each for something that the next one has, {among}."
+        told = f"{len(finding.edges):,} agents wait in a circle, each for something that the next one has, {among}."
     soonest = first_to_give_up(finding)
     if finding.tier == "will-clear" and soonest is not None:
         return f"{told} It ends when {names.agent(soonest.agent)} gives up, in {duration(soonest.deadline_s or 0.0)}."
@@ -205,15 +205,16 @@ def _easiest(finding: Finding, names: Labels) -> EdgeFact:
         return unknown + apart, names.site(held), names.site(wanted)
 
     # Thousands of agents may run the same two lines: only one edge for each pair of lines is judged.
-    pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(finding.edges) if edge.is_wait}
-    return min(pairs.values(), key=effort, default=finding.edges[0])
+    edges = finding.told.edges
+    pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
+    return min(pairs.values(), key=effort, default=edges[0])
 
 
 def _fix_order(finding: Finding, names: Labels) -> str:
     edge = _easiest(finding, names)
     held, wanted = edge.held_at, edge.wanted_at
     mine, theirs = names.lock(edge.holds), wanted_name(edge, names)
-    classes = {lock.lock_class for lock in finding.locks}
+    classes = {lock.lock_class for lock in finding.told.locks}
     if len(finding.locks) > 1 and len(classes) == 1:
         both = "both locks" if len(finding.locks) == 2 else "all locks"
         return (
