@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastlock import _graph_py as g
@@ -289,7 +289,7 @@ class Twin:
                 for w in self.edges[b]:
                     if w.key() not in known:
                         known.add(w.key())
-                        there.append(Witness(*w.key(), edge, w.call, w.fresh))
+                        there.append(replace(w, edge=edge))
         self.drop(lambda w: w.edge[0] == "class" and node in w.edge[1:])
         self.writers.discard(node)
 

@@ -403,8 +403,10 @@ def test_shuffled_dag() -> None:
     graph = g.Graph()
     nodes = [graph.node() for _ in range(200)]
     rng.shuffle(nodes)
-    edges = [(a, b) for a, b in zip(nodes, nodes[1:])]
-    edges += [tuple(nodes[k] for k in sorted(rng.sample(range(200), 2))) for _ in range(2000)]
+    edges = list(zip(nodes, nodes[1:]))
+    for _ in range(2000):
+        i, j = sorted(rng.sample(range(200), 2))
+        edges.append((nodes[i], nodes[j]))
     rng.shuffle(edges)
     for agent, (a, b) in enumerate(edges):
         assert graph.learn(agent + 1, (b, b, 0), [(a, a, E)])[1] is None
