@@ -180,9 +180,9 @@ class Twin:
             return [], [], False
         if not want.flags & g.SHARED:
             self.writers.add(want.node)
+        self.writers |= {h.node for h in held if not h.flags & g.SHARED}
         if any(h.serial == want.serial for h in held) or not held:
             return [], [], False
-        self.writers |= {h.node for h in held if not h.flags & g.SHARED}
         held = [h for h in held if h.serial not in self.signals]
         exclusive = {h.serial for h in held if not h.flags & g.SHARED}
         lockset = frozenset((h.serial, h.serial in exclusive) for h in held)

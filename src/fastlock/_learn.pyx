@@ -105,6 +105,7 @@ cdef void learn_edge(Store* s, Call* call, GHeld* held, uint32_t lockset, bint d
 cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
     """Gathers the set of locks held; False where there is nothing to learn."""
     cdef uint32_t i
+    cdef bint has = False
     if not is_class(s, want.node) or is_signal(s, want.serial):
         return False
     if not want.flags & G_SHARED:
@@ -112,12 +113,13 @@ cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
     if want.flags & G_TRY or want.depth == 0 or not gather_begin(&s.evidence, want.depth):
         return False
     for i in range(want.depth):
-        if want.held[i].serial == want.serial:
-            return False
+        has |= want.held[i].serial == want.serial
         if not want.held[i].flags & G_SHARED and is_class(s, want.held[i].node):
             node_at(&s.order, want.held[i].node).writer = 1
         if not is_signal(s, want.held[i].serial):
             gather(&s.evidence, want.held[i].serial, not want.held[i].flags & G_SHARED)
+    if has:
+        return False
     lockset[0] = gather_end(&s.evidence)
     return True
 
