@@ -42,7 +42,7 @@ cdef void rotate(uint32_t* edges, uint32_t n, uint32_t* out) noexcept nogil:
 cdef uint32_t look_up(Records* a, uint32_t* rotated, uint32_t n, uint64_t* key) noexcept nogil:
     """The record of a circle, or 0 and the key to put it under."""
     cdef uint32_t i, found
-    key[0] = n
+    key[0] = mix(~<uint64_t>n)
     for i in range(n):
         key[0] = mix(key[0] ^ rotated[i])
     key[0] += key[0] == 0
