@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False
+# cython: language_level=3, binding=False, embedsignature=True, embedsignature.format=clinic
 """Happens-before by Thread.start and Thread.join: which orders of locks can never meet.
 
 A thread's life is cut into segments, a new one at each start or join; the graph keeps their partial order, and each

@@ -75,6 +75,7 @@ cdef dict inversion_event(GCircle* circle, FLock* L, FSelf* me):
     cdef GLink* link
     cdef LockOptions own = options_of(L)
     cdef dict event = blank_event("FL010", me)
+    cdef dict pending = pending_counts()
     agents, locks = {}, {}
     for i in range(circle.n):
         link = &circle.link[i]
@@ -85,7 +86,7 @@ cdef dict inversion_event(GCircle* circle, FLock* L, FSelf* me):
         event["edges"].append(link_edge(link))
     event["orders"] = [{"first": circle.link[i].from_serial, "then": circle.link[i].to_serial,
                         "held_at": circle.link[i].held_site, "wanted_at": circle.link[i].wanted_site,
-                        "count": circle.link[i].count, "first_s": circle.link[i].first_s, "agent": circle.link[i].agent}
+                        "count": circle.link[i].count + pending.get(circle.link[i].edge, 0), "first_s": circle.link[i].first_s, "agent": circle.link[i].agent}
                        for i in range(circle.n)]
     event["agents"], event["locks"] = list(agents.values()), list(locks.values())
     event["tier"] = "high" if circle.high else "possible"
@@ -150,6 +151,18 @@ cdef dict node_facts(uint32_t node, dict acquired):
             consumers += 1
     return {"class": class_label(node), "name": class_name(node), "kind": KINDS[c.kind], "site": c.created, "live": c.live,
             "acquired": c.acquired + acquired.get(node, 0), "contended": c.contended, "consumers": consumers}
+
+
+cdef dict pending_counts():
+    """How often each order was taken that the locks have counted and the graph does not know yet."""
+    cdef uint32_t i
+    cdef FLock* L
+    pending = {}
+    for i in range(1, lock_limit()):
+        L = lock_at(i)
+        if L.pair_count and L.pair_edge:
+            pending[L.pair_edge - 1] = pending.get(L.pair_edge - 1, 0) + L.pair_count
+    return pending
 
 
 cdef dict flush_counts():
