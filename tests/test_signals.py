@@ -293,6 +293,7 @@ def reacquires():
 def go():
     with condition:
         condition.notify()
+        fastlock.Event().wait(0.001)    # a waiter is woken once its notifier waits itself, or releases
         wait_until(reacquires)
         shoot()
         wait_until(reacquires)
