@@ -540,6 +540,37 @@ def test_finalisers_and_signal_handlers_that_take_locks() -> None:
     )
 
 
+@pytest.mark.parametrize("where", ["keep = Last()", "sys.keep = Last()", "keep = Last(); keep.me = keep", "atexit.register(nest)"])
+def test_locks_nested_as_the_interpreter_ends(where: str) -> None:
+    """Finalisers that run when modules are gone, daemon and raw threads that are cut off while they learn: a quiet end."""
+    done = run_program(
+        f"""
+        import _thread, atexit, sys, threading
+        import fastlock
+        fastlock.set_level("order")
+        a, b, c = fastlock.Lock(name="a"), fastlock.RLock(name="b"), fastlock.RWLock()
+        def nest():
+            with a:
+                with b:
+                    with c.write(): pass
+        class Last:
+            def __del__(self, nest=nest): nest()
+        {where}
+        going = threading.Barrier(3)
+        def learn():
+            going.wait()
+            while True:
+                with fastlock.Lock(name="outer"):
+                    with fastlock.RLock(): pass
+        threading.Thread(target=learn, daemon=True).start()
+        _thread.start_new_thread(learn, ())
+        going.wait()
+        print("end", flush=True)
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 def test_a_thousand_threads() -> None:
     """Each takes twenty pairs in one order; the other order comes after all of them have been joined, and is silent."""
     told = ask(
