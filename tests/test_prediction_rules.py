@@ -490,6 +490,27 @@ def test_classes_without_locks_make_room() -> None:
     assert told == [True, True, False, ["possible"], True]
 
 
+def test_no_class_is_taken_for_known() -> None:
+    """The first classes of a process, wanted under each other whatever was configured before: every inversion is found."""
+    told = ask(
+        """
+        from order_rows import Stage
+        missed = []
+        for times in range(6):
+            if times:
+                fastlock.configure(slow_wait=10 + times)
+            for number in range(8):
+                with Stage(kind=fastlock.RLock) as stage:
+                    stage.play("A B | B A")
+                    if stage.found() != ["FL010 high"]:
+                        missed.append([times, number, stage.edges()])
+        tell(missed)
+        """,
+        env={"FASTLOCK_LEVEL": "order"},
+    )
+    assert told == []
+
+
 # ---- in the middle of everything
 
 

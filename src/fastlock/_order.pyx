@@ -41,7 +41,8 @@ cdef uint64_t forgotten = 0     # times that all pairs became unknown for a reas
 
 cdef void renew_epoch() noexcept:
     global order_epoch
-    order_epoch = mix(<uint64_t>graph_epoch(graph) + 1, forgotten)
+    # Mixed twice, unlike any tag: a tag that is the epoch makes the key 0, which every lock has that was never wanted so.
+    order_epoch = mix(mix(graph_epoch(graph), forgotten), 3)
 
 
 cdef void order_forget_pairs() noexcept:
