@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastlock import _graph_py as g
@@ -180,9 +180,9 @@ class Twin:
             return [], [], False
         if not want.flags & g.SHARED:
             self.writers.add(want.node)
+        self.writers |= {h.node for h in held if not h.flags & g.SHARED}
         if any(h.serial == want.serial for h in held) or not held:
             return [], [], False
-        self.writers |= {h.node for h in held if not h.flags & g.SHARED}
         held = [h for h in held if h.serial not in self.signals]
         exclusive = {h.serial for h in held if not h.flags & g.SHARED}
         lockset = frozenset((h.serial, h.serial in exclusive) for h in held)
@@ -289,7 +289,7 @@ class Twin:
                 for w in self.edges[b]:
                     if w.key() not in known:
                         known.add(w.key())
-                        there.append(Witness(*w.key(), edge, w.call, w.fresh))
+                        there.append(replace(w, edge=edge))
         self.drop(lambda w: w.edge[0] == "class" and node in w.edge[1:])
         self.writers.discard(node)
 

@@ -59,12 +59,12 @@ def test_two_orders() -> None:
     assert [c["tier"] for c in s.graph.circles()] == ["high"]
 
 
-@pytest.mark.parametrize("orders", [("ab", "bc", "ca"), ("ab", "bc", "cd", "da"), ("ab", "cd", "bc", "da"), ("ab", "ac", "bc", "ca")])
-def test_longer_circles(orders: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("orders", ["ab bc ca", "ab bc cd da", "ab cd bc da", "ab ac bc ca"])
+def test_longer_circles(orders: str) -> None:
     """One agent for each edge: the last edge closes the circle, whatever the sequence."""
     s = Scene()
-    answers = [s.acquire(order, agent) for agent, order in enumerate(orders)]
-    assert [found(a) for a in answers] == [None] * (len(orders) - 1) + [HIGH]
+    answers = [s.acquire(order, agent) for agent, order in enumerate(orders.split())]
+    assert [found(a) for a in answers] == [None] * (len(answers) - 1) + [HIGH]
 
 
 def test_sixteen_links_and_no_more() -> None:
@@ -403,8 +403,10 @@ def test_shuffled_dag() -> None:
     graph = g.Graph()
     nodes = [graph.node() for _ in range(200)]
     rng.shuffle(nodes)
-    edges = [(a, b) for a, b in zip(nodes, nodes[1:])]
-    edges += [tuple(nodes[k] for k in sorted(rng.sample(range(200), 2))) for _ in range(2000)]
+    edges = list(zip(nodes, nodes[1:]))
+    for _ in range(2000):
+        i, j = sorted(rng.sample(range(200), 2))
+        edges.append((nodes[i], nodes[j]))
     rng.shuffle(edges)
     for agent, (a, b) in enumerate(edges):
         assert graph.learn(agent + 1, (b, b, 0), [(a, a, E)])[1] is None

@@ -41,6 +41,8 @@ class Program:
         self.shares = self.random.choice([0, 0, 0.3, 0.7])
         self.oddities = self.random.choice([0, 0.05, 0.3])  # of timed and try acquires, nesting, missing evidence
         self.depth = pick(1, 4)
+        self.ring = self.random.random() < 0.3  # each lock wants the next one: few circles, and long ones
+        self.shown: list[tuple[Agent, Lock, list[Lock], int, int, int]] = []
 
     def new_lock(self) -> None:
         self.serial += 1
@@ -51,31 +53,41 @@ class Program:
 
     def acquire(self, agent: Agent) -> None:
         serial, node = self.random.choice(self.locks)
+        if self.ring and agent.held:
+            place = [lock[0] for lock in self.locks].index(agent.held[-1].serial)
+            serial, node = self.locks[(place + 1) % len(self.locks)]
         shared = self.random.random() < self.shares
         want = Lock(serial, node, (g.SHARED if shared else 0) | (g.TIMED if self.odd() else 0) | (g.NESTED if self.odd() else 0))
         if shared and self.odd():
             want.flags |= g.RECURSIVE
         taken_by_try = self.odd()
         if agent.held and not taken_by_try:
-            self.learn(agent, want)
+            self.shown.append((agent, want, list(agent.held), agent.job, agent.clock, agent.moment))
+            self.learn(*self.shown[-1])
         if all(h.serial != serial for h in agent.held):
             flags = (g.SHARED if shared else 0) | (g.TRY if taken_by_try else 0) | (0 if self.odd() else g.EVIDENCE)
             agent.held.append(Lock(serial, node, flags))
 
-    def learn(self, agent: Agent, want: Lock) -> None:
+    def learn(self, agent: Agent, want: Lock, held: list[Lock], job: int, clock: int, moment: int) -> None:
         answer = self.graph.learn(
             agent.number,
             (want.serial, want.node, want.flags),
-            [(h.serial, h.node, h.flags) for h in agent.held],
-            job=agent.job,
-            clock=agent.clock,
+            [(h.serial, h.node, h.flags) for h in held],
+            job=job,
+            clock=clock,
         )
         token = self.graph.token
-        self.twin.learn(agent.number, want, agent.held, agent.job, agent.moment, self.graph, answer)
+        self.twin.learn(agent.number, want, held, job, moment, self.graph, answer)
         if answer[0] == g.FOUND and self.random.random() < 0.3:
             self.graph.retract(token)
             self.twin.retract()
             self.twin.compare(self.graph)
+
+    def again(self) -> None:
+        """Shows something once more, as far as its locks and the agent's segment still exist."""
+        agent, want, held, job, clock, moment = self.random.choice(self.shown)
+        if {(lock.serial, lock.node) for lock in (want, *held)} <= set(self.locks) and moment == agent.moment:
+            self.learn(agent, want, held, job, clock, moment)
 
     def move(self, agent: Agent, other: Agent | None = None) -> None:
         """The agent's next segment, after what another one has done until now."""
@@ -129,16 +141,18 @@ class Program:
         for _ in range(events):
             agent = self.random.choice(self.agents)
             dice = self.random.random()
-            if dice < 0.65 and len(agent.held) <= self.depth:
+            if dice < 0.6 and len(agent.held) <= self.depth:
                 self.acquire(agent)
-            elif dice < 0.9 and agent.held:
+            elif dice < 0.8 and agent.held:
                 agent.held.pop(self.random.randrange(len(agent.held)))
-            elif dice < 0.95 and self.clocks:
+            elif dice < 0.85 and self.clocks:
                 self.synchronise(agent)
-            elif dice < 0.97:
+            elif dice < 0.87:
                 agent.job = self.random.randint(0, 2)
-            elif dice < 0.985:
+            elif dice < 0.885:
                 self.upset()
+            elif self.shown:
+                self.again()
 
 
 @pytest.mark.parametrize("block", range(20))

@@ -13,7 +13,7 @@ import fastlock
 from conftest import Python
 
 EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_options", "_facts", "_block", "_core", "_sync", "_rwlock")
-EXTENSIONS += ("_topology", "_segments", "_evidence", "_judge", "_store", "_learn", "_graph", "_graph_py")
+EXTENSIONS += ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 EXTENSIONS += ("_classes", "_clocks", "_order_facts", "_order")
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from fastlock._facts cimport lock_class, lock_name
 from fastlock._graph cimport FGraph, graph_count, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
 from fastlock._native cimport fl_finalizing
 from fastlock._options cimport LockOptions, options_of
-from fastlock._table cimport M_WRITTEN, FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
+from fastlock._table cimport M_SIGNAL, M_WRITTEN, FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
 
 cdef enum:
     MAX_NODES = 262144         # of the graph: classes, and instances that are told apart
@@ -199,7 +199,7 @@ cdef void class_died(FLock* L) noexcept:
     c.acquired += L.acquired
     if L.pair_edge and L.pair_count:
         graph_count(graph, L.pair_edge - 1, L.pair_count)
-    if c.by_instance:
+    if c.by_instance or L.marks & M_SIGNAL:
         graph_lock_died(graph, L.serial)
     L.node = L.pair_edge = 0
     L.tag = L.acquired = L.pair_key = L.pair_count = 0

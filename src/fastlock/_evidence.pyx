@@ -75,7 +75,7 @@ cdef bint is_gathered(Evidence* v, Lockset* s) noexcept nogil:
 cdef uint32_t gather_end(Evidence* v) noexcept nogil:
     """The set gathered, as far as it is known; 0: it is new."""
     cdef uint32_t i, known
-    v.gathered.key = v.gathered.n + 1
+    v.gathered.key = mix(~<uint64_t>v.gathered.n)      # mixed, for small numbers would make equal keys with the first items
     v.gathered.signature = 0
     for i in range(v.gathered.n):
         v.gathered.key = mix(v.gathered.key ^ v.gathered.items[i])

@@ -18,6 +18,7 @@ from fastlock._judge cimport *
 from fastlock._learn cimport *
 from fastlock._native cimport *
 from fastlock._pool cimport *
+from fastlock._records cimport *
 from fastlock._segments cimport *
 from fastlock._store cimport *
 from fastlock._topology cimport *
@@ -262,8 +263,8 @@ cdef uint32_t graph_circles(FGraph* graph, GCircle* out, uint32_t limit) noexcep
     cdef Record* r
     cdef int tier
     for length in range(2, G_LONGEST + 1):
-        for i in range(1, s.judge.records.used):
-            r = record_at(&s.judge, i)
+        for i in range(1, s.records.pool.used):
+            r = record_at(&s.records, i)
             if n == limit or r.key == 0 or r.n != length or r.tier == T_FILTERED:
                 continue
             tier = judge_circle(&s.judge, r.edges, r.n)
@@ -286,9 +287,9 @@ cdef void graph_stats(FGraph* graph, GStats* out) noexcept nogil:
     out.seen = g.seen
     out.clocks = s.segments.pool.live
     out.bytes = sizeof(Whole) + store_bytes(s) + g.seen_bytes
-    memcpy(out.filtered, s.judge.counts, sizeof(s.judge.counts))
+    memcpy(out.filtered, s.records.filtered, sizeof(s.records.filtered))
     out.filtered[GF_BUDGET] += s.judge.unsearched
-    out.reported = s.judge.reported
+    out.reported = s.records.reported
     out.full = s.full
     leave(graph)
 
@@ -300,8 +301,8 @@ cdef uint32_t graph_records(FGraph* graph, GRecord* out, uint32_t limit) noexcep
     cdef Store* s = enter(graph)
     cdef uint32_t i, k, n = 0
     cdef Record* r
-    for i in range(1, s.judge.records.used):
-        r = record_at(&s.judge, i)
+    for i in range(1, s.records.pool.used):
+        r = record_at(&s.records, i)
         if r.key and n < limit:
             out[n].n = r.n
             out[n].tier = r.tier

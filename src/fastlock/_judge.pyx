@@ -13,27 +13,21 @@ from libc.string cimport memset
 
 from fastlock._evidence cimport *
 from fastlock._graph_types cimport *
-from fastlock._pool cimport *
+from fastlock._records cimport *
 from fastlock._segments cimport *
 from fastlock._topology cimport *
 
 cdef enum:
-    MOST_RECORDS = 16384
     ALL_FILTERS = 15
 
 
-cdef bint judge_open(Judge* j, Topology* order, Evidence* evidence, Segments* segments) noexcept nogil:
+cdef void judge_open(Judge* j, Topology* order, Evidence* evidence, Segments* segments, Records* records) noexcept nogil:
     memset(j, 0, sizeof(Judge))
     j.order = order
     j.evidence = evidence
     j.segments = segments
+    j.records = records
     j.budget = 20000
-    return pool_open(&j.records, sizeof(Record), MOST_RECORDS + 1)
-
-
-cdef void judge_close(Judge* j) noexcept nogil:
-    pool_close(&j.records)
-    map_close(&j.by_key)
 
 
 # ---- what two witnesses say together ------------------------------------------------------------
@@ -114,8 +108,8 @@ cdef bint accept(Judge* j) noexcept nogil:
     j.path.doubts = doubts_of(j)
     if j.along != NULL:
         return True
-    record = record_find(j, j.path.edges, j.path.n)
-    if record == 0 or record_at(j, record).tier < (T_POSSIBLE if j.path.doubts else T_HIGH):
+    record = record_find(j.records, j.path.edges, j.path.n)
+    if record == 0 or record_at(j.records, record).tier < (T_POSSIBLE if j.path.doubts else T_HIGH):
         return True
     j.told = True
     return False
@@ -174,8 +168,9 @@ cdef bint extend(Judge* j, uint32_t length) noexcept nogil:
 
 
 cdef bint hunt(Judge* j, uint32_t w, int tier, uint32_t shortest, uint32_t longest) noexcept nogil:
-    """Looks for a shortest circle through a witness. One that has been told already, in j.told, is as good: a tangle has more circles
-    than anyone wants to be told of, and each of its edges is in a shortest one."""
+    """Looks for a shortest circle through a witness.
+
+    One that has been told already, in j.told, is as good: a tangle has more circles than anyone wants to be told of."""
     cdef uint32_t length
     j.along = NULL
     j.filters = ALL_FILTERS
@@ -196,7 +191,7 @@ cdef bint hunt(Judge* j, uint32_t w, int tier, uint32_t shortest, uint32_t longe
 
 
 cdef int judge_witness(Judge* j, uint32_t w, Path* out) noexcept nogil:
-    """The tier of the best circle through a witness; T_TOLD where that is no news, T_FILTERED where none passes, T_NONE where there is none.
+    """The tier of the best circle through a witness, or T_TOLD, T_FILTERED, T_NONE.
 
     out.doubts has GD_BUDGET where the search was cut off."""
     cdef Edge* edge = edge_at(j.order, witness_at(j.evidence, w).edge)
@@ -277,131 +272,3 @@ cdef void shortest_circle(Judge* j, uint32_t edge, Path* out) noexcept nogil:
 
 cdef bint nearer(Judge* j, uint32_t a, uint32_t b) noexcept nogil:
     return node_at(j.order, a).backward == j.order.stamp and node_at(j.order, a).distance < node_at(j.order, b).distance
-
-
-# ---- records ------------------------------------------------------------------------------------
-
-cdef void rotate(uint32_t* edges, uint32_t n, uint32_t* out) noexcept nogil:
-    """A circle's edges with the smallest first, so that equal circles are equal."""
-    cdef uint32_t i, smallest = 0
-    for i in range(1, n):
-        if edges[i] < edges[smallest]:
-            smallest = i
-    for i in range(n):
-        out[i] = edges[(smallest + i) % n]
-
-
-cdef uint32_t look_up(Judge* j, uint32_t* rotated, uint32_t n, uint64_t* key) noexcept nogil:
-    """The record of a circle, or 0 and the key to put it under."""
-    cdef uint32_t i, found
-    key[0] = n
-    for i in range(n):
-        key[0] = mix(key[0] ^ rotated[i])
-    key[0] += key[0] == 0
-    while True:
-        found = map_get(&j.by_key, key[0])
-        if found == 0:
-            return 0
-        if record_at(j, found).n == n:
-            for i in range(n):
-                if record_at(j, found).edges[i] != rotated[i]:
-                    break
-            else:
-                return found
-        key[0] += 1 + (key[0] == ~<uint64_t>0)
-
-
-cdef uint32_t record_find(Judge* j, uint32_t* edges, uint32_t n) noexcept nogil:
-    cdef uint32_t rotated[16]
-    cdef uint64_t key
-    rotate(edges, n, rotated)
-    return look_up(j, rotated, n, &key)
-
-
-cdef void tally(Judge* j, Record* r, int by) noexcept nogil:
-    """Counts a record in or out. Its edges are watched while there is something better that it could become."""
-    cdef uint32_t i
-    if r.tier == T_FILTERED:
-        j.counts[r.filter] += by
-    else:
-        j.reported += by
-    if r.tier != T_HIGH:
-        for i in range(r.n):
-            j.news |= edge_at(j.order, r.edges[i]).watched == 0
-            edge_at(j.order, r.edges[i]).watched += by
-
-
-cdef bint record_set(Judge* j, uint32_t* edges, uint32_t n, int tier, int filter, uint64_t call) noexcept nogil:
-    """Notes how a circle has been judged; False where there is no room to, and it will be told again."""
-    cdef uint32_t rotated[16]
-    cdef uint64_t key
-    cdef uint32_t i, k
-    cdef Record* r
-    rotate(edges, n, rotated)
-    i = look_up(j, rotated, n, &key)
-    if i == 0:
-        i = pool_take(&j.records)
-        if i and not map_put(&j.by_key, key, i):
-            pool_put(&j.records, i)
-            i = 0
-        if i == 0:
-            return False
-        r = record_at(j, i)
-        r.n = n
-        r.key = key
-        for k in range(n):
-            r.edges[k] = rotated[k]
-            edge_at(j.order, rotated[k]).recorded = 1
-    else:
-        r = record_at(j, i)
-        if r.call != call:
-            r.existed = True
-            r.tier_before = r.tier
-            r.filter_before = r.filter
-        tally(j, r, -1)
-    r.call = call
-    r.tier = tier
-    r.filter = filter
-    tally(j, r, 1)
-    return True
-
-
-cdef void record_drop(Judge* j, uint32_t i) noexcept nogil:
-    cdef Record* r = record_at(j, i)
-    tally(j, r, -1)
-    map_drop(&j.by_key, r.key)
-    r.key = 0
-    pool_put(&j.records, i)
-
-
-cdef void records_forget_edge(Judge* j, uint32_t edge) noexcept nogil:
-    """Drops the records of all circles that an edge is part of. Costs a look at all records, where there is one."""
-    cdef uint32_t i, k
-    cdef Record* r
-    if not edge_at(j.order, edge).recorded:
-        return
-    for i in range(1, j.records.used):
-        r = record_at(j, i)
-        if r.key:
-            for k in range(r.n):
-                if r.edges[k] == edge:
-                    record_drop(j, i)
-                    break
-
-
-cdef void records_restore(Judge* j, uint64_t call) noexcept nogil:
-    """Takes back what one call has noted."""
-    cdef uint32_t i
-    cdef Record* r
-    for i in range(1, j.records.used):
-        r = record_at(j, i)
-        if r.key == 0 or r.call != call:
-            continue
-        if not r.existed:
-            record_drop(j, i)
-            continue
-        tally(j, r, -1)
-        r.tier = r.tier_before
-        r.filter = r.filter_before
-        r.call = 0
-        tally(j, r, 1)

@@ -1,8 +1,8 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """Learns what an agent wants under what it holds, and has what is new judged.
 
-An edge leads from every lock held to the one wanted. It is direct from the topmost lock that was not taken by a try-lock and from what
-lies above; the others count as well, but are implied by those.
+An edge leads from every lock held to the one wanted. It is direct from the topmost lock that was not taken by a try-lock,
+and from what lies above; the others count as well, but are implied by those.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -12,6 +12,7 @@ from fastlock._graph_types cimport *
 from fastlock._judge cimport *
 from fastlock._native cimport fl_add64, fl_relaxed64
 from fastlock._pool cimport *
+from fastlock._records cimport *
 from fastlock._segments cimport *
 from fastlock._store cimport *
 from fastlock._topology cimport *
@@ -104,6 +105,7 @@ cdef void learn_edge(Store* s, Call* call, GHeld* held, uint32_t lockset, bint d
 cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
     """Gathers the set of locks held; False where there is nothing to learn."""
     cdef uint32_t i
+    cdef bint has = False
     if not is_class(s, want.node) or is_signal(s, want.serial):
         return False
     if not want.flags & G_SHARED:
@@ -111,12 +113,13 @@ cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
     if want.flags & G_TRY or want.depth == 0 or not gather_begin(&s.evidence, want.depth):
         return False
     for i in range(want.depth):
-        if want.held[i].serial == want.serial:
-            return False
+        has |= want.held[i].serial == want.serial
         if not want.held[i].flags & G_SHARED and is_class(s, want.held[i].node):
             node_at(&s.order, want.held[i].node).writer = 1
         if not is_signal(s, want.held[i].serial):
             gather(&s.evidence, want.held[i].serial, not want.held[i].flags & G_SHARED)
+    if has:
+        return False
     lockset[0] = gather_end(&s.evidence)
     return True
 
@@ -141,10 +144,10 @@ cdef void learn_edges(Store* s, Call* call, uint32_t lockset) noexcept nogil:
 # ---- judging ------------------------------------------------------------------------------------
 
 cdef void keep_record(Store* s, Path* circle, int tier, int filter) noexcept nogil:
-    s.judge.news = False
-    if not record_set(&s.judge, circle.edges, circle.n, tier, filter, s.calls):
+    s.records.news = False
+    if not record_set(&s.records, circle.edges, circle.n, tier, filter, s.calls):
         s.full = True
-    if s.judge.news:
+    if s.records.news:
         s.outdated = True
 
 
@@ -154,7 +157,7 @@ cdef void note_filtered(Store* s, uint32_t w, bint cut) noexcept nogil:
     cdef int reason
     shortest_circle(&s.judge, witness_at(&s.evidence, w).edge, &circle)
     reason = judge_filter(&s.judge, circle.edges, circle.n)
-    if cut and record_find(&s.judge, circle.edges, circle.n) == 0:
+    if cut and record_find(&s.records, circle.edges, circle.n) == 0:
         reason = GF_BUDGET      # there are others, and one of them may pass
     if reason >= 0:
         keep_record(s, &circle, T_FILTERED, reason)

@@ -28,6 +28,8 @@ from fastlock._waits cimport has_evidence
 from fastlock._order_facts import dump
 from time import time
 
+cdef uint64_t EPOCH = 0xA0761D6478BD642F    # any constant
+
 cdef enum:
     STACK = 16                 # held locks that need no allocation
     UNSURE = 1 << 16           # in a key: something held is without evidence of ownership
@@ -41,8 +43,8 @@ cdef uint64_t forgotten = 0     # times that all pairs became unknown for a reas
 
 cdef void renew_epoch() noexcept:
     global order_epoch
-    # Mixed twice, unlike any tag: a tag that is the epoch makes the key 0, which every lock has that was never wanted so.
-    order_epoch = mix(mix(graph_epoch(graph), forgotten), 3)
+    # Mixed twice: mixed once it could be the very tag of a class, and the key of that class alone would be 0, which is none.
+    order_epoch = mix(mix(<uint64_t>graph_epoch(graph) + 1, forgotten), EPOCH)
 
 
 cdef void order_forget_pairs() noexcept:

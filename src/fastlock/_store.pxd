@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastlock._evidence cimport Evidence, Witness
 from fastlock._judge cimport Judge
 from fastlock._pool cimport List, Map
+from fastlock._records cimport Records
 from fastlock._segments cimport Segments
 from fastlock._topology cimport Edge, Topology
 
@@ -12,6 +13,7 @@ cdef struct Store:
     Topology order
     Evidence evidence
     Segments segments
+    Records records
     Judge judge
     Map serials                # serial -> instance node, and a bit for signals
     uint64_t signals

@@ -12,6 +12,7 @@ from fastlock._graph_types cimport *
 from fastlock._judge cimport *
 from fastlock._native cimport fl_store8
 from fastlock._pool cimport *
+from fastlock._records cimport *
 from fastlock._segments cimport *
 from fastlock._topology cimport *
 
@@ -30,13 +31,14 @@ cdef bint store_open(Store* s, uint32_t max_nodes, uint32_t max_edges) noexcept 
     s.max_edges = min(max_edges, <uint32_t>(1 << 26))
     s.max_witnesses = 4 * s.max_edges
     s.most_witnesses = MOST_WITNESSES
+    judge_open(&s.judge, &s.order, &s.evidence, &s.segments, &s.records)
     return (topology_open(&s.order, 2 * s.max_nodes, s.max_edges + RESERVE)
             and evidence_open(&s.evidence, s.max_witnesses + RESERVE) and segments_open(&s.segments, MOST_CLOCKS)
-            and judge_open(&s.judge, &s.order, &s.evidence, &s.segments))
+            and records_open(&s.records, &s.order))
 
 
 cdef void store_close(Store* s) noexcept nogil:
-    judge_close(&s.judge)
+    records_close(&s.records)
     segments_close(&s.segments)
     evidence_close(&s.evidence)
     topology_close(&s.order)
@@ -47,7 +49,7 @@ cdef void store_close(Store* s) noexcept nogil:
 
 cdef uint64_t store_bytes(Store* s) noexcept nogil:
     return (topology_bytes(&s.order) + evidence_bytes(&s.evidence) + pool_bytes(&s.segments.pool)
-            + pool_bytes(&s.judge.records) + map_bytes(&s.judge.by_key) + map_bytes(&s.serials))
+            + records_bytes(&s.records) + map_bytes(&s.serials))
 
 
 # ---- classes and instances ----------------------------------------------------------------------
@@ -194,7 +196,7 @@ cdef void drop_edge(Store* s, uint32_t e) noexcept nogil:
         w = edge.witness
         edge.witness = witness_at(&s.evidence, w).next
         release(s, w)
-    records_forget_edge(&s.judge, e)
+    records_forget_edge(&s.records, e)
     edge.witnesses = 0
     topology_remove(&s.order, e)
 
@@ -310,7 +312,7 @@ cdef void forget(Store* s, uint64_t token) noexcept nogil:
     cdef uint32_t cls
     if n == 0 or n >= s.order.nodes.used or not node_at(&s.order, n).alive:
         return
-    records_restore(&s.judge, token >> 24)
+    records_restore(&s.records, token >> 24)
     cls = node_at(&s.order, n).cls
     forget_at(s, n, token >> 24)
     if cls:
