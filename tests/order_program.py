@@ -83,7 +83,7 @@ class Program:
         count = self.rng.choice((2, 3, 3, 4, 5, 6, 8, LOCKS))
         classes = max(1, count // 2) if many else count
         kinds = [self.rng.choice(KINDS) for _ in range(classes)]
-        self.things = [self._make(n, f"p{number}.{n % classes}", kinds[n % classes]) for n in range(count)]
+        self.things = [self._make(n, f"p{seed}.{number}{'many' if many else ''}.{n % classes}", kinds[n % classes]) for n in range(count)]
         self.main_clock = self.naive.clock()
         self.agents: list[Agent] = []
         self.circles = 0

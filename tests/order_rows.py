@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import fastlock
 from fastlock import watchdog
+from support import ask
 from workers import Crew
 
 _numbers = itertools.count(1)
@@ -138,3 +140,22 @@ class Stage:
         names = [(edge.first, edge.then) for edge in fastlock.order_graph().edges()]
         own = f"{self.name}."
         return sorted(a.removeprefix(own) + b.removeprefix(own) for a, b in names if a.startswith(own) and b.startswith(own))
+
+
+# ---- for the tests
+
+ROWS = """
+from order_rows import Stage
+from workers import Worker
+fastlock.set_level("order")
+def born(number=1):
+    stage.crew._workers[number] = Worker(f"worker-{number}")
+def end(number, by=None):
+    worker = stage.crew._workers.pop(number)
+    stage.crew[by].do(worker.stop) if by is not None else worker.stop()
+"""
+
+
+def rows(source: str, **options: Any) -> Any:
+    """Run a program at level order that has Stage; return what it told."""
+    return ask(ROWS + textwrap.dedent(source), **options)

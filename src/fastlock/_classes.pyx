@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 from fastlock._facts cimport lock_class, lock_name
 from fastlock._graph cimport FGraph, graph_count, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
+from fastlock._native cimport fl_finalizing
 from fastlock._options cimport LockOptions, options_of
 from fastlock._table cimport M_SIGNAL, M_WRITTEN, FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
 
@@ -72,11 +73,13 @@ cdef uint32_t new_class(FLock* L, tuple label) except? 0:
 
 
 cdef uint32_t class_of(FLock* L) except? 0:
-    """The lock's class, worked out once; 0 where the graph has no room for another one."""
+    """The lock's class, worked out once; 0 where the graph has no room for another one, or the interpreter ends."""
     cdef LockOptions own
     cdef tuple label
     if L.node != 0:
         return L.node
+    if fl_finalizing():
+        return 0
     own = options_of(L)
     if own is None or own.lock_class is None:
         if L.created and node_of_site[L.created]:

@@ -430,7 +430,7 @@ cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
 cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1:
     """The check where the pair is not known to this lock: LockOrderError where a policy forbids the acquire."""
     cdef dict event
-    if not notes & NOTE_ORDER:
+    if not notes & NOTE_ORDER or fl_finalizing():       # at the end the tables of names may be gone
         return 0
     event = order_judge(L, me, flags, bool(flags & H_TIMED) or limit_of(L, WAIT_EXCLUSIVE) >= 0)
     if event is None:
