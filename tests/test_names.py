@@ -198,3 +198,22 @@ def test_thread_names_are_those_of_the_moment() -> None:
     assert names[0] == "after"
     assert names[1].startswith("Thread ")
     assert names[1].split()[1].isdigit()
+
+
+def test_a_lock_made_by_a_class_of_the_standard_library_is_the_callers() -> None:
+    """What made it is the first line outside, also where the interpreter has a frame of its own before each __init__."""
+    assert ask(
+        """
+        import fastlock
+        fastlock.install()
+        from concurrent.futures import Future
+        def make():
+            return Future()
+        places = set()
+        for _ in range(100):
+            with make()._condition:
+                lock, = fastlock.snapshot().locks
+                places.add((lock.created.function, lock.created.text))
+        tell(sorted(places))
+        """
+    ) == [["make", "return Future()"]]

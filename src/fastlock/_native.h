@@ -251,10 +251,14 @@ static inline fl_frame *fl_frame_current(void) {
 static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->previous; }
 static inline uint64_t fl_frame_key(fl_frame *f) { return (uint64_t)(uintptr_t)f->instr; }
 
-/* The code object (borrowed), or NULL for the interpreter's own entry frames. */
+/* The code object (borrowed), or NULL for the interpreter's own frames: those where C calls Python, and from 3.12 on the one
+ * between a call of a class and its __init__. That one has code, in memory that cannot be written, whose file has the name of
+ * its function, as no program's has. */
 static inline PyCodeObject *fl_frame_code(fl_frame *f) {
     PyObject *o = (PyObject *)(f->executable & ~(uintptr_t)3);
-    return o != NULL && PyCode_Check(o) ? (PyCodeObject *)o : NULL;
+    if (o == NULL || !PyCode_Check(o) || ((PyCodeObject *)o)->co_filename == ((PyCodeObject *)o)->co_name)
+        return NULL;
+    return (PyCodeObject *)o;
 }
 
 static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *code) {
