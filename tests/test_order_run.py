@@ -166,7 +166,7 @@ def test_an_inner_run_has_its_own(tmp_path: Path) -> None:
 
 def test_the_graph_is_saved_where_it_was_named(tmp_path: Path) -> None:
     """The path is taken when the run starts, and the level is order even if nobody says so."""
-    (tmp_path / "graph.txt").write_text("what was there before")
+    (tmp_path / "graph.txt").write_text("# fastlock order graph 1\nold -> older\t1\t\t\n")
     done = run("import os\nos.chdir('/')\nimport fastlock\nprint(fastlock.level())", "--order-graph", "graph.txt", through=RUN, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "order\n")
     assert done.stderr.endswith(f"  Order graph   saved in {tmp_path}/graph.txt\n")
@@ -228,3 +228,12 @@ def test_many_of_a_kind_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         *["                text (acquired a 1,000)"] * 4,
         "                and 1 more, see fastlock.advice()",
     ]
+
+
+def test_a_file_that_is_no_order_graph_is_left_as_it_is(tmp_path: Path) -> None:
+    """A slip of the fingers overwrites nobody's program: the run is refused before it starts."""
+    (tmp_path / "mine.py").write_text("print('mine')\n")
+    done = run("print('ran')", "--order-graph", "mine.py", through=RUN, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "exists and is no order graph" in done.stderr
+    assert (tmp_path / "mine.py").read_text() == "print('mine')\n"

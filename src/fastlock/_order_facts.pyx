@@ -122,8 +122,8 @@ cdef dict rank_event(FLock* L, FSelf* me):
 cdef bint is_above(object key, object other) except -1:
     try:
         return bool(key > other)
-    except TypeError:
-        raise TypeError(f"the keys of locks of one class must be comparable: {key!r} and {other!r} are not") from None
+    except TypeError:           # of two kinds, so there is no telling: for the report, and not for the program
+        return False
 
 
 cdef dict violation(str what, FLock* L, FLock* held, uint32_t held_site, FSelf* me, LockOptions own):
@@ -187,17 +187,33 @@ cdef dict edge_facts(GLink* link, set cyclic):
 
 
 cdef list all_circles():
+    """(high, reasons, [(edge, class held, class wanted, facts of the edge)]) of each circle that stands."""
     cdef GCircle* found = <GCircle*>malloc(CIRCLES * sizeof(GCircle))
     cdef uint32_t i, j, n
     if found == NULL:
         raise MemoryError
     try:
         n = graph_circles(graph, found, CIRCLES)
-        return [(bool(found[i].high), doubts(&found[i]),
-                 [(found[i].link[j].edge, found[i].link[j].from_node, found[i].link[j].to_node) for j in range(found[i].n)])
+        return [(bool(found[i].high), doubts(&found[i]), [circle_part(&found[i].link[j]) for j in range(found[i].n)])
                 for i in range(n)]
     finally:
         free(found)
+
+
+cdef tuple circle_part(GLink* link):
+    return (link.edge, link.from_node, link.to_node, edge_facts(link, {link.edge}))
+
+
+cdef void add_edges_of_circles(list circles, list edges, dict at) except *:
+    """Lists what a circle is made of and the graph's listing leaves out: orders between instances, one for all of a class,
+    and orders over a lock in between."""
+    known = {(edge["from"], edge["to"]): number for number, edge in enumerate(edges)}
+    for _, _, parts in circles:
+        for number, held, wanted, facts in parts:
+            if number not in at:
+                at[number] = known.setdefault((held, wanted), len(edges))
+                if at[number] == len(edges):
+                    edges.append(facts)
 
 
 def dump():
@@ -209,7 +225,7 @@ def dump():
         raise MemoryError
     acquired = flush_counts()
     circles = all_circles()
-    cyclic = {edge for _, _, edges in circles for edge, _, _ in edges}
+    cyclic = {part[0] for _, _, parts in circles for part in parts}
     nodes, edges, at = {}, [], {}
     try:
         while True:
@@ -221,13 +237,14 @@ def dump():
                 edges.append(edge_facts(&links[i], cyclic))
     finally:
         free(links)
+    add_edges_of_circles(circles, edges, at)
     for edge in edges:
         for node in (edge["from"], edge["to"]):
             if node not in nodes:
                 nodes[node] = node_facts(node, acquired)
     graph_stats(graph, &stats)
     return {"nodes": nodes, "edges": edges,
-            "circles": [{"high": high, "reasons": reasons, "edges": [at[edge] for edge, _, _ in parts if edge in at],
-                         "nodes": [node for _, node, _ in parts]}
+            "circles": [{"high": high, "reasons": reasons, "edges": [at[part[0]] for part in parts],
+                         "nodes": [part[1] for part in parts]}
                         for high, reasons, parts in circles],
             "filtered": {name: stats.filtered[i] for i, name in enumerate(FILTERS)}, "full": bool(stats.full), "bytes": stats.bytes}

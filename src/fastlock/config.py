@@ -28,6 +28,8 @@ _SWITCHES: Mapping[str, bool] = {
     "1": True, "true": True, "yes": True, "on": True,
 }  # fmt: skip
 _UNSET: Any = object()
+# How the file of an order graph begins, whatever its version.
+ORDER_GRAPH_HEAD = b"# fastlock order graph "
 
 
 class PatternFile(NamedTuple):
@@ -128,6 +130,18 @@ def _writable(value: Any, purpose: str = "written") -> str:
     return path
 
 
+def _order_graph(value: Any) -> str:
+    path = _writable(value)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(ORDER_GRAPH_HEAD))
+    except OSError as exc:
+        raise ConfigError(f"cannot be read: {exc.strerror}") from None
+    if head and head != ORDER_GRAPH_HEAD:
+        raise ConfigError("exists and is no order graph; it is left as it is")
+    return path
+
+
 def _suppress(value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         # A single string is no iterable of patterns that anybody means: each of its letters would be one.
@@ -174,7 +188,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "suppress_file": _suppress_file,
 }
 # Not for configure(): about one process and its end.
-_ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _writable}
+_ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
 _NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block"})
 
 

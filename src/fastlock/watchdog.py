@@ -6,9 +6,9 @@ the JSON file, logging, hooks, and the exit that a policy asks for, in this orde
 
 Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
 which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
-`_hooks` (a list), `_hung` (a dict); `_known`, `_suppressed_told` and what is suppressed are written by the reporting thread
-alone. Code of the user's (log handlers, hooks) runs on a thread of its own with a limit; one that hangs is cut off and said
-so, a hook for good, logging and a policy until they return. The locks here are raw ones, bound before any patching.
+`_hooks` (a list), `_hung` (a dict); `_known`, `_predictions`, `_suppressed_told` and what is suppressed are written by the
+reporting thread alone. Code of the user's (log handlers, hooks) runs on a thread of its own with a limit; one that hangs is cut
+off and said so, a hook for good, logging and a policy until they return. The locks here are raw, bound before any patching.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from fastlock.reporting import jsonl, logs, text
 
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
+PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
 EXIT_STATUS = 3
 
 Hook = Callable[[Finding], Any]
@@ -47,6 +48,7 @@ _last_words: list[Callable[[], Any]] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
 _inbox: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None] | _thread.LockType] = deque()
+_predictions: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None]] = deque()
 _tickets = deque([None])  # who takes the only one starts the reporting thread
 _work = _thread.allocate_lock()
 _work.acquire()
@@ -124,8 +126,9 @@ def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseEx
         _post(event, stack, None)
         return None
     finding = assemble.finding_from_event(event, site=_core.site, stacks={event["closing"]: stack})
+    event["refused"] = not suppression.matches(finding)
     _post(event, stack, finding)
-    return None if suppression.matches(finding) else LockOrderError.from_finding(finding)
+    return LockOrderError.from_finding(finding) if event["refused"] else None
 
 
 def _way_in(event: dict[str, Any], frame: FrameType | None) -> str:
@@ -195,16 +198,29 @@ def _take_ticket() -> bool:
 
 def _run() -> None:
     while True:
-        _work.acquire()
+        if not _work.acquire(timeout=PATIENCE_S if _predictions else -1):
+            _report_predictions()
         while _inbox:
             item = _inbox.popleft()
             if not isinstance(item, tuple):
+                _report_predictions()
                 item.release()
-                continue
-            try:
-                _report(*item)
-            except Exception:
-                write("fastlock: a report failed\n" + traceback.format_exc())
+            elif item[0]["code"] in suppression.CODES:
+                _predictions.append(item)
+            else:
+                _try_to_report(*item)
+
+
+def _report_predictions() -> None:
+    while _predictions:
+        _try_to_report(*_predictions.popleft())
+
+
+def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
+    try:
+        _report(event, stack, finding)
+    except Exception:
+        write("fastlock: a report failed\n" + traceback.format_exc())
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -217,7 +233,9 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         suppression.keep(finding.whole())
         return
     if _known.is_news(finding):
-        write(f"{finding}\n{_suppressed()}")
+        write(f"{_page(finding)}\n{_suppressed()}")
+        if event.get("refused"):
+            write("fastlock: the acquire was refused: LockOrderError, and the lock was not taken\n")
         finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, is_new = _known.record(finding)
     if is_new:
@@ -233,7 +251,18 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if callable(policy):
         _unless_hung("on_deadlock", policy, finding)
     elif policy == "exit":
+        _report_predictions()
         _exit()
+
+
+def _page(finding: Finding) -> str:
+    """The report, or one line for the prediction of what has been reported as a deadlock."""
+    classes = {lock.lock_class for lock in finding.locks} if finding.code == "FL010" else set()
+    for known in _known.all() if classes else ():
+        if known.code == "FL001" and {lock.lock_class for lock in known.locks} == classes:
+            ours, theirs = finding.fingerprint[:6], known.fingerprint[:6]
+            return f"{finding.code} {finding.title}: the orders of deadlock {theirs}, which has happened (report {ours})"
+    return str(finding)
 
 
 def _suppressed() -> str:
@@ -356,8 +385,8 @@ def flush(timeout: float = FLUSH_LIMIT_S) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _inbox, _tickets, _work
-    _inbox, _tickets = deque(), deque([None])
+    global _inbox, _predictions, _tickets, _work
+    _inbox, _predictions, _tickets = deque(), deque(), deque([None])
     _work = _thread.allocate_lock()
     _work.acquire()
     _hung.clear()  # their threads are not here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -275,8 +276,14 @@ def _fix_slow(finding: Finding, names: Labels) -> str:
     return f"{see} and keep the slow part outside the lock, or {limit}"
 
 
+_EQUAL = re.compile(r"(rank|key) (.+) wanted while \1 \2 is held$")
+
+
 def _fix_rank(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
+    equal = _EQUAL.match(next(iter(finding.reasons), ""))
+    if equal is not None:
+        return f"give them different {equal[1]}s: equal ones have no order"
     second = f"{names.lock(edge.holds)}{_at(edge.held_at, names, 'of')}"
     one_class = len(finding.locks) > 1 and len({lock.lock_class for lock in finding.locks}) == 1
     rising = "take locks of one class in rising key: " if one_class else "take "
