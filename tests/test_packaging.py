@@ -12,7 +12,7 @@ import pytest
 import fastlock
 from conftest import Python
 
-EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_options", "_facts", "_block", "_core", "_sync", "_rwlock")
+EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_options", "_facts", "_block", "_core", "_sync", "_rwlock", "_nesting")
 EXTENSIONS += ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 EXTENSIONS += ("_classes", "_clocks", "_order_facts", "_order")
 ROOT = Path(__file__).parents[1]

@@ -6,6 +6,7 @@ from fastlock import config as _config
 from fastlock import summary as _summary
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
+from fastlock._nesting import nested
 from fastlock._rwlock import RWLock
 from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
 from fastlock.advice import Advice, advice
@@ -14,7 +15,6 @@ from fastlock.errors import ConfigError, DeadlockError, FastlockError, LockOrder
 from fastlock.findings import Finding, Snapshot
 from fastlock.look import find_deadlocks, snapshot
 from fastlock.multiple import acquire_all
-from fastlock.nesting import nested
 from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
 from fastlock.patching import install, uninstall
 from fastlock.suppression import suppressed
