@@ -237,3 +237,13 @@ def test_a_file_that_is_no_order_graph_is_left_as_it_is(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "exists and is no order graph" in done.stderr
     assert (tmp_path / "mine.py").read_text() == "print('mine')\n"
+
+
+def test_policy_and_suppressions_are_options_too() -> None:
+    """What is given on the command line is in force in the program, and a bad value is refused before it."""
+    body = "import fastlock\nprint(fastlock.config.current().on_inversion, fastlock.config.current().suppress)"
+    done = run(body, "--on-inversion", "raise", "--suppress=legacy.*,95ce82", through=RUN)
+    assert (done.returncode, done.stdout) == (0, "raise ('legacy.*', '95ce82')\n")
+    done = run(body, "--on-inversion", "exit", through=RUN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--on-inversion='exit': must be 'report' or 'raise'" in done.stderr

@@ -21,8 +21,8 @@ from fastlock.cli import complain
 from fastlock.errors import ConfigError, FastlockError
 
 USAGE = (
-    "fastlock run [--level L] [--on-deadlock P] [--acquire-timeout S] [--json FILE] [--order-graph FILE] [-v] [--] "
-    "(script.py | -m module | console-script) [args...]"
+    "fastlock run [--level L] [--on-deadlock P] [--on-inversion P] [--acquire-timeout S] [--suppress PATTERNS] [--json FILE] "
+    "[--order-graph FILE] [-v] [--] (script.py | -m module | console-script) [args...]"
 )
 PTH = "fastlock.pth"
 
@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--level", metavar="L", help="off, detect (default), or order, which ends with a summary")
     parser.add_argument("--on-deadlock", metavar="P", help="report (default), raise, or exit with status 3")
+    parser.add_argument("--on-inversion", metavar="P", help="report (default), or raise; at level order")
     parser.add_argument("--acquire-timeout", metavar="S", help="seconds that any lock may be waited for; none by default")
+    parser.add_argument("--suppress", metavar="PATTERNS", help="predictions not to report: fingerprints or lock classes, by commas")
     parser.add_argument("--json", metavar="FILE", help="append findings to FILE as JSON lines")
     parser.add_argument("--order-graph", metavar="FILE", help="save the order of locks in FILE at the end; --level order goes with it")
     parser.add_argument("-v", "--verbose", action="store_true", help="say at start how many locks fastlock cannot see")
@@ -84,7 +86,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 def _settings(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the given options as texts by setting, checked here, where an error is still one line."""
     texts = {}
-    for name in ("level", "on_deadlock", "acquire_timeout", "json"):
+    for name in ("level", "on_deadlock", "on_inversion", "acquire_timeout", "suppress", "json"):
         text = getattr(arguments, name)
         if text is not None:
             option = "--" + name.replace("_", "-")
