@@ -70,7 +70,7 @@ def summary(graph: OrderGraph, advice: Sequence[Advice], findings: Sequence[Find
     edges, cycles = graph.edges(), graph.cycles()
     taken = sum(edge.count for edge in edges)
     between = f", with {_count(len(edges), 'order')} between them, taken {times(taken)}" if edges else ""
-    facts = [("Classes", f"{len(graph.classes):,}{between}")]
+    facts = [("Classes", f"{len(graph.classes):,}{between}" if edges else "no lock was taken under another one")]
     tiers = [cycle.tier for cycle in cycles]
     told = ", ".join(f"{tiers.count(tier):,} {tier}" for tier in ("high", "possible") if tier in tiers)
     facts.append(("Circles", told or "none"))
