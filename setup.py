@@ -84,5 +84,5 @@ setup(
         nthreads=0,
     ),
     cmdclass={"build_py": build_py_and_pth},
-    options={"build": {"build_base": f"build/{variant()}"}},
+    options={"build": {"build_base": f"build/{variant()}"}, "build_ext": {"parallel": os.cpu_count()}},
 )
