@@ -46,14 +46,6 @@ cdef class RWLock:
     def __dealloc__(self):
         lock_dropped(self.rec)
 
-    def read(self):
-        """Returns the context manager that holds a share of the lock."""
-        return self.reader
-
-    def write(self):
-        """Returns the context manager that holds the lock exclusively."""
-        return self.writer
-
     def acquire_read(self, blocking=True, timeout=-1):
         """Takes a share, waiting at most `timeout` seconds; returns whether it was acquired."""
         return read_take(self, parse_timeout(blocking, timeout)) != 0
@@ -169,10 +161,6 @@ cdef class ReadGuard:
     def _lock(self):
         return self.lock
 
-    def __enter__(self):
-        read_take(self.lock, -1)
-        return self.lock
-
     def acquire(self, blocking=True, timeout=-1):
         """Takes a share: the lock's acquire_read."""
         return read_take(self.lock, parse_timeout(blocking, timeout)) != 0
@@ -195,10 +183,6 @@ cdef class WriteGuard:
     def _lock(self):
         return self.lock
 
-    def __enter__(self):
-        write_take(self.lock, -1)
-        return self.lock
-
     def acquire(self, blocking=True, timeout=-1):
         """Takes the lock exclusively: the lock's acquire_write."""
         return write_take(self.lock, parse_timeout(blocking, timeout)) != 0
@@ -206,6 +190,24 @@ cdef class WriteGuard:
     def release(self):
         """Releases an exclusive hold: the lock's release_write."""
         write_give(self.lock)
+
+
+cdef object rwlock_read_method(RWLock self, PyObject* unused):
+    return self.reader
+
+
+cdef object rwlock_write_method(RWLock self, PyObject* unused):
+    return self.writer
+
+
+cdef object read_enter_method(ReadGuard self, PyObject* unused):
+    read_take(self.lock, -1)
+    return self.lock
+
+
+cdef object write_enter_method(WriteGuard self, PyObject* unused):
+    write_take(self.lock, -1)
+    return self.lock
 
 
 cdef object read_exit_method(ReadGuard self, PyObject** args, Py_ssize_t count):
@@ -216,6 +218,14 @@ cdef object write_exit_method(WriteGuard self, PyObject** args, Py_ssize_t count
     write_give(self.lock)
 
 
+fl_type_method(RWLock, "read", <void*>rwlock_read_method, METH_NOARGS,
+               "read($self, /)\n--\n\nReturns the context manager that holds a share of the lock.")
+fl_type_method(RWLock, "write", <void*>rwlock_write_method, METH_NOARGS,
+               "write($self, /)\n--\n\nReturns the context manager that holds the lock exclusively.")
+fl_type_method(ReadGuard, "__enter__", <void*>read_enter_method, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nTakes a share, and returns the lock.")
+fl_type_method(WriteGuard, "__enter__", <void*>write_enter_method, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nTakes the lock exclusively, and returns it.")
 fl_type_method(ReadGuard, "__exit__", <void*>read_exit_method, METH_FASTCALL,
                "__exit__($self, /, *exc_info)\n--\n\nGives the share back.")
 fl_type_method(WriteGuard, "__exit__", <void*>write_exit_method, METH_FASTCALL,
