@@ -1,19 +1,18 @@
 """Prediction against a naive reading of its rules: random programs on real threads; no miss, no false alarm, the same tier.
 
-FASTLOCK_STRESS_PROGRAMS (1000) is how many, FASTLOCK_STRESS_SEED repeats a run; a failure has its program, step by step.
+FASTLOCK_STRESS_PROGRAMS (1000) is how many, FASTLOCK_STRESS_SEED (1124) which; a failure has its program, step by step.
 """
 
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
 from workers import check_program
 
 PROGRAMS = int(os.environ.get("FASTLOCK_STRESS_PROGRAMS", "1000"))
-SEED = int(os.environ.get("FASTLOCK_STRESS_SEED", time.time_ns() % 1_000_000))
+SEED = int(os.environ.get("FASTLOCK_STRESS_SEED", 1124))
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one lock a class", "many locks a class"])
