@@ -247,3 +247,14 @@ def test_policy_and_suppressions_are_options_too() -> None:
     done = run(body, "--on-inversion", "exit", through=RUN)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--on-inversion='exit': must be 'report' or 'raise'" in done.stderr
+
+
+def test_a_pipe_for_the_order_graph_holds_nothing_up(tmp_path: Path) -> None:
+    """Looking whether the file holds a graph does not wait for a FIFO's writer."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        done = run("print('ran')", "--order-graph", "pipe", through=RUN, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+    finally:
+        os.close(reader)

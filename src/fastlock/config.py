@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
+from fastlock import orderfile
 from fastlock.errors import ConfigError
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
@@ -28,8 +29,6 @@ _SWITCHES: Mapping[str, bool] = {
     "1": True, "true": True, "yes": True, "on": True,
 }  # fmt: skip
 _UNSET: Any = object()
-# How the file of an order graph begins, whatever its version.
-ORDER_GRAPH_HEAD = b"# fastlock order graph "
 
 
 class PatternFile(NamedTuple):
@@ -132,13 +131,14 @@ def _writable(value: Any, purpose: str = "written") -> str:
 
 def _order_graph(value: Any) -> str:
     path = _writable(value)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(ORDER_GRAPH_HEAD))
-    except OSError as exc:
-        raise ConfigError(f"cannot be read: {exc.strerror}") from None
-    if head and head != ORDER_GRAPH_HEAD:
-        raise ConfigError("exists and is no order graph; it is left as it is")
+    if os.path.isfile(path):  # of a FIFO or a terminal nothing is lost, and reading it could wait for ever
+        try:
+            with open(path, "rb") as file:
+                begins = file.read(len(orderfile.ANY_HEADER))
+        except OSError as exc:
+            raise ConfigError(f"cannot be read: {exc.strerror}") from None
+        if begins and begins != orderfile.ANY_HEADER.encode():
+            raise ConfigError("exists and is no order graph; it is left as it is")
     return path
 
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from fastlock.errors import ConfigError
 from fastlock.findings import Site
 
-HEADER = "# fastlock order graph 1"
-_ANY_HEADER = re.compile(r"# fastlock order graph (\d+)")
+ANY_HEADER = "# fastlock order graph "  # and the version
+HEADER = f"{ANY_HEADER}1"
+_HEADER_OF_ANY = re.compile(rf"{ANY_HEADER}(\d+)")
 _ARROW = " -> "
 _UNKNOWN = "?"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
@@ -44,7 +45,7 @@ def read(text: str, source: str) -> list[Line]:
     versions, counts once, with the greater number.
     """
     first, _, rest = text.partition("\n")
-    header = _ANY_HEADER.fullmatch(first.rstrip())
+    header = _HEADER_OF_ANY.fullmatch(first.rstrip())
     if header is None:
         raise ConfigError(f"{source} is no order graph: its first line is not {HEADER!r}")
     if header[1] != HEADER.rpartition(" ")[2]:
