@@ -38,8 +38,7 @@ cdef set raw_seen = set()
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1:
     """Blocks with the lock's own limit, or the process's, where the call has none: LockTimeout when it is over."""
     cdef int64_t limit_ns = -1
-    if L.node != 0:
-        class_contended(L, me)
+    class_contended(L, me)
     if timeout_ns < 0:
         limit_ns = limit_of(L, mode)
     if limit_ns < 0:

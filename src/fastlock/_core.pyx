@@ -417,7 +417,7 @@ cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
     if me.depth != 0:
         try:
             order_before(L, me, H_REACQUIRE)
-        except BaseException as first:      # of keys that cannot be compared
+        except BaseException as first:      # of a key's own comparison, or of a signal handler
             error = first
     if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
         error = block_to_the_end(L, me, flags) or error

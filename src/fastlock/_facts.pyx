@@ -358,9 +358,7 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
 
 cdef dict holder_edge(uint64_t holder, FLock* L):
     cdef FSelf* s = agent_at(<uint32_t>(holder & 0xFFFFFF))
-    cdef uint32_t site = L.site
-    if owner_bits(L.word) == 0:
-        hold_count(s, L, &site)
+    cdef uint32_t site = held_site(s, L)
     cdef FNode* n = s.top
     if n == NULL:
         return edge_facts(holder, L, NULL, site, 0, WAIT_EXCLUSIVE, 0, -1)

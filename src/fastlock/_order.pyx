@@ -210,17 +210,9 @@ cdef void fill_want(GWant* want, FLock* L, FSelf* me, uint32_t flags) noexcept:
         g.serial = h.lock.serial
         g.lock = h.lock.index
         g.node = h.lock.node
-        g.site = site_of(me, h)
+        g.site = held_site(me, h.lock)
         g.flags = h.flags | (H_EVIDENCE if has_evidence(h.lock) else 0)
         want.depth += 1
-
-
-cdef uint32_t site_of(FSelf* me, FHeld* h) noexcept:
-    """Where the agent took it; a share's site is in the agent's own list, for others take shares too."""
-    cdef uint32_t site = h.lock.site
-    if h.flags & H_SHARED:
-        hold_count(me, h.lock, &site)
-    return site
 
 
 cdef bint both_have_keys(FLock* a, FLock* b) noexcept:

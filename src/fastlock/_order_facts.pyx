@@ -75,7 +75,8 @@ cdef dict inversion_event(GCircle* circle, FLock* L, FSelf* me):
     cdef GLink* link
     cdef LockOptions own = options_of(L)
     cdef dict event = blank_event("FL010", me)
-    cdef dict pending = pending_counts()
+    event["orders"] = []
+    _, given = flush_counts()           # the circle was copied out before
     agents, locks = {}, {}
     for i in range(circle.n):
         link = &circle.link[i]
@@ -84,10 +85,9 @@ cdef dict inversion_event(GCircle* circle, FLock* L, FSelf* me):
                       link_lock(link.to_lock, link.to_serial, link.to_node)):
             locks.setdefault(facts["id"], facts)
         event["edges"].append(link_edge(link))
-    event["orders"] = [{"first": circle.link[i].from_serial, "then": circle.link[i].to_serial,
-                        "held_at": circle.link[i].held_site, "wanted_at": circle.link[i].wanted_site,
-                        "count": circle.link[i].count + pending.get(circle.link[i].edge, 0), "first_s": circle.link[i].first_s, "agent": circle.link[i].agent}
-                       for i in range(circle.n)]
+        event["orders"].append({"first": link.from_serial, "then": link.to_serial, "held_at": link.held_site,
+                                "wanted_at": link.wanted_site, "count": link.count + given.get(link.edge, 0),
+                                "first_s": link.first_s, "agent": link.agent})
     event["agents"], event["locks"] = list(agents.values()), list(locks.values())
     event["tier"] = "high" if circle.high else "possible"
     event["reasons"] = doubts(circle)
@@ -115,7 +115,7 @@ cdef dict rank_event(FLock* L, FSelf* me):
         elif held.node == L.node and own.key is not None and other.key is not None and not is_above(own.key, other.key):
             what = f"key {own.key!r} wanted while key {other.key!r} is held"
         if what is not None:
-            return violation(what, L, held, held.site, me, own)
+            return violation(what, L, held, held_site(me, held), me, own)
     return None
 
 
@@ -126,7 +126,7 @@ cdef bint is_above(object key, object other) except -1:
         return False
 
 
-cdef dict violation(str what, FLock* L, FLock* held, uint32_t held_site, FSelf* me, LockOptions own):
+cdef dict violation(str what, FLock* L, FLock* held, uint32_t held_at, FSelf* me, LockOptions own):
     cdef dict event = blank_event("FL011", me)
     cdef uint32_t site = site_here(fl_site_key())
     event["tier"] = "proven"
@@ -134,7 +134,7 @@ cdef dict violation(str what, FLock* L, FLock* held, uint32_t held_site, FSelf* 
     event["filters"], event["orders"] = [], []
     event["agents"] = [agent_facts(me)]
     event["locks"] = [link_lock(held.index, held.serial, held.node), link_lock(L.index, L.serial, L.node)]
-    event["edges"] = [{"agent": agent_id(me), "holds": held.serial, "waits": L.serial, "mode": "exclusive", "held_at": held_site,
+    event["edges"] = [{"agent": agent_id(me), "holds": held.serial, "waits": L.serial, "mode": "exclusive", "held_at": held_at,
                        "wanted_at": site, "since_ns": 0, "deadline_ns": None, "what": "acquire"}]
     event["policy"] = own.on_inversion
     return event
@@ -153,31 +153,20 @@ cdef dict node_facts(uint32_t node, dict acquired):
             "acquired": c.acquired + acquired.get(node, 0), "contended": c.contended, "consumers": consumers}
 
 
-cdef dict pending_counts():
-    """How often each order was taken that the locks have counted and the graph does not know yet."""
+cdef tuple flush_counts():
+    """Adds what the locks have counted to their edges: (how often each class's locks were acquired, what each edge was given)."""
     cdef uint32_t i
     cdef FLock* L
-    pending = {}
-    for i in range(1, lock_limit()):
-        L = lock_at(i)
-        if L.pair_count and L.pair_edge:
-            pending[L.pair_edge - 1] = pending.get(L.pair_edge - 1, 0) + L.pair_count
-    return pending
-
-
-cdef dict flush_counts():
-    """Adds what the locks have counted to their edges; returns how often the locks of each class were acquired."""
-    cdef uint32_t i
-    cdef FLock* L
-    acquired = {}
+    acquired, given = {}, {}
     for i in range(1, lock_limit()):
         L = lock_at(i)
         if L.serial and L.node:
             acquired[L.node] = acquired.get(L.node, 0) + L.acquired
             if L.pair_edge and L.pair_count:
                 graph_count(graph, L.pair_edge - 1, L.pair_count)
+                given[L.pair_edge - 1] = given.get(L.pair_edge - 1, 0) + L.pair_count
                 L.pair_count = 0
-    return acquired
+    return acquired, given
 
 
 cdef dict edge_facts(GLink* link, set cyclic):
@@ -223,7 +212,7 @@ def dump():
     cdef GStats stats
     if links == NULL:
         raise MemoryError
-    acquired = flush_counts()
+    acquired, _ = flush_counts()
     circles = all_circles()
     cyclic = {part[0] for _, _, parts in circles for part in parts}
     nodes, edges, at = {}, [], {}

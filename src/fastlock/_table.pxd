@@ -207,6 +207,7 @@ cdef void contended_sync(FLock* L) noexcept nogil
 cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
 cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil
+cdef uint32_t held_site(FSelf* s, FLock* L) noexcept nogil
 
 cdef bint held_grow(FSelf* s) noexcept nogil
 cdef void held_remove(FSelf* s, FLock* L) noexcept nogil

@@ -578,6 +578,14 @@ cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil:
     return e.count
 
 
+cdef uint32_t held_site(FSelf* s, FLock* L) noexcept nogil:
+    """Where the agent took a lock that it holds; a share's site is in the agent's own list, for others take shares too."""
+    cdef uint32_t site = L.site
+    if owner_bits(fl_load64(&L.word)) == 0:
+        hold_count(s, L, &site)
+    return site
+
+
 # ---- held stacks --------------------------------------------------------------------------------------
 
 cdef bint held_grow(FSelf* s) noexcept nogil:
