@@ -2,16 +2,18 @@
 """What goes into the lock-order graph and what comes out of it."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cdef enum:  # flags of what is held (h) and wanted (w)
-    G_SHARED = 1           # h w: not exclusively
-    G_RECURSIVE = 2        # w: a share that is granted past waiting writers
-    G_TIMED = 4            # w: gives up by itself
-    G_TRY = 8              # h: was taken by a try-lock
-    G_EVIDENCE = 16        # h: holders are known to be the ones that release
-    G_REACQUIRE = 32       # w: the end of a Condition.wait
-    G_NESTED = 64          # w: a second lock of the same class is sanctioned
-    G_HELD_SHARED = 128    # only in GLink.flags, where G_SHARED speaks of what is wanted
-    G_IMPLIED = 256        # only in GLink.flags: the edge passes over a later blocking acquire
+from fastlock._table cimport H_EVIDENCE, H_NESTED, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY
+
+cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack, and two more
+    G_SHARED = H_SHARED         # h w: not exclusively
+    G_RECURSIVE = H_RECURSIVE   # w: a share that is granted past waiting writers
+    G_TIMED = H_TIMED           # w: gives up by itself
+    G_TRY = H_TRY               # h: was taken by a try-lock
+    G_EVIDENCE = H_EVIDENCE     # h: holders are known to be the ones that release
+    G_REACQUIRE = H_REACQUIRE   # w: the end of a Condition.wait
+    G_NESTED = H_NESTED         # w: a second lock of the same class is sanctioned
+    G_HELD_SHARED = 128         # only in GLink.flags, where G_SHARED speaks of what is wanted
+    G_IMPLIED = 256             # only in GLink.flags: the edge passes over a later blocking acquire
 
 cdef enum:  # what graph_learn answers
     G_KNOWN = 0            # nothing new; may be cached

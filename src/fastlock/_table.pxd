@@ -98,7 +98,7 @@ cdef struct FHolds:
     FHolds* more
     uint32_t used              # entries up to here may be in use; the agent's own
 
-cdef enum:  # FHeld.flags, and how a lock is wanted; the graph has the same
+cdef enum:  # FHeld.flags, and how a lock is wanted; the graph takes them from here
     H_SHARED = 1
     H_RECURSIVE = 2    # wanted shared where readers are preferred
     H_TIMED = 4
