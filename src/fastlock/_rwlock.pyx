@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._block cimport acquire_blocking
 from fastlock._classes cimport class_written
 from fastlock._core cimport (
-    NOTE_ORDER, before, how_held, lock_dropped, lock_made, note_given, note_taken, notes, order_before, parse_timeout)
+    NOTE_ORDER, before, how_held, lock_dropped, lock_made, note_given, note_taken, notes, parse_timeout)
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
 from fastlock._park cimport *
@@ -125,8 +125,7 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
     cdef FSelf* me = current_agent()
     if not L.marks & M_WRITTEN:
         class_written(L, notes & NOTE_ORDER)
-    if me.depth != 0:
-        before(L, me, timeout_ns, 0)
+    before(L, me, timeout_ns, 0)
     if FL_CAS_WORDS or L.count != 0 or not fl_word_take(&L.word, me.word):
         if not try_take(L, me, WAIT_EXCLUSIVE, 0):
             if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):

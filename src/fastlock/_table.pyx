@@ -470,6 +470,7 @@ cdef void after_fork_child() noexcept nogil:
             s.top = NULL
     if me != NULL:
         me.pub.native_id = fl_native_id()
+        me.owed = NULL                  # whoever was to be woken stayed behind
     for i in range(contended_used):
         c = contended_at(i)
         if c.serial != 0:

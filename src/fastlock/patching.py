@@ -126,7 +126,8 @@ def follow_threads() -> None:
     """Let the lock-order graph know who starts and joins whom, from here on; once in a process, at level order.
 
     ``Thread.start`` and ``Thread.join`` are wrapped in place, for who starts a thread must be asked before it runs; that
-    goes on below level order, or threads that never met would seem to, and costs about a microsecond. Subclasses that override them count as long as they call them.
+    goes on below level order, or threads that never met would seem to, and costs about a microsecond. Subclasses that
+    override them count as long as they call them.
     """
     global _follows, _waits_to_follow
     with _mutex:
