@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are no
 LAYERS = (
     {"_native"},
     {"_sites", "_table"},
+    {"_tasks"},
     {"_park"},
     {"_waits"},
     {"_pool", "_graph_types"},
@@ -36,7 +37,8 @@ LAYERS = (
     {"_order"},
     {"_block"},
     {"_core"},
-    {"_sync", "_rwlock", "_nesting", "_driver"},
+    {"_sync", "_rwlock", "_nesting", "_driver", "_aio"},
+    {"_aio_semaphores", "_aio_rwlock"},
     {"errors", "findings"},
     {"reporting", "kept"},
     {"assemble", "explain", "multiple", "orderfile"},

@@ -14,7 +14,7 @@ from fastlock._order cimport order_forget_pairs
 from fastlock._park cimport *
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
-from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found
+from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, stands_still
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -185,6 +185,24 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     return got
 
 
+cdef object look_for_task(FLock* L, FSelf* me, FNode* n):
+    """The same for a task that is about to wait: returns what a policy wants raised, None where it may wait."""
+    cdef Found found
+    if not looking or fl_finalizing() or examine(me, &found) == NOTHING:
+        return None
+    if not found.proven or not confirm(&found):
+        release_found(&found)
+        return None
+    circle = circle_of(&found)
+    write_raw(&found, found_key(&found))
+    return call_handler(circle_event(circle, me))
+
+
+cdef object task_timed_out(FLock* L, FSelf* me):
+    """The exception of a task whose wait has outlasted the lock's own limit."""
+    return call_handler(wait_event("timeout", me, L)) or TimeoutError("lock timeout")
+
+
 cdef bint is_kept(FLock* L) noexcept:
     """Whether what is waited for is held by somebody, as far as is known."""
     if L.marks & M_SIGNAL:
@@ -257,7 +275,7 @@ def find_circles():
     told = set()            # who is in a circle that has been found: it would be found from each of its agents
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or examine(s, &found) == NOTHING:
+        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine(s, &found) == NOTHING:
             continue
         circle = circle_of(&found)
         if confirm(&found):

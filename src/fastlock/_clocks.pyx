@@ -75,7 +75,7 @@ cdef Clock own_clock(FSelf* me):
 
 cdef void place_in_time(FSelf* me) noexcept:
     """Before the agent shows the graph something: when it does so, and for which piece of work."""
-    if fl_finalizing():
+    if fl_finalizing() or me.task != NULL:      # what a task does is ordered by nothing that is followed here
         return
     if me.clock == 0:
         own_clock(me)

@@ -65,6 +65,8 @@ cdef object agent_name(FSelf* s):
     if fl_load8(&s.pub.state) == A_ALIVE:
         agent_refresh_name(s)
     name = (<bytes>s.pub.name).decode("utf-8", "ignore")    # cut at a byte limit
+    if s.task != NULL:
+        return name or "Task"
     # Without threading nobody has named a thread; the one that the process began with is known all the same.
     return name or ("MainThread" if s.pub.native_id == getpid() else f"Thread {s.pub.native_id}")
 
@@ -118,8 +120,10 @@ cdef bytes raw_report(Found* found):
 # ---- events ------------------------------------------------------------------------------------------------
 
 cdef dict agent_facts(FSelf* s):
-    return {"id": agent_id(s), "kind": "thread", "name": agent_name(s), "ident": s.pub.ident,
-            "native_id": s.pub.native_id, "state": STATES[s.pub.state]}
+    cdef FSelf* thread = s if s.task == NULL else s.thread
+    return {"id": agent_id(s), "kind": "thread" if s.task == NULL else "task", "name": agent_name(s),
+            "ident": thread.pub.ident, "native_id": thread.pub.native_id,
+            "loop": agent_name(thread) if s.task != NULL else None, "state": STATES[s.pub.state]}
 
 
 cdef dict lock_facts(FLock* L, dict readers, dict waiters):

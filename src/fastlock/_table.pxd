@@ -32,6 +32,8 @@ cdef enum:  # FLock.kind
     K_SEMAPHORE = 4
     K_CONDITION = 5
     K_EVENT = 6
+    K_BARRIER = 7
+    K_RESULT = 8       # not a lock: what somebody is to bring about; its word is who
 
 cdef enum:  # FLock.marks: sticky observations, written under the GIL or the bucket mutex
     M_OWNED = 1        # the owner has released it at least once: evidence of ownership
@@ -40,6 +42,7 @@ cdef enum:  # FLock.marks: sticky observations, written under the GIL or the buc
     M_POLICY = 8       # the object has options of its own
     M_WRITTEN = 32     # an RWLock that has been wanted exclusively
     M_RANKED = 16      # rank= or key=: compared with what is held at each nested acquire
+    M_AIO = 64         # asyncio's: tasks own it and wait for it, in a queue of its object's, and no bit of its word is a flag
 
 cdef enum:  # FAgent.state
     A_FREE = 0
@@ -182,11 +185,20 @@ cdef struct FSelf:
     uint8_t recheck            # somebody ended: look at the owner again
     uint8_t still_owner        # scratch of the recycling sweep
     uint32_t exit_rounds
+    # A task's. Guard: the GIL (_tasks' mutex, where there is none).
+    void* task                 # borrowed: it lives while it holds or waits; NULL in a thread's record
+    FSelf* thread              # of its loop, when it was last seen
+    FSelf* next_task           # of those with the same hash; of those that are free
+    void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
+    uint32_t owns              # exclusive holds, shares and permits
+    uint8_t loops              # a thread's: event loops that it runs
     # scratch of the detector, guarded by its mutex
     uint64_t mark
     uint32_t mark_index
 
 cdef FSelf* agent_attach() noexcept nogil
+cdef FSelf* agent_for_task() noexcept nogil
+cdef void agent_renew(FSelf* s) noexcept nogil
 cdef FSelf* agent_attach_named() noexcept
 cdef FSelf* agent_at(uint32_t index) noexcept nogil
 cdef FSelf* agent_of(uint64_t word) noexcept nogil

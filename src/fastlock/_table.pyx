@@ -157,12 +157,31 @@ cdef FSelf* agent_grow() noexcept nogil:
     cdef FSelf* s = &agent_chunks[chunk][index % AGENTS_PER_CHUNK]
     s.pub = &public_chunks[chunk][index % AGENTS_PER_CHUNK]
     s.pub.index = index
-    s.parker = fl_parker_new()
-    if s.parker == NULL:
-        abort()
-    fl_parker_wait(s.parker, 0, False)     # a parker rests taken
     fl_store32(&agents_used, index + 1)
     return s
+
+
+cdef void agent_renew(FSelf* s) noexcept nogil:
+    """Makes a free record a new agent's: another generation, nothing held, nothing waited for."""
+    s.pub.gen += 1
+    fl_put8(&s.pub.wait_mode, WAIT_NONE)      # a thread that ends may be looking for its waiters
+    s.pub.name[0] = 0
+    s.top = NULL
+    s.owed = NULL
+    s.depth = 0
+    s.clock = 0
+    s.job = 0
+    s.nested = 0
+    s.named = 0
+    s.settled = 0
+    s.recheck = 0
+    s.exit_rounds = 0
+    s.next_dead = 0
+    s.owns = 0
+    s.loops = 0
+    fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
+    s.salt = mix(s.word, 0)
+    fl_store8(&s.pub.state, A_ALIVE)
 
 
 cdef FSelf* agent_attach() noexcept nogil:
@@ -179,28 +198,25 @@ cdef FSelf* agent_attach() noexcept nogil:
         free_agent = s.next_dead
     else:
         s = agent_grow()
-    s.pub.gen += 1
+        s.parker = fl_parker_new()
+        if s.parker == NULL:
+            abort()
+        fl_parker_wait(s.parker, 0, False)     # a parker rests taken
     s.pub.ident = PyThread_get_thread_ident()
     s.pub.native_id = fl_native_id()
-    fl_put8(&s.pub.wait_mode, WAIT_NONE)      # a thread that ends may be looking for its waiters
-    s.pub.name[0] = 0
-    s.top = NULL
-    s.owed = NULL
-    s.depth = 0
-    s.clock = 0
-    s.job = 0
-    s.nested = 0
-    s.named = 0
-    s.settled = 0
-    s.recheck = 0
-    s.exit_rounds = 0
-    s.next_dead = 0
-    fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
-    s.salt = mix(s.word, 0)
-    fl_store8(&s.pub.state, A_ALIVE)
+    agent_renew(s)
     fl_mutex_unlock(&table_mutex)
     fl_tls_set(s)
     pthread_setspecific(exit_key, s)
+    return s
+
+
+cdef FSelf* agent_for_task() noexcept nogil:
+    """A record that never was one's: a task's for ever, for only threads need a parker."""
+    cdef FSelf* s
+    fl_mutex_lock(&table_mutex)
+    s = agent_grow()
+    fl_mutex_unlock(&table_mutex)
     return s
 
 
@@ -209,6 +225,9 @@ cdef void agent_refresh_name(FSelf* s) noexcept:
     cdef const char* text
     if fl_finalizing():
         return      # modules are being taken apart
+    if s.task != NULL:
+        task_refresh_name(s)
+        return
     threading = modules.get("threading")
     if threading is None:
         return
@@ -225,6 +244,24 @@ cdef void agent_refresh_name(FSelf* s) noexcept:
     strncpy(s.pub.name, text, sizeof(s.pub.name) - 1)
     s.pub.name[sizeof(s.pub.name) - 1] = 0
     s.settled = 1
+
+
+cdef void task_refresh_name(FSelf* s) noexcept:
+    """The same for a task, while it lives."""
+    cdef const char* text
+    task_type = getattr(modules.get("_asyncio"), "Task", None)
+    try:
+        task = <object>s.task
+        if task_type is None or not isinstance(task, task_type):
+            return
+        name = task_type.get_name(task)         # not the program's own, where a subclass has one
+        if type(name) is not str:
+            return
+        text = PyUnicode_AsUTF8(name)
+    except Exception:
+        return      # a name with lone surrogates: report by number
+    strncpy(s.pub.name, text, sizeof(s.pub.name) - 1)
+    s.pub.name[sizeof(s.pub.name) - 1] = 0
 
 
 cdef FSelf* agent_attach_named() noexcept:

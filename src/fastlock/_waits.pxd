@@ -38,3 +38,4 @@ cdef int examine(FSelf* me, Found* found) noexcept nogil
 cdef bint confirm(Found* found) noexcept nogil
 cdef void release_found(Found* found) noexcept nogil
 cdef bint has_evidence(FLock* L) noexcept nogil
+cdef bint stands_still(FSelf* s) noexcept nogil

@@ -129,6 +129,11 @@ cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
     return writer != NULL and reach(writer)
 
 
+cdef bint stands_still(FSelf* s) noexcept nogil:
+    """Whether this is a task whose loop's thread is blocked."""
+    return s.task != NULL and top_of(s.thread) != NULL
+
+
 cdef bint reach_holders(FSelf* s, uint32_t index) noexcept nogil:
     """Adds who must let go before this agent can run; False where it can run, or nobody knows."""
     cdef FNode* n = top_of(s)
@@ -139,6 +144,8 @@ cdef bint reach_holders(FSelf* s, uint32_t index) noexcept nogil:
     if fl_load8(&s.pub.state) != A_ALIVE:
         walk.kind[index] = DEAD
         return True
+    if stands_still(s):
+        return reach(s.thread)          # nothing of its loop's runs, whatever the task waits for
     if n == NULL:
         return False
     state = fl_get8(&n.state)
@@ -240,8 +247,8 @@ cdef int64_t last_of_circle() noexcept nogil:
 
 cdef bint has_evidence(FLock* L) noexcept nogil:
     """Whether the holder is known to be the one who will release: DESIGN's evidence of ownership."""
-    if L.kind == K_RLOCK or L.kind == K_RWLOCK:
-        return True
+    if L.kind == K_RLOCK or L.kind == K_RWLOCK or (L.marks & M_AIO and L.kind == K_LOCK):
+        return not L.marks & M_SIGNAL
     if L.kind != K_LOCK or L.marks & M_SIGNAL:
         return False
     return (L.marks & M_OWNED) != 0 or (fl_load64(&L.word) & W_WITH) != 0
@@ -251,7 +258,7 @@ cdef void fill_wait(Edge* e, FSelf* s) noexcept nogil:
     cdef FNode* n = top_of(s)
     e.agent = s
     e.agent_word = fl_load64(&s.word)
-    if n == NULL or fl_load8(&s.pub.state) != A_ALIVE:
+    if n == NULL or fl_load8(&s.pub.state) != A_ALIVE or stands_still(s):
         return
     e.waits = lock_at(fl_get32(&n.lock_index))
     e.waits_serial = fl_get64(&n.lock_serial)
@@ -309,7 +316,8 @@ cdef int circle(Found* found, int64_t last) noexcept nogil:
             break
         i = walk.parent[i]
     for i in range(<int64_t>found.n):
-        fill_hold(&found.edges[(i + 1) % found.n], found.edges[i].waits)
+        if found.edges[i].waits != NULL:
+            fill_hold(&found.edges[(i + 1) % found.n], found.edges[i].waits)
     weigh(found)
     L = found.edges[0].waits
     if L.kind == K_RWLOCK and owner_bits(fl_load64(&L.word)) == 0 and hold_count(found.edges[0].agent, L, NULL):
@@ -392,7 +400,8 @@ cdef void nudge_waiters(FSelf* dead) noexcept nogil:
             continue
         if owner_bits(fl_load64(&L.word)) == dead.word or hold_count(dead, L, NULL):
             fl_store8(&s.recheck, 1)
-            fl_parker_post(s.parker)
+            if s.parker != NULL:
+                fl_parker_post(s.parker)
 
 
 set_death_callback(nudge_waiters)

@@ -1,0 +1,540 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
+"""asyncio's Lock and RLock: tasks own them, and wait as asyncio's waiters do, each on a future in the lock's queue.
+
+The word of such a lock is its owner's, and no bit of it is a flag: all of its state changes in the thread that runs its loop. Who is woken takes
+the lock when it runs; until then nobody can overtake it, for others queue while somebody waits. The lock belongs to the task that
+called acquire(), whichever task runs the coroutine. A strong reference keeps the owner, so that its record cannot come to mean another task.
+
+`async with` takes a free lock in __aenter__ and returns an awaitable that is ready: nothing is suspended, and no coroutine made.
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
+from fastlock._classes cimport class_contended
+from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
+from fastlock._native cimport *
+from fastlock._options cimport checked_options
+from fastlock._order cimport order_signal
+from fastlock._park cimport wait_pop, wait_push
+from fastlock._sites cimport site_here
+from fastlock._table cimport *
+from fastlock._tasks cimport (
+    fl_type_ready_next, running_loop, running_task, task_agent, task_rest)
+
+import warnings
+
+from collections import deque
+
+cdef extern from "Python.h":
+    void Py_INCREF(PyObject*)
+    void Py_DECREF(PyObject*)
+
+cdef extern from "_asyncio.h":
+    int fl_sent(PyObject*, PyObject*, PyObject**)
+    PyObject* fl_stepped(PyObject*, PyObject*)
+    void fl_type_coroutine(object, void*, void*)
+
+cdef enum:  # Acquisition.state
+    NEW = 0
+    WAITS = 1
+    OVER = 2
+
+
+cdef class Ready:
+    """What is awaited where nothing has to be waited for."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration
+
+
+cdef object ready = Ready()
+cdef object YES = True              # as a pointer; a literal would become a number
+fl_type_ready_next(Ready)
+
+
+# ---- what all primitives share ----------------------------------------------------------------------------
+
+cdef FSelf* agent_for(object task) except NULL:
+    """The record of a task, or of the running thread where there is no task."""
+    return task_agent(<PyObject*>task) if task is not None else current_agent()
+
+
+cdef uint32_t site_of_call(FLock* L) noexcept:
+    """The running frame's site: one compare, where the lock was last taken from the same place."""
+    cdef uint64_t key
+    if FL_LIKELY(notes & NOTE_SITE):
+        key = fl_site_key()
+        if key != L.site_key:
+            L.site_key = key
+            L.site = site_here(key)
+        return L.site
+    return site_here(0) if notes else 0
+
+
+cdef int taken_by(FLock* L, FSelf* t, uint32_t site, uint32_t flags) except -1:
+    """Notes a hold of the agent's: the site, and at level order an entry of its stack."""
+    cdef FHeld* h
+    cdef uint64_t tag
+    if L.site != site:
+        L.site = site
+        L.site_key = 0
+    t.owns += 1
+    if notes & NOTE_ORDER:
+        L.acquired += 1
+        if t.depth == t.room and not held_grow(t):
+            return 0
+        h = &t.held[t.depth]
+        h.lock = L
+        h.flags = flags
+        tag = held_tag(L, flags)
+        if t.depth == 0:
+            h.chain = tag
+        else:
+            h.chain = mix((h - 1).chain, tag) if (h - 1).chain != 0 and tag != 0 else 0
+        t.depth += 1
+    return 0
+
+
+cdef void given_by(FLock* L, FSelf* t) noexcept:
+    """Ends a hold of the agent's; the word, or the list of shares, is the caller's to clear."""
+    t.owns -= 1
+    note_given(L, t)
+    if t.task != NULL:
+        task_rest(t)
+
+
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class Primitive:
+
+    def __dealloc__(self):
+        lock_dropped(self.rec)
+
+    cdef int attempt(self, Acquisition a) except -1:
+        raise NotImplementedError
+
+    cdef int woken(self, Acquisition a) except -1:
+        raise NotImplementedError
+
+    cdef int given_up(self, Acquisition a) except -1:
+        raise NotImplementedError
+
+    cdef bint nobody_waits(self) except -1:
+        """Whether the queue is empty but for futures that have been cancelled."""
+        if self._waiters is None:
+            return True
+        for future in self._waiters:
+            if not future.cancelled():
+                return False
+        return True
+
+    cdef int wake_first(self) except -1:
+        """Tells the first waiter that it is its turn; the cancelled ones on the way take themselves out."""
+        if not self._waiters:
+            return 0
+        future = self._waiters[0]
+        if not future.done():
+            future.set_result(True)
+        return 0
+
+    def _get_loop(self):
+        """The running loop; RuntimeError where there is none of asyncio's, or it is another than before."""
+        cdef PyObject* running = running_loop()
+        if running == NULL:
+            raise RuntimeError(f"no running event loop: fastlock.aio.{type(self).__name__} works under asyncio only")
+        loop = <object>running
+        if self._loop is None:
+            self._loop = loop
+        if loop is not self._loop:
+            raise RuntimeError(f"{self!r} is bound to a different event loop")
+        return loop
+
+
+# ---- the coroutine that acquires --------------------------------------------------------------------------------
+
+cdef Acquisition acquisition(Primitive what, uint8_t mode, bint entering):
+    """What acquire() returns: nothing is done yet, but who asked is known."""
+    cdef PyObject* task = running_task()
+    cdef Acquisition self = Acquisition.__new__(Acquisition)
+    self.what = what
+    self.mode = mode
+    self.entering = entering
+    self.timeout_ns = -1
+    self.owner = <object>task if task != NULL else None
+    self.site = site_now()          # not the lock's yet: somebody else may hold it
+    return self
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Acquisition:
+
+    @property
+    def __name__(self):
+        return "acquire"
+
+    @property
+    def __qualname__(self):
+        return f"{type(self.what).__name__}.acquire"
+
+    @property
+    def cr_await(self):
+        return self.future
+
+    @property
+    def cr_running(self):
+        return False
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        """Runs to the next suspension."""
+        return self.yielded(self.step(value, None))
+
+    def throw(self, kind, value=None, traceback=None):
+        """Raises inside, as a cancellation does."""
+        error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else kind() if value is None else kind(value)
+        if traceback is not None:
+            error.__traceback__ = traceback
+        return self.yielded(self.step(None, error))
+
+    cdef object yielded(self, PyObject* step):
+        if step == NULL:
+            raise StopIteration(None if self.entering else True)
+        value = <object>step
+        Py_DECREF(step)
+        return value
+
+    def close(self):
+        """Ends it; who waits behind is not forgotten."""
+        if self.state == WAITS:
+            self.state = OVER
+            steps = self.steps
+            self.withdraw()
+            steps.close()
+        self.state = OVER
+
+    def __del__(self):
+        if self.state == NEW and not self.entering:
+            warnings.warn(f"coroutine '{self.__qualname__}' was never awaited", RuntimeWarning, source=self)
+        elif self.state == WAITS:
+            self.close()
+
+    def __repr__(self):
+        return f"<coroutine object {self.__qualname__} at {id(self):#x}>"
+
+    cdef PyObject* step(self, object value, object error) except? NULL:
+        """Runs to the next suspension, and returns what is yielded; NULL without an error at the end."""
+        if self.state == NEW:
+            if error is not None:
+                self.state = OVER
+                raise error
+            return self.start()
+        if self.state == OVER:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        try:
+            return new_reference(self.steps.throw(error) if error is not None else self.steps.send(value))
+        except StopIteration:
+            pass
+        except BaseException:
+            self.state = OVER
+            self.withdraw()
+            raise
+        self.state = OVER
+        self.finish()
+        return NULL
+
+    cdef PyObject* start(self) except? NULL:
+        cdef FLock* L = self.what.rec
+        loop = self.what._get_loop()
+        self.state = OVER               # where what follows raises
+        if self.what.attempt(self):
+            return NULL
+        if self.what._waiters is None:
+            self.what._waiters = deque()
+        self.future = loop.create_future()
+        self.what._waiters.append(self.future)
+        self.state = WAITS
+        try:
+            self.publish(loop)
+            self.steps = self.future.__await__()
+            return new_reference(self.steps.send(None))
+        except BaseException:
+            self.state = OVER
+            self.withdraw()
+            raise
+
+    cdef int publish(self, object loop) except -1:
+        """Says in the table that the running task waits, and looks whether that closes a circle."""
+        cdef FLock* L = self.what.rec
+        cdef PyObject* task = running_task()
+        cdef int64_t limit_ns = limit_of(L, self.mode)
+        if limit_ns >= 0:
+            self.timer = loop.call_later(limit_ns / 1e9, self.expire)
+        if task == NULL:
+            return 0                    # driven by a callback: nobody stands still
+        self.waiter = <object>task
+        self.agent = task_agent(task)
+        agent_refresh_name(self.agent)
+        self.agent.thread = current_agent()
+        class_contended(L, self.agent)
+        self.node = wait_push(self.agent, L, self.mode, 0, limit_ns, self.site)
+        error = look_for_task(L, self.agent, self.node)
+        if error is not None:
+            raise error
+        return 0
+
+    def expire(self):
+        """The lock's own limit is over."""
+        self.timer = None
+        if self.node != NULL and not self.future.done():
+            self.future.set_exception(task_timed_out(self.what.rec, self.agent))
+
+    cdef int unpublish(self) except -1:
+        """Takes the wait out of the table and the queue, whatever ended it."""
+        cdef FSelf* t = self.agent
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.node != NULL:
+            wait_pop(t, self.node)
+            self.node = NULL
+            self.agent = NULL
+            task_rest(t)
+        self.steps = self.waiter = None
+        if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
+            self.what._waiters.remove(self.future)
+        return 0
+
+    cdef int finish(self) except -1:
+        self.unpublish()
+        self.what.woken(self)
+        self.future = None
+        return 0
+
+    cdef int withdraw(self) except -1:
+        self.unpublish()
+        self.what.given_up(self)
+        self.future = None
+        return 0
+
+
+cdef inline PyObject* new_reference(object value) noexcept:
+    Py_INCREF(<PyObject*>value)
+    return <PyObject*>value
+
+
+cdef int acquisition_send(PyObject* self, PyObject* value, PyObject** result) noexcept:
+    return fl_sent(step_of(self, value), <PyObject*>None if (<Acquisition>self).entering else <PyObject*>YES, result)
+
+
+cdef PyObject* acquisition_next(PyObject* self) noexcept:
+    return fl_stepped(step_of(self, <PyObject*>None), <PyObject*>None if (<Acquisition>self).entering else <PyObject*>YES)
+
+
+cdef PyObject* (*step_of)(PyObject*, PyObject*) noexcept
+cdef PyObject* take_step(Acquisition self, PyObject* value) except? NULL:
+    return self.step(<object>value, None)
+
+
+step_of = <PyObject* (*)(PyObject*, PyObject*) noexcept><void*>take_step     # its exceptions are the slot's
+fl_type_coroutine(Acquisition, <void*>acquisition_send, <void*>acquisition_next)
+
+
+# ---- Lock -------------------------------------------------------------------------------------------------
+
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class Lock(Primitive):
+    """Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA mutual exclusion lock for tasks that knows its owner; asyncio.Lock's interface, for one loop's thread."""
+
+    def __init__(self, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
+                 on_deadlock=None, on_inversion=None):
+        own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
+        if self.rec == NULL:
+            self.rec = lock_made(K_RLOCK if isinstance(self, RLock) else K_LOCK, own)
+            self.rec.marks |= M_AIO
+            self.rec.obj = <PyObject*>self
+
+    def __dealloc__(self):
+        cdef FSelf* t
+        if self.rec != NULL and self.rec.word != 0:
+            t = agent_of(self.rec.word)
+            if t != NULL:
+                given_by(self.rec, t)
+
+    def __repr__(self):
+        text = object.__repr__(self)
+        state = "locked" if self.locked() else "unlocked"
+        if self._waiters:
+            state = f"{state}, waiters:{len(self._waiters)}"
+        return f"<{text[1:-1]} [{state}]>"
+
+    def locked(self):
+        """Returns whether somebody holds the lock."""
+        return self.rec.word != 0
+
+    def acquire(self):
+        """Acquires the lock when awaited, and returns True; it belongs to the calling task."""
+        return acquisition(self, WAIT_EXCLUSIVE, False)
+
+    def release(self):
+        """Releases the lock; any task may. RuntimeError where nobody holds it."""
+        cdef PyObject* task = running_task()
+        if self.rec.word == 0:
+            raise RuntimeError("Lock is not acquired.")
+        if task != <PyObject*>self.owner and not (task == NULL and self.owner is None):
+            self.rec.marks |= M_SIGNAL      # no owner from here on: it leaves all reasoning
+            if self.rec.node != 0:
+                order_signal(self.rec)
+        self.free()
+        self.wake_first()
+
+    cdef int attempt(self, Acquisition a) except -1:
+        cdef FSelf* t = agent_for(a.owner)
+        if t.depth != 0:
+            order_before(self.rec, t, 0)
+        if self.rec.word != 0 or not self.nobody_waits():
+            if t.task != NULL:
+                task_rest(t)
+            return 0
+        return self.take(a.owner, t, a.site)
+
+    cdef int woken(self, Acquisition a) except -1:
+        return self.take(a.owner, agent_for(a.owner), a.site)
+
+    cdef int given_up(self, Acquisition a) except -1:
+        return self.wake_first() if self.rec.word == 0 else 0
+
+    cdef int take(self, object owner, FSelf* t, uint32_t site) except -1:
+        self.rec.word = t.word
+        self.owner = owner
+        taken_by(self.rec, t, site, 0)
+        return 1
+
+    cdef int free(self) except -1:
+        cdef FSelf* t = agent_of(self.rec.word)
+        self.rec.word = 0
+        if t != NULL:
+            given_by(self.rec, t)
+        self.owner = None
+        return 0
+
+
+cdef object lock_aenter_method(Lock self, PyObject* unused):
+    """Takes a free lock at once; a subclass's own acquire() is heard."""
+    if type(self) is not Lock:
+        return enter_by_acquire(self)
+    return lock_enter(self, running_task())
+
+
+cdef inline object lock_enter(Lock self, PyObject* task):
+    cdef FLock* L = self.rec
+    cdef FSelf* t
+    if task != NULL and L.word == 0 and not self._waiters:
+        t = task_agent(task)
+        if FL_UNLIKELY(t.depth != 0):
+            order_before(L, t, 0)
+        self.take(<object>task, t, site_of_call(L))
+        return ready
+    return acquisition(self, WAIT_EXCLUSIVE, True)
+
+
+cdef object lock_aexit_method(Lock self, PyObject** args, Py_ssize_t count):
+    """__aexit__ with whatever arguments: none is read."""
+    if type(self) is not Lock:
+        self.release()
+        return ready
+    if self.rec.word == 0:
+        raise RuntimeError("Lock is not acquired.")
+    self.free()
+    if self._waiters:
+        self.wake_first()
+    return ready
+
+
+async def enter_by_acquire(lock):
+    """async with a subclass: its own acquire() is called, as asyncio's is."""
+    await lock.acquire()
+
+
+# ---- RLock ------------------------------------------------------------------------------------------------
+
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class RLock(Lock):
+    """RLock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA lock that the task which owns it may acquire again; asyncio has none, its interface is Lock's."""
+
+    def release(self):
+        """Releases the lock once; RuntimeError where the calling task does not own it."""
+        if not self.owned_by(running_task()):
+            raise RuntimeError("cannot release un-acquired lock")
+        self.leave()
+
+    def _is_owned(self):
+        """Returns whether the calling task holds the lock."""
+        return self.owned_by(running_task())
+
+    cdef bint owned_by(self, PyObject* task) noexcept:
+        if self.rec.word == 0:
+            return False
+        if task == NULL:
+            return self.owner is None and self.rec.word == current_agent().word
+        return task == <PyObject*>self.owner
+
+    cdef int leave(self) except -1:
+        if self.count > 0:
+            self.count -= 1
+            return 0
+        self.free()
+        return self.wake_first()
+
+    cdef int attempt(self, Acquisition a) except -1:
+        if self.owned_by(<PyObject*>a.owner if a.owner is not None else NULL):
+            self.count += 1
+            return 1
+        return Lock.attempt(self, a)
+
+
+cdef object rlock_aenter_method(RLock self, PyObject* unused):
+    cdef PyObject* task
+    if type(self) is not RLock:
+        return enter_by_acquire(self)
+    task = running_task()
+    if task != NULL and self.owned_by(task):
+        self.count += 1
+        return ready
+    return lock_enter(self, task)
+
+
+cdef object rlock_aexit_method(RLock self, PyObject** args, Py_ssize_t count):
+    self.release()
+    return ready
+
+
+# ---- the methods without parsing ----------------------------------------------------------------------------------
+
+cdef const char* AENTER_DOC = "__aenter__($self, /)\n--\n\nAcquires the lock when awaited."
+cdef const char* AEXIT_DOC = "__aexit__($self, /, *exc_info)\n--\n\nReleases the lock."
+fl_type_method(Lock, "__aenter__", <void*>lock_aenter_method, METH_NOARGS, AENTER_DOC)
+fl_type_method(Lock, "__aexit__", <void*>lock_aexit_method, METH_FASTCALL, AEXIT_DOC)
+fl_type_method(RLock, "__aenter__", <void*>rlock_aenter_method, METH_NOARGS, AENTER_DOC)
+fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEXIT_DOC)
+for lock_type in (Lock, RLock):
+    fl_type_cheap_binding(lock_type, b"__aenter__")
+    fl_type_cheap_binding(lock_type, b"__aexit__")

@@ -1,0 +1,118 @@
+/* The running task, read where asyncio keeps it: the public way to it costs as much as all else that an acquire does.
+ *
+ * 3.14+   a field of the thread's state, beside the running loop
+ * 3.13    the running loop is a field of the thread's state; its task is in _asyncio's dict of current tasks
+ * 3.12    the running loop is in the thread's dict
+ * 3.10+   the same, inside a holder that also has the process id, for a fork's child runs no loop
+ *
+ * The fields' place is found by looking for the running loop's address behind the public part of the state, the first time that a loop
+ * runs, and what is found is compared with the public answer then; where they differ the public way is used for ever. Guard: the GIL.
+ */
+#ifndef FASTLOCK_ASYNCIO_H
+#define FASTLOCK_ASYNCIO_H
+
+#include "_native.h"
+
+#if PY_VERSION_HEX < 0x030F0000 && defined(_Py_TPFLAGS_HAVE_AM_SEND)
+#define Py_TPFLAGS_HAVE_AM_SEND_IF_ANY _Py_TPFLAGS_HAVE_AM_SEND
+#else
+#define Py_TPFLAGS_HAVE_AM_SEND_IF_ANY 0
+#endif
+
+#define FL_TASKS_IN_STATE (PY_VERSION_HEX >= 0x030E0000)
+#define FL_LOOP_IN_STATE (PY_VERSION_HEX >= 0x030D0000)
+
+static PyObject *fl_current_tasks = NULL; /* _asyncio's dict of loop to task; up to 3.13 */
+static PyObject *fl_loop_key = NULL;
+static size_t fl_loop_at = 0; /* offset in the thread's state; 0: not found yet */
+static pid_t fl_pid = 0;
+
+static void fl_new_pid(void) { fl_pid = getpid(); }
+
+/* Borrowed, NULL where the calling thread runs no loop. */
+static inline PyObject *fl_running_loop(void) {
+#if FL_LOOP_IN_STATE
+    return *(PyObject **)((char *)fl_tstate() + fl_loop_at);
+#else
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *loop = dict != NULL ? PyDict_GetItem(dict, fl_loop_key) : NULL;
+#if PY_VERSION_HEX < 0x030C0000
+    struct { PyObject ob; PyObject *loop; pid_t pid; } *holder = (void *)loop;
+    if (holder == NULL || loop == Py_None || holder->pid != fl_pid)
+        return NULL;
+    loop = holder->loop;
+#endif
+    return loop == Py_None ? NULL : loop;
+#endif
+}
+
+/* Borrowed, NULL where none runs. */
+static inline PyObject *fl_running_task(void) {
+#if FL_TASKS_IN_STATE
+    return *(PyObject **)((char *)fl_tstate() + fl_loop_at + sizeof(PyObject *));
+#else
+    PyObject *loop = fl_running_loop();
+    PyObject *task = loop != NULL ? PyDict_GetItem(fl_current_tasks, loop) : NULL;
+    return task == Py_None ? NULL : task;
+#endif
+}
+
+/* Called in a thread that runs `loop`, with the public answer for the task (NULL for none): whether the fast way gives the same. */
+static inline int fl_asyncio_agrees(PyObject *loop, PyObject *task) {
+#if FL_LOOP_IN_STATE
+    PyObject **fields = (PyObject **)((char *)fl_tstate() + sizeof(PyThreadState));
+    size_t i, last = FL_TASKS_IN_STATE ? 24 : 1; /* words that the private part has for sure */
+    fl_loop_at = 0;
+    for (i = 0; i < last; i++)
+        if (fields[i] == loop && (!FL_TASKS_IN_STATE || fields[i + 1] == task)) {
+            fl_loop_at = sizeof(PyThreadState) + i * sizeof(PyObject *);
+            break;
+        }
+    if (fl_loop_at == 0)
+        return 0;
+#endif
+    return fl_running_loop() == loop && fl_running_task() == task;
+}
+
+static inline int fl_asyncio_setup(PyObject *current_tasks) {
+    fl_loop_key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
+    Py_XINCREF(current_tasks);
+    fl_current_tasks = current_tasks;
+    fl_new_pid();
+    (void)pthread_atfork(NULL, NULL, fl_new_pid);
+    return fl_loop_key != NULL ? 0 : -1;
+}
+
+/* What `await` makes of a result that is ready: an iterator that ends at once, without an exception, is None. */
+static PyObject *fl_ready_next(PyObject *self) {
+    (void)self;
+    return NULL;
+}
+
+/* The slots by which the interpreter runs a coroutine of ours: am_send without an exception at the end, tp_iternext with one where the
+ * result is not None (3.12 and later ask for that one). `step` gives what is to be yielded, or NULL without an error at the end. */
+
+static inline int fl_sent(PyObject *yielded, PyObject *at_end, PyObject **result) {
+    if (yielded == NULL && PyErr_Occurred()) {
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    *result = yielded != NULL ? yielded : Py_NewRef(at_end);
+    return yielded != NULL ? PYGEN_NEXT : PYGEN_RETURN;
+}
+
+static inline PyObject *fl_stepped(PyObject *yielded, PyObject *at_end) {
+    if (yielded == NULL && at_end != Py_None && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_StopIteration, at_end);
+    return yielded;
+}
+
+static inline void fl_type_coroutine(PyObject *type, void *send, void *next) {
+    ((PyTypeObject *)type)->tp_as_async->am_send = (sendfunc)send;
+    ((PyTypeObject *)type)->tp_iternext = (iternextfunc)next;
+    ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_AM_SEND_IF_ANY;
+}
+
+static inline void fl_type_ready_next(PyObject *type) { ((PyTypeObject *)type)->tp_iternext = fl_ready_next; }
+
+#endif

@@ -1,0 +1,17 @@
+# cython: language_level=3
+"""Tasks as agents: see _tasks.pyx."""
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastlock._table cimport FLock, FSelf
+
+cdef extern from "_asyncio.h":
+    void fl_type_ready_next(object)
+
+cdef PyObject* running_task() noexcept
+cdef PyObject* running_loop() noexcept
+cdef FSelf* task_known(PyObject* task) noexcept
+cdef FSelf* task_agent(PyObject* task) except NULL
+cdef FSelf* caller() except NULL
+cdef void task_rest(FSelf* t) noexcept
+cdef int task_keep(FSelf* t) except -1
