@@ -42,6 +42,7 @@ cdef enum:  # FLock.marks: sticky observations, written under the GIL or the buc
     M_POLICY = 8       # the object has options of its own
     M_WRITTEN = 32     # an RWLock that has been wanted exclusively
     M_RANKED = 16      # rank= or key=: compared with what is held at each nested acquire
+    M_PLACED = 128     # taken in a thread that runs an event loop: `placed` says where
     M_AIO = 64         # asyncio's: tasks own it and wait for it, in a queue of its object's, and no bit of its word is a flag
 
 cdef enum:  # FAgent.state
@@ -154,6 +155,7 @@ cdef struct FLock:
     FNode* head                # waiters, oldest first; guarded by the bucket mutex
     FNode* tail
     PyObject* obj              # the Python object, borrowed: valid while serial is
+    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop
     uint32_t created           # site of creation
     uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
     uint32_t contended         # index + 1 of its FContended
