@@ -17,7 +17,7 @@ from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
 from fastlock._order cimport order_signal
-from fastlock._park cimport wait_pop, wait_push
+from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
@@ -293,7 +293,7 @@ cdef class Acquisition:
         agent_refresh_name(self.agent)
         self.agent.thread = current_agent()
         class_contended(L, self.agent)
-        self.node = wait_push(self.agent, L, self.mode, 0, limit_ns, self.site)
+        self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
         error = look_for_task(L, self.agent, self.node)
         if error is not None:
             raise error
@@ -312,7 +312,7 @@ cdef class Acquisition:
             self.timer.cancel()
             self.timer = None
         if self.node != NULL:
-            wait_pop(t, self.node)
+            task_wait_pop(t, self.what.rec, self.node)
             self.node = NULL
             self.agent = NULL
             task_rest(t)
