@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastlock import config as _config
+from fastlock import loops as _loops_followed
 from fastlock import summary as _summary
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
@@ -60,4 +61,5 @@ __all__ = [
 
 _watchdog.start()
 _config.start()
+_loops_followed.start()
 _summary.start()

@@ -227,7 +227,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if finding is None:
         # Where the others of an inversion stand now has nothing to do with it.
         stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
-        stacks[event["closing"]] = stack
+        stacks |= {event["closing"]: stack, **assemble.stacks_in(event)}
         finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
     if suppression.matches(finding):
         suppression.keep(finding.whole())

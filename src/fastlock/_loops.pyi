@@ -1,0 +1,3 @@
+from types import ModuleType
+
+def follow_loops(asyncio_module: ModuleType) -> None: ...
