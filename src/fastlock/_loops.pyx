@@ -213,6 +213,11 @@ cdef class Follower:
         agent_runs_loop(loop is not None)
 
 
+def runs_loop():
+    """Whether the calling thread runs an event loop, as far as is known."""
+    return current_agent().loops != 0
+
+
 def follow_loops(asyncio_module):
     """Knows from here on which threads run an event loop of asyncio's; a second call does nothing.
 
