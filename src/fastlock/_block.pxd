@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from fastlock._table cimport FLock, FNode, FSelf
 
 cdef object call_handler(dict event)
+cdef void show_ignored(object error, object where) noexcept
 cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1

@@ -19,6 +19,7 @@ from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, st
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
+    void PyErr_SetObject(object, object)
     void PyErr_WriteUnraisable(object)
 
 cdef extern from "<unistd.h>" nogil:
@@ -35,6 +36,7 @@ cdef int64_t acquire_timeout_ns = -1
 cdef int64_t loop_block_ns = 100000000
 cdef object handler = None
 cdef set raw_seen = set()
+cdef str tell_loop_name = "counting the tasks of a loop"
 
 
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1:
@@ -177,8 +179,8 @@ cdef int tell_of_loop(FLock* L, FSelf* me, FNode* n, uint64_t reported) except -
     try:
         try:
             tell_loop(event, me)
-        except Exception:       # of a task's or a loop's own methods
-            PyErr_WriteUnraisable(handler)
+        except Exception as error:      # of a task's or a loop's own methods
+            show_ignored(error, tell_loop_name)
         call_handler(event)
     except BaseException:
         if got == TAKEN:
@@ -262,9 +264,15 @@ cdef object call_handler(dict event):
         return None
     try:
         return handler(event)
-    except Exception:           # not what a signal handler raises to end the program
-        PyErr_WriteUnraisable(handler)
+    except Exception as error:  # not what a signal handler raises to end the program
+        show_ignored(error, handler)
         return None
+
+
+cdef void show_ignored(object error, object where) noexcept:
+    """Shows an error that nobody can be given, as the interpreter does it."""
+    PyErr_SetObject(type(error), error)
+    PyErr_WriteUnraisable(where)
 
 
 cdef object write_raw(Found* found, uint64_t key):

@@ -2,10 +2,12 @@
 """The lock types' C side, for the other primitives: see _core.pyx."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_site_key
+from fastlock._loops cimport armed, in_one_step, is_looked_at, look_at, looked_at, stack_owner
+from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_place, fl_put64, fl_site_key
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
-from fastlock._table cimport H_IN_TASK, H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
+from fastlock._table cimport H_IN_TASK, H_ONE_STEP, H_SHARED, H_TIMED, H_TRY, M_PLACED
+from fastlock._table cimport FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
 
 # What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
 cdef enum:
@@ -15,8 +17,6 @@ cdef enum:
 
 cdef int notes
 cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1
-cdef FSelf* before_in_loop(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) except NULL
-cdef void taken_in_loop(FLock* L, FSelf* who, uint32_t flags) noexcept
 cdef object take_again(FLock* L, FSelf* me, uint8_t flags)
 cdef int64_t parse_timeout(object blocking, object timeout) except? -2
 cdef FLock* lock_made(uint8_t kind, object own) except NULL
@@ -94,6 +94,49 @@ cdef inline int before(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) 
 
 cdef inline uint32_t how_held(int64_t timeout_ns) noexcept:
     return H_TRY if timeout_ns == 0 else 0
+
+
+# ---- the same in a thread that runs an event loop; see _loops.pyx
+
+cdef inline int order_in_loop(FLock* L, FSelf* who, uint32_t flags) except -1:
+    """order_before, where a task may show what any other one of its thread could not come between."""
+    cdef uint64_t chain
+    if who.task == NULL or not in_one_step(who):
+        return order_before(L, who, flags)
+    flags |= H_ONE_STEP
+    chain = who.held[who.depth - 1].chain
+    if chain != 0 and L.pair_key == chain ^ order_epoch ^ flags ^ who.thread.salt:
+        L.pair_count += 1
+        return 0
+    return order_wanted(L, who, flags)
+
+
+cdef inline FSelf* before_in_loop(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) except NULL:
+    """What comes before an acquire; returns whose stack is to hold the lock."""
+    cdef FSelf* who = me
+    if FL_UNLIKELY(armed != 0) and not flags & H_SHARED:
+        look_at(L)
+    if notes & NOTE_ORDER:
+        who = stack_owner(me)
+        if who.depth != 0 and timeout_ns != 0:
+            order_in_loop(L, who, flags | (H_TIMED if timeout_ns > 0 else 0))
+    return who
+
+
+cdef inline void taken_in_loop(FLock* L, FSelf* who, uint32_t flags) noexcept:
+    """What note_taken stores, and where in the loop's work it was."""
+    cdef uint64_t placed = fl_place()
+    cdef FHeld* h
+    if flags & H_SHARED == 0:
+        fl_put64(&L.placed, placed)
+        L.marks = L.marks | M_PLACED if notes else L.marks & ~<uint8_t>M_PLACED
+    note_taken(L, who, flags | (H_IN_TASK if who.task != NULL else 0))
+    if who.task != NULL and who.depth != 0:
+        h = &who.held[who.depth - 1]
+        if h.lock == L:         # there was room
+            h.stamp = <uint32_t>(placed >> 32)
+    if FL_UNLIKELY(looked_at != 0) and flags & H_SHARED == 0:
+        is_looked_at(L)
 
 
 cdef class LockType:

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, to_ns
 from fastlock._classes cimport class_died
-from fastlock._loops cimport armed, given_in_loop, in_one_step, is_looked_at, look_at, looked_at, stack_owner
+from fastlock._loops cimport given_in_loop, stack_owner
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, drop_options, set_options
 from fastlock._order cimport order_judge, order_signal, order_take_back
@@ -316,47 +316,6 @@ cdef int take_in_loop(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) ex
         return 0
     taken_in_loop(L, who, how_held(timeout_ns))
     return 1
-
-
-cdef FSelf* before_in_loop(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) except NULL:
-    """What comes before an acquire; returns whose stack is to hold the lock."""
-    cdef FSelf* who = me
-    if FL_UNLIKELY(armed != 0) and not flags & H_SHARED:
-        look_at(L)
-    if notes & NOTE_ORDER:
-        who = stack_owner(me)
-        if who.depth != 0 and timeout_ns != 0:
-            order_in_loop(L, who, flags | (H_TIMED if timeout_ns > 0 else 0))
-    return who
-
-
-cdef inline int order_in_loop(FLock* L, FSelf* who, uint32_t flags) except -1:
-    """order_before, where a task may show what any other one of its thread could not come between."""
-    cdef uint64_t chain
-    if who.task == NULL or not in_one_step(who):
-        return order_before(L, who, flags)
-    flags |= H_ONE_STEP
-    chain = who.held[who.depth - 1].chain
-    if chain != 0 and L.pair_key == chain ^ order_epoch ^ flags ^ who.thread.salt:
-        L.pair_count += 1
-        return 0
-    return order_wanted(L, who, flags)
-
-
-cdef void taken_in_loop(FLock* L, FSelf* who, uint32_t flags) noexcept:
-    """What note_taken stores, and where in the loop's work it was."""
-    cdef uint64_t placed = fl_place()
-    cdef FHeld* h
-    if flags & H_SHARED == 0:
-        fl_put64(&L.placed, placed)
-        L.marks = L.marks | M_PLACED if notes else L.marks & ~<uint8_t>M_PLACED
-    note_taken(L, who, flags | (H_IN_TASK if who.task != NULL else 0))
-    if who.task != NULL and who.depth != 0:
-        h = &who.held[who.depth - 1]
-        if h.lock == L:         # there was room
-            h.stamp = <uint32_t>(placed >> 32)
-    if FL_UNLIKELY(looked_at != 0) and flags & H_SHARED == 0:
-        is_looked_at(L)
 
 
 # ---- RLock -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fastlock._block cimport call_handler
+from fastlock._block cimport call_handler, show_ignored
 from fastlock._loop_facts cimport await_event
 from fastlock._native cimport *
 from fastlock._sites cimport site_created, site_fast, site_here
@@ -25,9 +25,6 @@ from fastlock._tasks cimport running_loop, running_task, task_agent, task_keep, 
 from fastlock._waits cimport has_evidence
 
 import sys
-
-cdef extern from "Python.h":
-    void PyErr_WriteUnraisable(object)
 
 cdef enum:
     PLACES = 1024              # a power of two
@@ -66,7 +63,7 @@ cdef FSelf* find_owner(FSelf* me, bint make) noexcept:
         task_keep(t)
     except Exception as error:      # no memory, or what runs as a task cannot be referred to weakly
         if not isinstance(error, TypeError):
-            PyErr_WriteUnraisable(<object>task)
+            show_ignored(error, <object>task)
         if t != NULL:
             task_rest(t)
         return me
