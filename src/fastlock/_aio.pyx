@@ -550,3 +550,6 @@ fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEX
 for lock_type in (Lock, RLock):
     fl_type_cheap_binding(lock_type, b"__aenter__")
     fl_type_cheap_binding(lock_type, b"__aexit__")
+    fl_type_set(lock_type, "__module__", "fastlock.aio")
+fl_type_name(Lock, b"fastlock.aio.Lock")
+fl_type_name(RLock, b"fastlock.aio.RLock")
