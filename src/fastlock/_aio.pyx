@@ -15,7 +15,7 @@ from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
 from fastlock._native cimport *
-from fastlock._options cimport checked_options
+from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
 from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._sites cimport site_here
@@ -375,13 +375,16 @@ fl_type_coroutine(Acquisition, <void*>acquisition_send, <void*>acquisition_next)
 cdef class Lock(Primitive):
     """Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA mutual exclusion lock for tasks that knows its owner; asyncio.Lock's interface, for one loop's thread."""
 
+    def __cinit__(self, *args, **kwargs):
+        self.rec = lock_made(K_LOCK, None)      # whether or not a subclass calls __init__
+        self.rec.marks |= M_AIO
+        self.rec.obj = <PyObject*>self
+
     def __init__(self, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
                  on_deadlock=None, on_inversion=None):
         own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
-        if self.rec == NULL:
-            self.rec = lock_made(K_RLOCK if isinstance(self, RLock) else K_LOCK, own)
-            self.rec.marks |= M_AIO
-            self.rec.obj = <PyObject*>self
+        if own is not None:
+            set_options(self.rec, own)
 
     def __dealloc__(self):
         cdef FSelf* t
@@ -491,6 +494,9 @@ async def enter_by_acquire(lock):
 @cython.auto_pickle(False)
 cdef class RLock(Lock):
     """RLock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA lock that the task which owns it may acquire again; asyncio has none, its interface is Lock's."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.rec.kind = K_RLOCK
 
     def release(self):
         """Releases the lock once; RuntimeError where the calling task does not own it."""
