@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memset
 
 from fastlock._facts cimport lock_class, lock_name
-from fastlock._graph cimport FGraph, graph_count, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
+from fastlock._graph cimport FGraph, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
 from fastlock._native cimport fl_finalizing
 from fastlock._options cimport LockOptions, options_of
 from fastlock._table cimport M_SIGNAL, M_WRITTEN, FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
@@ -197,8 +197,7 @@ cdef void class_died(FLock* L) noexcept:
     cdef FClass* c = &classes[L.node]
     c.live -= 1
     c.acquired += L.acquired
-    if L.pair_edge and L.pair_count:
-        graph_count(graph, L.pair_edge - 1, L.pair_count)
+    pair_settle(L)
     if c.by_instance or L.marks & M_SIGNAL:
         graph_lock_died(graph, L.serial)
     L.node = L.pair_edge = 0
