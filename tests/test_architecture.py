@@ -39,7 +39,7 @@ LAYERS = (
     {"_sync", "_rwlock", "_nesting", "_driver"},
     {"errors", "findings"},
     {"reporting", "kept"},
-    {"assemble", "explain", "multiple", "orderfile"},
+    {"assemble", "explain", "multiple", "orderfile", "related"},
     {"config"},
     {"suppression"},
     {"watchdog"},

@@ -203,6 +203,9 @@ class Finding:
     orders: tuple[OrderFact, ...] = field(default=(), repr=False)
     filters: tuple[str, ...] = field(default=(), repr=False)
     excerpt: Excerpt | None = field(default=None, repr=False)
+    # Of a circle, the classes of the order that the fix turns round; of an acquire that a policy refused, the exception.
+    turns: tuple[str, str] | None = field(default=None, repr=False)
+    refused: str = field(default="", repr=False)
 
     @property
     def told(self) -> Excerpt:
