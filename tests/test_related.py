@@ -9,7 +9,7 @@ import pytest
 
 import order_events
 from fastlock import assemble, related
-from fastlock.findings import Finding
+from fastlock.findings import Finding, class_of
 from order_events import inversion
 from support import ask
 
@@ -24,9 +24,9 @@ def deadlock(**more: Any) -> dict[str, Any]:
     return {**inversion("proven", ("confirmed twice",)), "code": "FL001", "filters": [], "orders": [], "clears": False, **more}
 
 
-def turns(found: Finding) -> tuple[str, str] | None:
+def turns(found: Finding) -> Any:
     """The two classes that the fix is about, as its words have them."""
-    names = {lock.lock_class: lock.name for lock in found.locks}
+    names = {class_of(lock): lock.name for lock in found.locks}
     assert found.turns is not None
     first, then = (names[each] for each in found.turns)
     assert f" take {then} " in found.fix and first in found.fix
@@ -35,7 +35,7 @@ def turns(found: Finding) -> tuple[str, str] | None:
 
 # ---- one advice
 
-AUDIT_FIRST = ("audit_lock@shop.py", "stock_lock@shop.py")  # what is turned round
+AUDIT_FIRST = (("audit_lock@shop.py", ""), ("stock_lock@shop.py", ""))  # what is turned round
 STOCK_FIRST = AUDIT_FIRST[::-1]
 
 
@@ -102,7 +102,7 @@ found("FL001"); fastlock.watchdog.flush()
 tell([[finding.code, finding.turns] for finding in fastlock.findings()])
 """
     )
-    assert sorted(told) == [["FL001", ["b", "a"]], ["FL010", ["b", "a"]]]
+    assert sorted(told) == [["FL001", [["b", ""], ["a", ""]]], ["FL010", [["b", ""], ["a", ""]]]]
 
 
 # ---- behind a deadlock

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memset
 
-from fastlock._facts cimport lock_class, lock_name
+from fastlock._facts cimport lock_class, lock_name, site_class
 from fastlock._graph cimport FGraph, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
 from fastlock._native cimport fl_finalizing
 from fastlock._options cimport LockOptions, options_of
@@ -40,7 +40,9 @@ cdef FClass* class_at(uint32_t node) noexcept nogil:
 
 
 cdef object class_label(uint32_t node):
-    return labels[node][0]
+    """Asked for anew where it is a site's: another file of the name may have come since."""
+    cdef FClass c = classes[node]
+    return site_class(c.created, c.kind) if c.created and node_of_site[c.created] == node else labels[node][0]
 
 
 cdef object class_name(uint32_t node):

@@ -203,8 +203,8 @@ class Finding:
     orders: tuple[OrderFact, ...] = field(default=(), repr=False)
     filters: tuple[str, ...] = field(default=(), repr=False)
     excerpt: Excerpt | None = field(default=None, repr=False)
-    # Of a circle, the classes of the order that the fix turns round; of an acquire that a policy refused, the exception.
-    turns: tuple[str, str] | None = field(default=None, repr=False)
+    # Of a circle, the classes (class_of) of the order that the fix turns round; of an acquire that a policy refused, the exception.
+    turns: tuple[tuple[str, str], tuple[str, str]] | None = field(default=None, repr=False)
     refused: str = field(default="", repr=False)
 
     @property
@@ -352,7 +352,20 @@ def _site_key(site: Site | None) -> tuple[str, str]:
     return ("", "") if site is None else (site.function.rpartition(".")[2], " ".join(site.text.split()))
 
 
+def class_of(lock: LockFact) -> tuple[str, str]:
+    """Return the lock's class and, where that is its creation site, the file.
+
+    The class is without the directories that tell files of one name apart: whether there are several is not known from the start.
+    """
+    name, at, place = lock.lock_class.rpartition("@")
+    path = place.partition(":")[0]
+    if at and path and lock.created is not None and f"/{lock.created.file}".endswith(f"/{path}"):
+        return f"{name}@{basename(path)}{place[len(path):]}", lock.created.file
+    return lock.lock_class, ""
+
+
 def _class_key(lock: LockFact) -> str:
+    lock = replace(lock, lock_class=class_of(lock)[0])
     # A class that is a creation site has a line number in it, which an edit above the line would change.
     place = re.fullmatch(r"(?:.*@)?(.*?):(\d+)", lock.lock_class)
     if place is None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fastlock.findings import Finding
-from fastlock.reporting import wording
+from fastlock.findings import Finding, class_of
+from fastlock.reporting import orders, wording
 
 CIRCLES = frozenset({"FL001", "FL010"})
 CODES = CIRCLES | {"FL020"}  # those that others have a bearing on
@@ -22,18 +22,18 @@ def advised(finding: Finding, known: Iterable[Finding]) -> Finding:
     """Return the finding with the advice of the first known one about the same orders, if there is one."""
     if finding.code not in CIRCLES:
         return finding
-    orders = _orders(finding)
+    ours = _orders(finding)
     for other in known:
-        if other.code in CIRCLES and other.turns in orders and _orders(other) == orders:
+        if other.code in CIRCLES and other.turns in ours and _orders(other) == ours:
             return wording.turning(finding, other.turns)
     return finding
 
 
 def deadlock_of(finding: Finding, known: Iterable[Finding]) -> Finding | None:
     """Return the known deadlock of the classes of an inversion, or None."""
-    classes = {lock.lock_class for lock in finding.locks} if finding.code == "FL010" else set()
+    classes = set(map(class_of, finding.locks)) if finding.code == "FL010" else set()
     for other in known if classes else ():
-        if other.code == "FL001" and {lock.lock_class for lock in other.locks} == classes:
+        if other.code == "FL001" and set(map(class_of, other.locks)) == classes:
             return other
     return None
 
@@ -46,12 +46,12 @@ def explained(finding: Finding, known: Iterable[Finding], table: Mapping[str, An
     return wording.complete(replace(finding, reasons=(f"{cause.title} {cause.fingerprint[:6]} ({cause.code})", *finding.reasons)))
 
 
-def _orders(finding: Finding) -> set[tuple[str, str]]:
-    classes = {lock.id: lock.lock_class for lock in finding.told.locks}
+def _orders(finding: Finding) -> set[orders.Order]:
+    classes: dict[int | None, tuple[str, str]] = {lock.id: class_of(lock) for lock in finding.told.locks}
     return {
-        (classes.get(edge.holds, ""), classes.get(edge.waits, ""))
+        (classes[edge.holds], classes[edge.waits])
         for edge in finding.told.edges
-        if edge.holds is not None and edge.waits is not None
+        if edge.holds in classes and edge.waits in classes
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastlock.findings import EdgeFact, Finding, OrderFact, Site
+from fastlock.findings import EdgeFact, Finding, OrderFact, Site, class_of
 from fastlock.reporting import Labels, times
+
+Order = tuple[tuple[str, str], tuple[str, str]]  # two classes, as class_of() has them
 
 
 def orders_of(finding: Finding) -> tuple[OrderFact, ...]:
@@ -70,7 +72,7 @@ def turned(finding: Finding, names: Labels) -> OrderFact | None:
 
 def turns_as_said(finding: Finding) -> Callable[[int | None, int | None], bool]:
     """Return what tells whether an order of two locks is the one that was said to be turned round."""
-    classes = {lock.id: lock.lock_class for lock in finding.told.locks}
+    classes = {lock.id: class_of(lock) for lock in finding.told.locks}
 
     def is_turned(first: int | None, then: int | None) -> bool:
         return first is not None and then is not None and finding.turns == (classes.get(first), classes.get(then))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.findings import EdgeFact, Finding, LockFact, Site, class_of
 from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
@@ -39,23 +39,23 @@ def complete(finding: Finding) -> Finding:
     return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
 
 
-def turning(finding: Finding, turns: tuple[str, str] | None) -> Finding:
+def turning(finding: Finding, turns: orders.Order | None) -> Finding:
     """Return the finding with a fix that turns the order of these two classes round, which was advised before."""
     finding = replace(finding, turns=turns)
     return replace(finding, fix=_FIX[finding.code](finding, Labels(finding)))
 
 
-def _order_of(finding: Finding, first: int | None, then: int | None) -> tuple[str, str] | None:
+def _order_of(finding: Finding, first: int | None, then: int | None) -> orders.Order | None:
     held, wanted = lock_of(finding, first), lock_of(finding, then)
-    return None if held is None or wanted is None else (held.lock_class, wanted.lock_class)
+    return None if held is None or wanted is None else (class_of(held), class_of(wanted))
 
 
-def _turned_of_circle(finding: Finding, names: Labels) -> tuple[str, str] | None:
+def _turned_of_circle(finding: Finding, names: Labels) -> orders.Order | None:
     edge = _easiest(finding, names)
     return _order_of(finding, edge.holds, edge.waits)
 
 
-def _turned_of_inversion(finding: Finding, names: Labels) -> tuple[str, str] | None:
+def _turned_of_inversion(finding: Finding, names: Labels) -> orders.Order | None:
     order = orders.turned(finding, names)
     return None if order is None else _order_of(finding, order.first, order.then)
 
