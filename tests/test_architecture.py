@@ -45,7 +45,7 @@ LAYERS = (
     {"watchdog"},
     {"patching"},
     {"look", "order"},
-    {"advice"},
+    {"advising"},
     {"summary"},
     {"__init__"},
     {"auto", "cli"},

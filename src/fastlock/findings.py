@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar, overload
+
+# The two functions that hashlib and json take from there: those load OpenSSL and four more modules at each start of a process.
+try:
+    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # through 3.11
+    except ImportError:
+        from hashlib import sha256
+try:
+    from _json import encode_basestring_ascii as _quoted  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    from json.encoder import py_encode_basestring_ascii as _quoted  # type: ignore[attr-defined,unused-ignore]
 
 # A code never changes its meaning; a title may be reworded.
 CODES: Mapping[str, str] = {
@@ -333,7 +344,9 @@ def fingerprint(code: str, locks: Iterable[LockFact], edges: Iterable[EdgeFact])
     for edge in _essential(code, by_id, tuple(edges)):
         classes = (named.get(edge.holds, ""), named.get(edge.waits, edge.what))
         facts.add((*classes, *_site_key(edge.held_at), *_site_key(edge.wanted_at)))
-    return sha256(json.dumps([code, sorted(facts)]).encode("ascii")).hexdigest()
+    listed = ", ".join(f"[{', '.join(map(_quoted, fact))}]" for fact in sorted(facts))
+    digest: str = sha256(f"[{_quoted(code)}, [{listed}]]".encode("ascii")).hexdigest()  # of JSON
+    return digest
 
 
 def _essential(code: str, locks: Mapping[int | None, LockFact], edges: tuple[EdgeFact, ...]) -> Iterable[EdgeFact]:

@@ -21,7 +21,6 @@ import gc
 import itertools
 import os
 import sys
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -31,7 +30,7 @@ from fastlock import _core, assemble, config, related, suppression
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
-from fastlock.reporting import jsonl, logs, text
+from fastlock.reporting import logs, text
 
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
@@ -186,7 +185,7 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
     try:
         _report(event, stack, finding)
     except Exception:
-        write("fastlock: a report failed\n" + traceback.format_exc())
+        write(f"fastlock: a report failed\n{assemble.failure()}")
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -205,6 +204,8 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if is_new:
         path = config.current().json
         if path is not None:
+            from fastlock.reporting import jsonl  # imported when the file was named
+
             try:
                 jsonl.append(path, finding)
             except OSError as error:
@@ -308,7 +309,7 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         try:
             call()
         except BaseException:  # also SystemExit: a hook must not end a thread of ours silently
-            write(f"fastlock: {what} failed\n{traceback.format_exc()}")
+            write(f"fastlock: {what} failed\n{assemble.failure()}")
         finally:
             done.release()
 
