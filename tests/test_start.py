@@ -20,7 +20,7 @@ def test_a_start_spares_what_no_report_needs() -> None:
     json.dump([sorted(at_start), [name for name in ("advice", "OrderGraph") if name in dir(sys.modules["fastlock"])]], sys.stdout)
     """
     modules, public = answer(run_program(source, env={"FASTLOCK_INSTALL": "1"}))
-    assert {"fastlock.watchdog", "fastlock.reporting.text", "dataclasses", "linecache"} <= set(modules)
+    assert {"fastlock.watchdog", "fastlock.reporting.text", "dataclasses", "linecache", "tokenize"} <= set(modules)
     without = answer(run_program("import sys; at_start = sorted(sys.modules); import json; print(json.dumps(at_start))"))
     assert [name for name in SPARED if name in modules and name not in without] == []
     assert public == ["advice", "OrderGraph"]

@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 import time
+import tokenize  # from 3.13 on linecache imports it with the first line that it reads, and that is a report's
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any
