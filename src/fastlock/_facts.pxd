@@ -1,12 +1,13 @@
 # cython: language_level=3
 """Records as Python objects: names, events, the table. Cold; under the GIL."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FSelf
 from fastlock._waits cimport Found
 
 cdef object lock_name(FLock* L)
 cdef object lock_class(FLock* L)
+cdef object site_class(uint32_t created, uint8_t kind)
 cdef object agent_name(FSelf* s)
 cdef dict agent_facts(FSelf* s)
 cdef dict lock_facts(FLock* L, dict readers, dict waiters)

@@ -28,6 +28,9 @@ cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle
 
 
+cdef dict files_of_class = {}       # (name of a file, the rest of the label) -> its files, as met
+
+
 cdef object base_name(object path):
     return path.rpartition("/")[2]
 
@@ -54,12 +57,30 @@ cdef object lock_class(FLock* L):
     cdef LockOptions own = options_of(L)
     if own is not None and own.lock_class is not None:
         return own.lock_class
-    facts = site_facts(L.created)
+    return site_class(L.created, L.kind)
+
+
+cdef object site_class(uint32_t created, uint8_t kind):
+    facts = site_facts(created)
     if facts is None:
-        return KINDS[L.kind]
-    variable = site_variable(L.created)
-    file = base_name(facts[0])
-    return f"{variable}@{file}" if variable is not None else f"{KINDS[L.kind]}@{file}:{facts[2].rpartition('.')[2]}"
+        return KINDS[kind]
+    variable = site_variable(created)
+    if variable is not None:
+        return f"{variable}@{distinct_file(facts[0], variable)}"
+    function = facts[2].rpartition('.')[2]
+    return f"{KINDS[kind]}@{distinct_file(facts[0], f'{KINDS[kind]}:{function}')}:{function}"
+
+
+cdef object distinct_file(object path, object rest):
+    """A file's name, with as many directories as tell it from others of the name that have a class like this one."""
+    cdef Py_ssize_t parts = 1
+    others = files_of_class.setdefault((base_name(path), rest), {path: None})
+    others[path] = None
+    while True:
+        tail = "/".join(path.split("/")[-parts:])
+        if tail == path or sum([other == tail or other.endswith("/" + tail) for other in others]) == 1:
+            return tail
+        parts += 1
 
 
 cdef object agent_name(FSelf* s):

@@ -147,8 +147,8 @@ cdef struct FLock:
     uint64_t tag               # the class, hashed; 0 with it
     uint64_t acquired          # how often
     uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
-    uint64_t pair_count        # how often since
-    uint32_t pair_edge         # edge + 1 that pair_count belongs to
+    uint64_t pair_count        # generation of that pair's edge (24), how often since (40)
+    uint32_t pair_edge         # its index; 0: none
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused
     int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag

@@ -6,9 +6,9 @@ import linecache
 import os
 import sys
 import time
+import tokenize  # from 3.13 on linecache imports it with the first line that it reads, and that is a report's
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from fastlock.errors import LockTimeout
@@ -158,6 +158,72 @@ def stack_from_frame(frame: FrameType | None, limit: int = 40) -> tuple[Site, ..
     return tuple(stack)
 
 
+def way_in(event: Mapping[str, Any], frame: FrameType | None, *, site: SiteLookup) -> str:
+    """Return how an agent came to want what it holds, from the frames between the one that wants it and the one that holds it."""
+    edge = event["edges"][0]
+    held = site(edge["held_at"])
+    holder = None if held is None else (held[0], held[3])
+    handlers, finalisers = _signal_handlers(), _finalisers()
+    between: list[CodeType] = []
+    way = ""
+    while frame is not None:
+        code = frame.f_code
+        if between and (code.co_filename, code.co_firstlineno) == holder:
+            # Without another function in between it calls itself.
+            return way or ("direct" if set(between) == {code} else "through a callback")
+        if code in handlers:
+            way = way or "in a signal handler"
+        elif code.co_name == "__del__" or code in finalisers:
+            way = way or "in a finaliser"
+        between.append(code)
+        frame = frame.f_back
+    alone = bool(between) and (between[0].co_filename, between[0].co_firstlineno) == holder
+    return "direct" if alone else way or "direct"
+
+
+def _signal_handlers() -> set[CodeType]:
+    signal = sys.modules.get("signal")
+    if signal is None:
+        return set()
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    functions = [getattr(handler, "__func__", handler) for handler in handlers]
+    return {function.__code__ for function in functions if hasattr(function, "__code__")}
+
+
+def _finalisers() -> set[CodeType]:
+    weakref = sys.modules.get("weakref")
+    return set() if weakref is None else {weakref.finalize.__call__.__code__}
+
+
+def failure() -> str:
+    """Return the exception that is being handled as Python shows it, those that led to it first.
+
+    Not by the module traceback: it is imported by few programs, and takes up to 25 ms of each process's start.
+    """
+    error = sys.exc_info()[1]
+    chain: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        lines = ["Traceback (most recent call last):"]
+        entry = error.__traceback__
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            site = source_site(code.co_filename, entry.tb_lineno or 0, code.co_name)
+            lines.append(f'  File "{site.file}", line {site.line}, in {site.function}\n    {site.text}')
+            entry = entry.tb_next
+        chain.insert(0, "\n".join([*lines, f"{type(error).__qualname__}: {_text_of(error)}"]))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\nwhich led to\n".join(chain) + "\n"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as worse:  # a class of the user's
+        return f"<its text cannot be had: {type(worse).__qualname__}>"
+
+
 def process_name() -> str:
     """Return the name people know this process by: its script, else its main module, else its interpreter."""
     script: str = os.path.basename((getattr(sys, "argv", None) or [""])[0])
@@ -277,5 +343,5 @@ def _left_s(deadline_ns: int | None, now_ns: int) -> float | None:
 def iso(wall_s: float | None) -> str:
     """Return wall-clock seconds (None: now) as ISO 8601 in UTC, with milliseconds."""
     # "+00:00" and not "Z": datetime.fromisoformat() of 3.10 reads only the former.
-    moment = datetime.fromtimestamp(time.time() if wall_s is None else wall_s, timezone.utc)
-    return moment.isoformat(timespec="milliseconds")
+    seconds, fraction_us = divmod(round((time.time() if wall_s is None else wall_s) * 1e6), 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction_us // 1000:03}+00:00"

@@ -16,9 +16,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from typing import Any, NamedTuple
 
-from fastlock import orderfile
 from fastlock.errors import ConfigError
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
@@ -112,6 +112,8 @@ def _seconds_or_none(value: Any) -> float | None:
 
 
 def _json(value: Any) -> str | None:
+    if value is not None:
+        import_module("fastlock.reporting.jsonl")  # now, and not by the first report
     return None if value is None else _writable(value, "appended to")
 
 
@@ -130,14 +132,15 @@ def _writable(value: Any, purpose: str = "written") -> str:
 
 
 def _order_graph(value: Any) -> str:
+    header = import_module("fastlock.orderfile").ANY_HEADER.encode()  # which not every process that starts needs
     path = _writable(value)
     if os.path.isfile(path):  # of a FIFO or a terminal nothing is lost, and reading it could wait for ever
         try:
             with open(path, "rb") as file:
-                begins = file.read(len(orderfile.ANY_HEADER))
+                begins = file.read(len(header))
         except OSError as exc:
             raise ConfigError(f"cannot be read: {exc.strerror}") from None
-        if begins and begins != orderfile.ANY_HEADER.encode():
+        if begins and begins != header:
             raise ConfigError("exists and is no order graph; it is left as it is")
     return path
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.findings import EdgeFact, Finding, LockFact, Site, class_of
 from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
@@ -34,7 +34,30 @@ def complete(finding: Finding) -> Finding:
     if finding.tier == "possible" and finding.reasons:
         explanation += f" {'Only possible' if inversion else 'Possible, not proven'}: {'; '.join(reasons_of(finding))}."
     explanation = explanation[:1].upper() + explanation[1:]
+    if finding.code in _TURNED:
+        finding = replace(finding, turns=_TURNED[finding.code](finding, names))
     return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
+
+
+def turning(finding: Finding, turns: orders.Order | None) -> Finding:
+    """Return the finding with a fix that turns the order of these two classes round, which was advised before."""
+    finding = replace(finding, turns=turns)
+    return replace(finding, fix=_FIX[finding.code](finding, Labels(finding)))
+
+
+def _order_of(finding: Finding, first: int | None, then: int | None) -> orders.Order | None:
+    held, wanted = lock_of(finding, first), lock_of(finding, then)
+    return None if held is None or wanted is None else (class_of(held), class_of(wanted))
+
+
+def _turned_of_circle(finding: Finding, names: Labels) -> orders.Order | None:
+    edge = _easiest(finding, names)
+    return _order_of(finding, edge.holds, edge.waits)
+
+
+def _turned_of_inversion(finding: Finding, names: Labels) -> orders.Order | None:
+    order = orders.turned(finding, names)
+    return None if order is None else _order_of(finding, order.first, order.then)
 
 
 def ways_of(finding: Finding) -> list[str]:
@@ -184,7 +207,8 @@ def _explain_slow(finding: Finding, names: Labels) -> str:
     others = len(lock.holders) - 1 if lock is not None else 0
     more = f" and by {others} more" if others > 0 else ""
     since = _at(held_site(finding, edge.waits, holder), names, "since")
-    return f"{waits}, held by {names.agent(holder)}{since}{more}."
+    cause = "".join(f": behind {reason}" for reason in finding.reasons[:1])
+    return f"{waits}, held by {names.agent(holder)}{since}{more}{cause}."
 
 
 def _explain_pair(finding: Finding, names: Labels) -> str:
@@ -207,7 +231,12 @@ def _easiest(finding: Finding, names: Labels) -> EdgeFact:
     # Thousands of agents may run the same two lines: only one edge for each pair of lines is judged.
     edges = finding.told.edges
     pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
-    return min(pairs.values(), key=lambda edge: (edge.holds is None, orders.effort(edge, names)), default=edges[0])
+    said = orders.turns_as_said(finding)
+
+    def rank(edge: EdgeFact) -> tuple[bool, bool, tuple[int, str, str]]:
+        return not said(edge.holds, edge.waits), edge.holds is None, orders.effort(edge, names)
+
+    return min(pairs.values(), key=rank, default=edges[0])
 
 
 def _fix_order(finding: Finding, names: Labels) -> str:
@@ -266,6 +295,8 @@ def _fix_rwlock(finding: Finding, names: Labels) -> str:
 
 
 def _fix_slow(finding: Finding, names: Labels) -> str:
+    if finding.reasons:
+        return f"solve {finding.reasons[0]}: this wait is behind it, and ends with it"
     edge = waiting_edge(finding)
     holder = holder_of(finding, edge)
     limit = f"give the wait in {names.site(edge.wanted_at)} a timeout"
@@ -328,6 +359,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL030": _explain_pair,
     "FL031": _explain_pair,
 }
+
+_TURNED = {"FL001": _turned_of_circle, "FL010": _turned_of_inversion}
 
 _FIX: dict[str, _Phrase] = {
     "FL001": _fix_order,
