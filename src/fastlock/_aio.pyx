@@ -11,9 +11,11 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
 from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
+from fastlock._late cimport task_waits
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
 from fastlock._order cimport order_signal
@@ -140,6 +142,8 @@ cdef class Primitive:
         """Tells the first waiter that it is its turn; the cancelled ones on the way take themselves out."""
         if not self._waiters:
             return 0
+        if publishing:
+            awaits_moved(self.rec)
         future = self._waiters[0]
         if not future.done():
             future.set_result(True)
@@ -297,7 +301,9 @@ cdef class Acquisition:
         error = look_for_task(L, self.agent, self.node)
         if error is not None:
             raise error
-        return 0
+        if publishing:
+            self.entry = awaits_begin(L, self.waiter, loop)
+        return task_waits(L, self.node)
 
     def expire(self):
         """The lock's own limit is over."""
@@ -317,6 +323,9 @@ cdef class Acquisition:
             self.agent = NULL
             task_rest(t)
         self.steps = self.waiter = None
+        if self.entry is not None:
+            entry, self.entry = self.entry, None
+            awaits_end(entry)
         if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
             self.what._waiters.remove(self.future)
         return 0
@@ -325,6 +334,8 @@ cdef class Acquisition:
         self.unpublish()
         self.what.woken(self)
         self.future = None
+        if publishing:
+            awaits_moved(self.what.rec)
         return 0
 
     cdef int withdraw(self) except -1:

@@ -21,13 +21,13 @@ import gc
 import itertools
 import os
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType
 from typing import Any
 
-from fastlock import _core, assemble, config, suppression
+from fastlock import _core, _late, assemble, config, suppression, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -104,8 +104,8 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
     if event["code"] in suppression.CODES:
         return _handle_prediction(event, assemble.stack_from_frame(frame))
-    if event["code"] == "FL002":
-        event["reasons"].append(_way_in(event, frame))
+    if event["code"] == "FL002" and event["locks"][0]["kind"] != "Result":
+        event["reasons"].append(ways.way_in(event, frame))
     stack = assemble.stack_from_frame(frame)
     policy = event["policy"] or config.current().on_deadlock
     event["policy"] = policy if event["tier"] == "proven" else "report"
@@ -129,43 +129,6 @@ def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseEx
     event["refused"] = not suppression.matches(finding)
     _post(event, stack, finding)
     return LockOrderError.from_finding(finding) if event["refused"] else None
-
-
-def _way_in(event: dict[str, Any], frame: FrameType | None) -> str:
-    """Say how an agent came to want what it holds, from the frames between the one that wants it and the one that holds it."""
-    edge = event["edges"][0]
-    held = _core.site(edge["held_at"])
-    holder = None if held is None else (held[0], held[3])
-    handlers, finalisers = _signal_handlers(), _finalisers()
-    between: list[CodeType] = []
-    way = ""
-    while frame is not None:
-        code = frame.f_code
-        if between and (code.co_filename, code.co_firstlineno) == holder:
-            # Without another function in between it calls itself.
-            return way or ("direct" if set(between) == {code} else "through a callback")
-        if code in handlers:
-            way = way or "in a signal handler"
-        elif code.co_name == "__del__" or code in finalisers:
-            way = way or "in a finaliser"
-        between.append(code)
-        frame = frame.f_back
-    alone = bool(between) and (between[0].co_filename, between[0].co_firstlineno) == holder
-    return "direct" if alone else way or "direct"
-
-
-def _signal_handlers() -> set[CodeType]:
-    signal = sys.modules.get("signal")
-    if signal is None:
-        return set()
-    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
-    functions = [getattr(handler, "__func__", handler) for handler in handlers]
-    return {function.__code__ for function in functions if hasattr(function, "__code__")}
-
-
-def _finalisers() -> set[CodeType]:
-    weakref = sys.modules.get("weakref")
-    return set() if weakref is None else {weakref.finalize.__call__.__code__}
 
 
 def _post(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -198,8 +161,9 @@ def _take_ticket() -> bool:
 
 def _run() -> None:
     while True:
-        if not _work.acquire(timeout=PATIENCE_S if _predictions else -1):
+        if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
+        _report_late_waits()
         while _inbox:
             item = _inbox.popleft()
             if not isinstance(item, tuple):
@@ -209,6 +173,26 @@ def _run() -> None:
                 _predictions.append(item)
             else:
                 _try_to_report(*item)
+
+
+def _patience_s() -> float:
+    """Return how long to wait for work before something else is due; -1 for ever."""
+    due_ns = _late.due_ns()
+    until_due_s = -1 if due_ns < 0 else max(0, due_ns - time.monotonic_ns()) / 1e9
+    if not _predictions:
+        return until_due_s
+    return PATIENCE_S if until_due_s < 0 else min(PATIENCE_S, until_due_s)
+
+
+def _report_late_waits() -> None:
+    """Report what tasks have waited for too long, who have no thread that could do it."""
+    if not 0 <= _late.due_ns() <= time.monotonic_ns():
+        return
+    for event in _late.late_waits():
+        policy = event["policy"] or config.current().on_deadlock
+        # No agent of it runs here, so there is none to raise in.
+        event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
+        _try_to_report(event, (), None)
 
 
 def _report_predictions() -> None:
@@ -227,7 +211,8 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if finding is None:
         # Where the others of an inversion stand now has nothing to do with it.
         stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
-        stacks[event["closing"]] = stack
+        if stack:
+            stacks[event["closing"]] = stack
         finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
     if suppression.matches(finding):
         suppression.keep(finding.whole())
@@ -395,5 +380,7 @@ def _after_fork_in_child() -> None:
 def start() -> None:
     """Give the core its handler; once, at import."""
     _core.set_handler(handle)
+    _late.set_waker(_wake_reporter)
+    config.observe(lambda settings: _late.look_again())
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)
