@@ -17,6 +17,9 @@ from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, st
 
 import os
 
+cdef enum:
+    COALESCED = 16              # waits that are late within this part of slow_wait are looked at together
+
 cdef int64_t due = -1           # when to look; -1: there is nothing to look for
 cdef object waker = None        # makes the thread that looks ask due_ns() again
 
@@ -97,6 +100,8 @@ def late_waits():
             at = now + slow_ns
         if late_lock(s) != NULL:        # not yet late, or not held just now
             following = sooner(following, at)
+    if following >= 0:
+        following = max(following, now + slow_ns // COALESCED)
     due = sooner(due, following)
     return events
 

@@ -42,52 +42,57 @@ def _followed_threadsafe(original: Any) -> Any:
     return run_coroutine_threadsafe
 
 
-class _Followed:
-    """A concurrent future whose waits are known, and whose end is as well."""
-
-    __slots__ = ()
-    _fastlock: _results.Expected
-
-    def result(self, timeout: float | None = None) -> Any:
-        return self._wait(super().result, timeout)  # type: ignore[misc]
-
-    def exception(self, timeout: float | None = None) -> Any:
-        return self._wait(super().exception, timeout)  # type: ignore[misc]
-
-    def _wait(self, wait: Callable[[float | None], Any], timeout: float | None) -> Any:
-        try:
-            if self.done():  # type: ignore[attr-defined]
-                return wait(timeout)
-            return self._fastlock.wait(self, wait, timeout)
-        finally:
-            del self, wait  # an exception that is raised keeps this frame, and the future keeps the exception
-
-    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
-        self._fastlock.learn(fn)
-        super().add_done_callback(fn)  # type: ignore[misc]
-
-    def set_result(self, result: Any) -> None:
-        self._fastlock.over()
-        super().set_result(result)  # type: ignore[misc]
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        self._fastlock.over()
-        super().set_exception(exception)  # type: ignore[misc]
-
-    def cancel(self) -> bool:
-        cancelled: bool = super().cancel()  # type: ignore[misc]
-        if cancelled:
-            self._fastlock.over()
-        return cancelled
-
-
 @functools.cache
 def _future_types() -> tuple[type[Any], type[Any]]:
     """Return concurrent.futures.Future, and what a future of run_coroutine_threadsafe is made: no other pays for it."""
     from concurrent.futures import Future
 
-    followed = type(Future.__name__, (_Followed, Future), {"__slots__": (), "__module__": Future.__module__, "__doc__": Future.__doc__})
-    return Future, followed
+    class Followed(Future):  # type: ignore[type-arg]
+        __slots__ = ()  # or no future could be made one
+        __doc__ = Future.__doc__
+        _fastlock: _results.Expected
+
+        def result(self, timeout: float | None = None) -> Any:
+            try:
+                return _wait(self, super().result, timeout)
+            finally:
+                del self  # an exception that is raised keeps this frame, and the future keeps the exception
+
+        def exception(self, timeout: float | None = None) -> Any:
+            try:
+                return _wait(self, super().exception, timeout)
+            finally:
+                del self  # an exception that is raised keeps this frame, and the future keeps the exception
+
+        def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+            self._fastlock.learn(fn)
+            super().add_done_callback(fn)
+
+        def set_result(self, result: Any) -> None:
+            self._fastlock.over()
+            super().set_result(result)
+
+        def set_exception(self, exception: BaseException | None) -> None:
+            self._fastlock.over()
+            super().set_exception(exception)
+
+        def cancel(self) -> bool:
+            cancelled = super().cancel()
+            if cancelled:
+                self._fastlock.over()
+            return cancelled
+
+    Followed.__name__, Followed.__qualname__, Followed.__module__ = Future.__name__, Future.__qualname__, Future.__module__
+    return Future, Followed
+
+
+def _wait(future: Any, wait: Callable[[float | None], Any], timeout: float | None) -> Any:
+    try:
+        if future.done():
+            return wait(timeout)
+        return future._fastlock.wait(future, wait, timeout)
+    finally:
+        del future, wait  # as above
 
 
 # ---- a function for an executor ------------------------------------------------------------------

@@ -94,7 +94,7 @@ class _Finder:
         finally:
             _finding.discard(question)
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
     def _found_by_others(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
@@ -118,8 +118,9 @@ class _Loader:
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
         # Another hook may have wrapped this loader in turn; its own stays.
-        if module.__spec__ is not None and module.__spec__.loader is self:
-            module.__spec__.loader = self._original
+        spec: Any = module.__spec__
+        if spec is not None and spec.loader is self:
+            spec.loader = self._original
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._original
         _loading.add(name)
