@@ -35,15 +35,16 @@ LAYERS = (
     {"_classes"},
     {"_clocks", "_order_facts"},
     {"_order"},
-    {"_block"},
+    {"_block", "_awaits"},
+    {"_late"},
     {"_core"},
-    {"_sync", "_rwlock", "_nesting", "_driver", "_aio"},
+    {"_sync", "_rwlock", "_nesting", "_driver", "_aio", "_results"},
     {"_aio_semaphores", "_aio_rwlock"},
-    {"errors", "findings"},
+    {"errors", "findings", "imports", "replacing", "futures", "aio"},
     {"reporting", "kept"},
     {"assemble", "explain", "multiple", "orderfile", "related"},
     {"config"},
-    {"suppression"},
+    {"suppression", "ways", "patching_aio"},
     {"watchdog"},
     {"patching"},
     {"look", "order"},
@@ -73,7 +74,7 @@ THREADING = {
 MOST_LINES = 400
 # One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what
 # belongs to one hot or one guarded thing stays together for longer.
-LARGE = {"_core.pyx": 700, "_facts.pyx": 480, "_sync.pyx": 680, "_table.pyx": 640, "_park.pyx": 570, "_topology.pyx": 540}
+LARGE = {"config.py": 420, "_core.pyx": 700, "_facts.pyx": 480, "_sync.pyx": 680, "_table.pyx": 640, "_park.pyx": 570, "_topology.pyx": 540}
 MOST_LINES_OF_A_FUNCTION = 40
 
 

@@ -11,9 +11,11 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
 from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
+from fastlock._late cimport task_waits
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
@@ -140,6 +142,8 @@ cdef class Primitive:
         """Tells the first waiter that it is its turn; the cancelled ones on the way take themselves out."""
         if not self._waiters:
             return 0
+        if publishing:
+            awaits_moved(self.rec)
         future = self._waiters[0]
         if not future.done():
             future.set_result(True)
@@ -302,7 +306,9 @@ cdef class Acquisition:
         error = look_for_task(L, self.agent, self.node)
         if error is not None:
             raise error
-        return 0
+        if publishing:
+            self.entry = awaits_begin(L, self.waiter, loop)
+        return task_waits(L, self.node)
 
     def expire(self):
         """The lock's own limit is over."""
@@ -314,6 +320,9 @@ cdef class Acquisition:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.entry is not None:
+            entry, self.entry = self.entry, None
+            awaits_end(entry)
         if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
             self.what._waiters.remove(self.future)
         return 0
@@ -335,6 +344,8 @@ cdef class Acquisition:
             self.what.woken(self)       # before the wait ends: a task that holds or waits all the time stays one agent
         finally:
             self.unpublish()
+        if publishing:
+            awaits_moved(self.what.rec)
         return 0
 
     cdef int withdraw(self) except -1:
@@ -554,8 +565,8 @@ fl_type_method(Lock, "__aexit__", <void*>lock_aexit_method, METH_FASTCALL, AEXIT
 fl_type_method(RLock, "__aenter__", <void*>rlock_aenter_method, METH_NOARGS, AENTER_DOC)
 fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEXIT_DOC)
 for lock_type in (Lock, RLock):
+    # Not __aexit__: a suspended coroutine keeps it, and the collector does not see through such a binding.
     fl_type_cheap_binding(lock_type, b"__aenter__")
-    fl_type_cheap_binding(lock_type, b"__aexit__")
     fl_type_set(lock_type, "__module__", "fastlock.aio")
 fl_type_name(Lock, b"fastlock.aio.Lock")
 fl_type_name(RLock, b"fastlock.aio.RLock")

@@ -14,7 +14,7 @@ from fastlock._order cimport order_forget_pairs
 from fastlock._park cimport *
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
-from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, stands_still
+from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, stands_still, top_of
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -122,7 +122,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef int rc
     if fl_finalizing():
         fl_refuse_at_exit()
-    elif look(L, me, n, policy, False, &reported) == TAKEN:
+    elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked
         return TAKEN
     if slow_wait_ns >= 0:
         slow_at = n.since_ns + slow_wait_ns
@@ -172,7 +172,8 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
             got = tell(L, n, wait_event("FL020", me, L), False)
             continue        # whoever closed a circle meanwhile took this agent for one that runs
         key = found_key(&found)
-        if key == reported[0] or not (found.proven or late) or not confirm(&found):
+        if (key == reported[0] or not (found.proven or late) or (top_of(me) != n and key in raw_seen)
+                or not confirm(&found)):
             release_found(&found)
             return WAITING
         reported[0] = key
@@ -205,8 +206,8 @@ cdef object task_timed_out(FLock* L, FSelf* me):
 
 cdef bint is_kept(FLock* L) noexcept:
     """Whether what is waited for is held by somebody, as far as is known."""
-    if L.marks & M_SIGNAL:
-        return False
+    if L.marks & M_SIGNAL or L.kind == K_RESULT:
+        return False        # work may last
     return is_held(L) or (L.kind == K_RWLOCK and L.count > 0) or L.kind == K_SEMAPHORE
 
 
@@ -256,6 +257,20 @@ cdef object write_raw(Found* found, uint64_t key):
 cdef void look_for_circles(bint on) noexcept:
     global looking
     looking = on
+
+
+cdef bint is_looking() noexcept:
+    return looking
+
+
+cdef int64_t slow_after() noexcept:
+    """Nanoseconds after which a wait is slow, -1 for never."""
+    return slow_wait_ns
+
+
+cdef bint raw_known(uint64_t key):
+    """Whether a circle of these sites has had its raw report."""
+    return key in raw_seen
 
 
 def set_limits(int64_t slow_wait, int64_t acquire_timeout):

@@ -16,6 +16,7 @@ cdef bytes raw_report(Found* found)
 cdef Circle circle_of(Found* found)
 cdef dict circle_event(Circle circle, FSelf* me)
 cdef dict wait_event(str code, FSelf* me, FLock* L)
+cdef object class_key(FLock* L)
 cdef uint64_t found_key(Found* found) noexcept
 
 cdef class Circle:

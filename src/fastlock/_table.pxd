@@ -66,6 +66,9 @@ cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
     N_GRANTED = 3      # has been given what it waits for
     N_SUSPENDED = 4    # its thread runs Python code (signal handler, report): give it nothing
 
+cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
+    F_TOLD = 128       # has been reported as a long one
+
 cdef struct FAgent:
     # Public part. Written by the agent itself (wait_*, name) and by who creates, ends or recycles it.
     uint32_t index

@@ -39,3 +39,4 @@ cdef bint confirm(Found* found) noexcept nogil
 cdef void release_found(Found* found) noexcept nogil
 cdef bint has_evidence(FLock* L) noexcept nogil
 cdef bint stands_still(FSelf* s) noexcept nogil
+cdef FNode* top_of(FSelf* s) noexcept nogil

@@ -21,12 +21,13 @@ import gc
 import itertools
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, assemble, config, related, suppression
+from fastlock import _core, _late, assemble, config, related, suppression, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -103,8 +104,8 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
     if event["code"] in suppression.CODES:
         return _handle_prediction(event, assemble.stack_from_frame(frame))
-    if event["code"] == "FL002":
-        event["reasons"].append(assemble.way_in(event, frame, site=_core.site))
+    if event["code"] == "FL002" and event["locks"][0]["kind"] != "Result":
+        event["reasons"].append(ways.way_in(event, frame))
     stack = assemble.stack_from_frame(frame)
     policy = event["policy"] or config.current().on_deadlock
     event["policy"] = policy if event["tier"] == "proven" else "report"
@@ -163,8 +164,9 @@ def _take_ticket() -> bool:
 
 def _run() -> None:
     while True:
-        if not _work.acquire(timeout=PATIENCE_S if _predictions else -1):
+        if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
+        _report_late_waits()
         while _inbox:
             item = _inbox.popleft()
             if not isinstance(item, tuple):
@@ -174,6 +176,26 @@ def _run() -> None:
                 _predictions.append(item)
             else:
                 _try_to_report(*item)
+
+
+def _patience_s() -> float:
+    """Return how long to wait for work before something else is due; -1 for ever."""
+    due_ns = _late.due_ns()
+    until_due_s = -1 if due_ns < 0 else max(0, due_ns - time.monotonic_ns()) / 1e9
+    if not _predictions:
+        return until_due_s
+    return PATIENCE_S if until_due_s < 0 else min(PATIENCE_S, until_due_s)
+
+
+def _report_late_waits() -> None:
+    """Report what tasks have waited for too long, who have no thread that could do it."""
+    if not 0 <= _late.due_ns() <= time.monotonic_ns():
+        return
+    for event in _late.late_waits():
+        policy = event["policy"] or config.current().on_deadlock
+        # No agent of it runs here, so there is none to raise in.
+        event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
+        _try_to_report(event, (), None)
 
 
 def _report_predictions() -> None:
@@ -192,7 +214,8 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if finding is None:
         # Where the others of an inversion stand now has nothing to do with it.
         stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
-        stacks[event["closing"]] = stack
+        if stack:
+            stacks[event["closing"]] = stack
         finding = _in_context(assemble.draft_from_event(event, site=_core.site, stacks=stacks))
     if suppression.matches(finding):
         suppression.keep(finding.whole())
@@ -371,5 +394,7 @@ def _after_fork_in_child() -> None:
 def start() -> None:
     """Give the core its handler; once, at import."""
     _core.set_handler(handle)
+    _late.set_waker(_wake_reporter)
+    config.observe(lambda settings: _late.look_again())
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

@@ -12,6 +12,7 @@ from fastlock.reporting.wording import (
     CONFIRMED,
     first_to_give_up,
     held_site,
+    is_result,
     reasons_of,
     relation,
     waiting_edge,
@@ -208,7 +209,7 @@ class _Page:
                 holds[lock.id] = None
         for held in holds:
             name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row("holds", name, held_site(self.finding, held, agent))
+            yield _Row("owes " if is_result(self.locks.get(held)) else "holds", name, held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"

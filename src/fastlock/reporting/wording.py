@@ -121,12 +121,19 @@ def relation(lock: LockFact | None, holder: int) -> str:
     """Return how the lock and an agent that keeps others from it belong together: "held by", "read by", "behind" ..."""
     if lock is None:
         return "depends on"
+    if is_result(lock):
+        return "comes from"
     if lock.kind != "RWLock":
         return f"one of {len(lock.holders)} holders" if len(lock.holders) > 1 else "held by"
     if holder in lock.readers:
         return "read by"
     # A reader also waits for a writer that only stands before it in the queue.
     return "written by" if holder == lock.owner else "behind"
+
+
+def is_result(lock: LockFact | None) -> bool:
+    """Tell whether this is no lock, but what a task is to bring about."""
+    return lock is not None and lock.kind == "Result"
 
 
 def _why_possible(finding: Finding, names: Labels) -> str:
@@ -166,6 +173,8 @@ def _one_waits(finding: Finding, names: Labels, edge: EdgeFact, other: EdgeFact)
 def _explain_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     agent, lock = names.agent(edge.agent), names.lock(edge.waits)
+    if is_result(lock_of(finding, edge.waits)):
+        return f"{agent} waits for {lock}{_at(edge.wanted_at, names)}, and is itself the thread that runs the loop of it."
     held = held_site(finding, edge.waits, edge.agent)
     again = f"asks for it again{_at(edge.wanted_at, names)}{_WAYS.get(way_in(finding), '')}"
     return f"{agent} holds {lock}{_at(held, names, 'since')} and {again}: it waits for itself."
@@ -246,7 +255,9 @@ def _fix_order(finding: Finding, names: Labels) -> str:
     of_one_class = orders.all_of_one_class(finding, held, names)
     if of_one_class is not None:
         return of_one_class
-    if edge.waits is None:
+    if is_result(lock_of(finding, edge.waits)) and edge.holds is None:
+        return _await_it(edge, names)
+    if edge.waits is None or is_result(lock_of(finding, edge.waits)):
         return f"release {mine} before {names.site(wanted)}"
     if held is None or wanted is None:
         return f"take {theirs} and {mine} in one order everywhere"
@@ -254,9 +265,15 @@ def _fix_order(finding: Finding, names: Labels) -> str:
     return f"in {names.site(held)} take {theirs} first, or release {mine} before {before}"
 
 
+def _await_it(edge: EdgeFact, names: Labels) -> str:
+    return f"in {names.site(edge.wanted_at)} await the coroutine: a loop's thread cannot wait for work of its own loop"
+
+
 def _fix_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     lock, way = lock_of(finding, edge.waits), way_in(finding)
+    if is_result(lock):
+        return _await_it(edge, names)
     name, where = names.lock(edge.waits), names.site(edge.wanted_at)
     if way in ("signal handler", "finaliser"):
         instead = "let it only put into a queue.SimpleQueue, and do the work outside"
