@@ -66,7 +66,7 @@ fl_type_ready_next(Ready)
 
 cdef FSelf* agent_for(object task) except NULL:
     """The record of a task, or of the running thread where there is no task."""
-    return task_agent(<PyObject*>task) if task is not None else current_agent()
+    return task_agent(<PyObject*>task) if task is not None else thread_agent()
 
 
 cdef uint32_t site_of_call(FLock* L) noexcept:
@@ -96,6 +96,7 @@ cdef int taken_by(FLock* L, FSelf* t, uint32_t site, uint32_t flags) except -1:
         h = &t.held[t.depth]
         h.lock = L
         h.flags = flags
+        h.stamp = <uint32_t>fl_context_version() << 16
         tag = held_tag(L, flags)
         if t.depth == 0:
             h.chain = tag
@@ -300,7 +301,7 @@ cdef class Acquisition:
         self.waiter = <object>task
         self.agent = task_agent(task)
         agent_refresh_name(self.agent)
-        self.agent.thread = current_agent()
+        self.agent.thread = thread_agent()
         class_contended(L, self.agent)
         self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
         error = look_for_task(L, self.agent, self.node)
@@ -523,7 +524,7 @@ cdef class RLock(Lock):
         if self.rec.word == 0:
             return False
         if task == NULL:
-            return self.owner is None and self.rec.word == current_agent().word
+            return self.owner is None and self.rec.word == thread_agent().word
         return task == <PyObject*>self.owner
 
     cdef int leave(self) except -1:

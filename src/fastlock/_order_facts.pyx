@@ -31,7 +31,9 @@ cdef dict link_agent(GLink* link):
     if s != NULL and agent_id(s) == link.agent and s.pub.state != A_FREE:
         return agent_facts(s)
     name = (<bytes>link.name).decode("utf-8", "ignore")
-    return {"id": link.agent, "kind": "thread", "name": name or "thread", "ident": 0, "native_id": 0, "state": "ended"}
+    # A record that was a task's once is one of tasks for ever, and only threads park.
+    kind = "task" if s != NULL and s.parker == NULL else "thread"
+    return {"id": link.agent, "kind": kind, "name": name or kind, "ident": 0, "native_id": 0, "state": "ended"}
 
 
 cdef dict link_lock(uint32_t index, uint64_t serial, uint32_t node):
@@ -115,7 +117,7 @@ cdef dict rank_event(FLock* L, FSelf* me):
         elif held.node == L.node and own.key is not None and other.key is not None and not is_above(own.key, other.key):
             what = f"key {own.key!r} wanted while key {other.key!r} is held"
         if what is not None:
-            return violation(what, L, held, held_site(me, held), me, own)
+            return violation(what, L, held, held_site(me.thread if me.held[i].flags & H_IN_TASK else me, held), me, own)
     return None
 
 

@@ -167,7 +167,7 @@ cdef FSelf* task_agent(PyObject* task) except NULL:
             raise MemoryError
     agent_renew(t)
     t.task = task
-    t.thread = current_agent()
+    t.thread = thread_agent()
     t.watch = NULL
     b = bucket_of(task)
     t.next_task = buckets[b]
@@ -247,7 +247,7 @@ cdef int task_keep(FSelf* t) except -1:
 cdef FSelf* caller() except NULL:
     """Who is running: the task, else the thread."""
     cdef PyObject* task = running_task()
-    return task_agent(task) if task != NULL else current_agent()
+    return task_agent(task) if task != NULL else thread_agent()
 
 
 # ---- fork ------------------------------------------------------------------------------------------------------

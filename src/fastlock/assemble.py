@@ -187,6 +187,12 @@ def _text_of(error: BaseException) -> str:
         return f"<its text cannot be had: {type(worse).__qualname__}>"
 
 
+def stacks_in(event: Mapping[str, Any]) -> dict[int, tuple[Site, ...]]:
+    """Return the stacks that the core has read itself, by agent: a suspended task's is its await chain."""
+    stacks = event.get("stacks", {})
+    return {agent: tuple(source_site(*place) for place in places) for agent, places in stacks.items()}
+
+
 def process_name() -> str:
     """Return the name people know this process by: its script, else its main module, else its interpreter."""
     script: str = os.path.basename((getattr(sys, "argv", None) or [""])[0])
@@ -206,13 +212,13 @@ class Sites:
 
     def __init__(self, lookup: SiteLookup) -> None:
         self._lookup = lookup
-        self._known: dict[int, Site | None] = {0: None}
+        self._known: dict[int | tuple[str, int, str], Site | None] = {0: None}
 
-    def __call__(self, site_id: int | None) -> Site | None:
-        """Return the Site of an id, None for 0, None and unknown ones."""
+    def __call__(self, site_id: int | tuple[str, int, str] | None) -> Site | None:
+        """Return the Site of an id, None for 0, None and unknown ones; or of (file, line, function), which no acquire has interned."""
         number = site_id or 0
         if number not in self._known:
-            raw = self._lookup(number)
+            raw = number if isinstance(number, tuple) else self._lookup(number)
             self._known[number] = None if raw is None else source_site(raw[0], raw[1], raw[2])
         return self._known[number]
 

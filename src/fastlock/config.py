@@ -323,10 +323,11 @@ def apply(settings: Settings) -> None:
     from fastlock import _core
 
     if _disabled:
-        _core.set_limits(-1, -1)
+        _core.set_limits(-1, -1, -1)
         _core.set_level(LEVELS["off"])
         return
-    _core.set_limits(_nanoseconds(settings.slow_wait), _nanoseconds(settings.acquire_timeout))
+    limits = (settings.slow_wait, settings.acquire_timeout, settings.loop_block)
+    _core.set_limits(*map(_nanoseconds, limits))
     _core.set_level(LEVELS[settings.level])
 
 

@@ -39,7 +39,7 @@ CODES: Mapping[str, str] = {
 TIERS = ("proven", "high", "possible", "will-clear", "measured")
 
 # In these a waiter's own holds, and a holder's own waits, are accidental: the wait and the hold make the finding.
-_NOT_A_CIRCLE = frozenset({"FL003", "FL004", "FL020"})
+_NOT_A_CIRCLE = frozenset({"FL003", "FL004", "FL006", "FL020"})
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
         if stack:
             stacks[event["closing"]] = stack
+        stacks |= assemble.stacks_in(event)
         finding = _in_context(assemble.draft_from_event(event, site=_core.site, stacks=stacks))
     if suppression.matches(finding):
         suppression.keep(finding.whole())

@@ -27,8 +27,8 @@ _SOURCE = 64
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
-_NOBODY_WAITS = frozenset({"FL010", "FL011"})  # found before the acquire, and it goes on where nothing is raised
-_REASONS = {"FL011": "Declared", "FL020": "Because of"}
+_NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
+_REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
@@ -214,7 +214,9 @@ class _Page:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
                 name = wanted_name(edge, self.names) + self._wanted_how(edge)
-                if self.finding.code in _NOBODY_WAITS:
+                if self.finding.code == "FL005":
+                    yield _Row("await", "", edge.wanted_at)
+                elif self.finding.code in _NOBODY_WAITS:
                     yield _Row("wants", name, edge.wanted_at)
                 else:
                     yield _Row("waits", name, edge.wanted_at, duration(edge.since_s) + left)
@@ -285,7 +287,7 @@ class _Page:
 
     def _clears(self) -> str:
         code = self.finding.code
-        if code == "FL020":
+        if code in ("FL006", "FL020"):
             return self._released()
         soonest = first_to_give_up(self.finding)
         if self.finding.clears:

@@ -230,6 +230,20 @@ def _explain_pair(finding: Finding, names: Labels) -> str:
     return f"{names.agent(edge.agent)} {' and '.join(parts)}."
 
 
+def _explain_await(finding: Finding, names: Labels) -> str:
+    edge = finding.told.edges[0]
+    lock = names.lock(edge.holds)
+    agent = next((agent for agent in finding.told.agents if agent.id == edge.agent), None)
+    loop = "the loop" if agent is None or agent.loop is None else f"the loop of {agent.loop}"
+    held = f"{names.agent(edge.agent)} holds {lock}{_at(edge.held_at, names, 'since')}, and is suspended{_at(edge.wanted_at, names)}"
+    return f"{held}: another task of {loop} that wants {lock} stops the whole loop, and with it the task that would release it."
+
+
+def _explain_loop(finding: Finding, names: Labels) -> str:
+    stopped = "".join(f"; {reason}" for reason in finding.reasons)
+    return f"{_explain_slow(finding, names)[:-1]}{stopped}."
+
+
 def _explain_rank(finding: Finding, names: Labels) -> str:
     pair = _explain_pair(finding, names)
     return f"{pair[:-1]}, against the order that the program declares: {'; '.join(finding.reasons)}." if finding.reasons else pair
@@ -341,14 +355,18 @@ def _fix_rank(finding: Finding, names: Labels) -> str:
 def _fix_await(finding: Finding, names: Labels) -> str:
     edge = finding.edges[0]
     lock = edge.holds if edge.holds is not None else edge.waits
-    taken = f"(taken at {names.site(edge.held_at)})"
-    return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before the await {taken}"
+    before = "the await" if edge.wanted_at is None else f"the await in {names.site(edge.wanted_at)}"
+    return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before {before}"
 
 
 def _fix_loop(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
-    where = names.site(edge.wanted_at)
-    return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or move {where} into asyncio.to_thread()"
+    away = f"move what {names.site(edge.wanted_at)} does into asyncio.to_thread()"
+    holder = holder_of(finding, edge)
+    agent = next((agent for agent in finding.told.agents if agent.id == holder), None)
+    if agent is None or agent.kind == "thread":
+        return away
+    return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or {away}"
 
 
 def _fix_pool(finding: Finding, names: Labels) -> str:
@@ -367,8 +385,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL002": _explain_self,
     "FL003": _explain_abandoned,
     "FL004": _explain_orphan,
-    "FL005": _explain_pair,
-    "FL006": _explain_pair,
+    "FL005": _explain_await,
+    "FL006": _explain_loop,
     "FL010": orders.explain,
     "FL011": _explain_rank,
     "FL012": _explain_rwlock,
