@@ -149,7 +149,12 @@ cdef bint grow_map() noexcept nogil:
 
 
 cdef FSelf* task_agent(PyObject* task) except NULL:
-    """The task's record, made where it has none; whoever asks keeps the task alive while it is held."""
+    """The record of a task of the running loop, made where it has none; whoever asks keeps the task alive while it is held."""
+    return task_agent_in(task, current_agent())
+
+
+cdef FSelf* task_agent_in(PyObject* task, FSelf* thread) except NULL:
+    """The same for a task whose loop runs in that thread."""
     cdef FSelf* t = task_known(task)
     cdef uint64_t b
     if t != NULL:
@@ -167,7 +172,7 @@ cdef FSelf* task_agent(PyObject* task) except NULL:
             raise MemoryError
     agent_renew(t)
     t.task = task
-    t.thread = current_agent()
+    t.thread = thread
     t.watch = NULL
     b = bucket_of(task)
     t.next_task = buckets[b]
@@ -212,8 +217,14 @@ cdef void task_free(FSelf* t) noexcept:
 
 cdef void task_rest(FSelf* t) noexcept:
     """Called after the task has let something go: gives its record back where that was the last."""
-    if t.owns == 0 and t.top == NULL and t.depth == 0 and t.watch == NULL:
+    if t.owns == 0 and t.top == NULL and t.depth == 0 and t.watch == NULL and t.pins == 0:
         task_free(t)
+
+
+cdef void task_unpin(FSelf* t) noexcept:
+    """A finding that told of the task is gone; until here it has kept the task itself."""
+    t.pins -= 1
+    task_rest(t)
 
 
 cdef class Watch:
