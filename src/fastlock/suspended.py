@@ -7,6 +7,7 @@ takes no lock. asyncio itself is looked at only where the program has loaded it.
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import time
 from _thread import get_ident
@@ -434,13 +435,22 @@ def _timers(loop: Any, tasks: Sequence[Any]) -> Iterator[float]:
 # ---- for reports --------------------------------------------------------------------------------------------
 
 
-def standing_with(task: Any) -> int:
-    """Return how many other tasks the task's loop has: while it is stopped they stand still."""
-    return len(_asyncio().asyncio.all_tasks(task.get_loop()) - {task})
+def note_stopped(event: dict[str, Any]) -> None:
+    """Add to an event how many tasks stand still with each one that has stopped its loop."""
+    stands: dict[int, int] = {}
+    for agent in itertools.islice(event["agents"], 64):
+        task = _core.task_of(agent["id"]) if agent.get("stops") else None
+        if task is not None:
+            stands[agent["id"]] = number = len(_asyncio().asyncio.all_tasks(task.get_loop()) - {task})
+            event["reasons"].append(f"the loop of {agent['loop']} is stopped, {number:,} task{'s' * (number != 1)} with it")
+    event["stands"] = stands
 
 
-def await_chain(task: Any) -> list[Site]:
-    """Return the lines where a suspended task awaits, without their source, the innermost last."""
+def await_chain(agent: dict[str, Any]) -> list[Site] | None:
+    """Return the lines where a suspended task awaits, without their source, the innermost last; None for an agent that is none."""
+    task = _core.task_of(agent["id"]) if agent["kind"] == "task" and not agent["stops"] else None
+    if task is None:
+        return None
     sites = []
     for link in links_of(task.get_coro()):
         frame = getattr(link, _FRAME[type(link)], None) if type(link) in _FRAME else None
