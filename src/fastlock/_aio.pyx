@@ -15,9 +15,9 @@ from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
 from fastlock._native cimport *
-from fastlock._options cimport checked_options
+from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
-from fastlock._park cimport wait_pop, wait_push
+from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
@@ -149,13 +149,17 @@ cdef class Primitive:
         """The running loop; RuntimeError where there is none of asyncio's, or it is another than before."""
         cdef PyObject* running = running_loop()
         if running == NULL:
-            raise RuntimeError(f"no running event loop: fastlock.aio.{type(self).__name__} works under asyncio only")
+            refuse(self)
         loop = <object>running
         if self._loop is None:
             self._loop = loop
         if loop is not self._loop:
             raise RuntimeError(f"{self!r} is bound to a different event loop")
         return loop
+
+
+cdef int refuse(Primitive self) except -1:
+    raise RuntimeError(f"no running event loop: fastlock.aio.{type(self).__name__} works under asyncio only")
 
 
 # ---- the coroutine that acquires --------------------------------------------------------------------------------
@@ -260,11 +264,12 @@ cdef class Acquisition:
         return NULL
 
     cdef PyObject* start(self) except? NULL:
-        cdef FLock* L = self.what.rec
-        loop = self.what._get_loop()
         self.state = OVER               # where what follows raises
+        if running_loop() == NULL:
+            refuse(self.what)
         if self.what.attempt(self):
             return NULL
+        loop = self.what._get_loop()    # only who waits binds it: a lock may outlive the loop that it was first used in
         if self.what._waiters is None:
             self.what._waiters = deque()
         self.future = loop.create_future()
@@ -293,7 +298,7 @@ cdef class Acquisition:
         agent_refresh_name(self.agent)
         self.agent.thread = current_agent()
         class_contended(L, self.agent)
-        self.node = wait_push(self.agent, L, self.mode, 0, limit_ns, self.site)
+        self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
         error = look_for_task(L, self.agent, self.node)
         if error is not None:
             raise error
@@ -305,32 +310,39 @@ cdef class Acquisition:
         if self.node != NULL and not self.future.done():
             self.future.set_exception(task_timed_out(self.what.rec, self.agent))
 
-    cdef int unpublish(self) except -1:
-        """Takes the wait out of the table and the queue, whatever ended it."""
-        cdef FSelf* t = self.agent
+    cdef int leave_queue(self) except -1:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.node != NULL:
-            wait_pop(t, self.node)
-            self.node = NULL
-            self.agent = NULL
-            task_rest(t)
-        self.steps = self.waiter = None
         if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
             self.what._waiters.remove(self.future)
         return 0
 
+    cdef int unpublish(self) except -1:
+        """Takes the wait out of the table, whatever ended it."""
+        cdef FSelf* t = self.agent
+        if self.node != NULL:
+            task_wait_pop(t, self.what.rec, self.node)
+            self.node = NULL
+            self.agent = NULL
+            task_rest(t)
+        self.steps = self.waiter = self.future = None
+        return 0
+
     cdef int finish(self) except -1:
-        self.unpublish()
-        self.what.woken(self)
-        self.future = None
+        try:
+            self.leave_queue()
+            self.what.woken(self)       # before the wait ends: a task that holds or waits all the time stays one agent
+        finally:
+            self.unpublish()
         return 0
 
     cdef int withdraw(self) except -1:
-        self.unpublish()
-        self.what.given_up(self)
-        self.future = None
+        try:
+            self.leave_queue()
+            self.what.given_up(self)
+        finally:
+            self.unpublish()
         return 0
 
 
@@ -363,13 +375,16 @@ fl_type_coroutine(Acquisition, <void*>acquisition_send, <void*>acquisition_next)
 cdef class Lock(Primitive):
     """Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA mutual exclusion lock for tasks that knows its owner; asyncio.Lock's interface, for one loop's thread."""
 
+    def __cinit__(self, *args, **kwargs):
+        self.rec = lock_made(K_LOCK, None)      # whether or not a subclass calls __init__
+        self.rec.marks |= M_AIO
+        self.rec.obj = <PyObject*>self
+
     def __init__(self, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
                  on_deadlock=None, on_inversion=None):
         own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
-        if self.rec == NULL:
-            self.rec = lock_made(K_RLOCK if isinstance(self, RLock) else K_LOCK, own)
-            self.rec.marks |= M_AIO
-            self.rec.obj = <PyObject*>self
+        if own is not None:
+            set_options(self.rec, own)
 
     def __dealloc__(self):
         cdef FSelf* t
@@ -480,6 +495,9 @@ async def enter_by_acquire(lock):
 cdef class RLock(Lock):
     """RLock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA lock that the task which owns it may acquire again; asyncio has none, its interface is Lock's."""
 
+    def __cinit__(self, *args, **kwargs):
+        self.rec.kind = K_RLOCK
+
     def release(self):
         """Releases the lock once; RuntimeError where the calling task does not own it."""
         if not self.owned_by(running_task()):
@@ -538,3 +556,6 @@ fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEX
 for lock_type in (Lock, RLock):
     fl_type_cheap_binding(lock_type, b"__aenter__")
     fl_type_cheap_binding(lock_type, b"__aexit__")
+    fl_type_set(lock_type, "__module__", "fastlock.aio")
+fl_type_name(Lock, b"fastlock.aio.Lock")
+fl_type_name(RLock, b"fastlock.aio.RLock")

@@ -7,8 +7,9 @@ bytecode, so that the agent that closes a circle keeps the GIL until its text is
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
-from fastlock._native cimport fl_load64, fl_load8, fl_now_ns
+from fastlock._native cimport fl_load64, fl_load8, fl_mutex, fl_mutex_lock, fl_mutex_unlock, fl_now_ns
 from fastlock._options cimport LockOptions, options_of
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
@@ -158,6 +159,38 @@ cdef bint is_hold(FHold* e) noexcept:
         return False
     cdef FLock* L = lock_at(e.lock)
     return L.serial == e.serial and not L.marks & M_SIGNAL
+
+
+cdef list waiters_of(FLock* L):
+    """Who waits for a lock, the oldest first; the rest of the table is not looked at."""
+    cdef uint64_t* ids = NULL
+    cdef FNode* n
+    cdef size_t count = 0, i
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    n = L.head
+    while n != NULL:
+        count += 1
+        n = n.next
+    if count:
+        ids = <uint64_t*>malloc(count * sizeof(uint64_t))
+    n = L.head
+    for i in range(count if ids != NULL else 0):
+        ids[i] = agent_id(n.agent)
+        n = n.next
+    fl_mutex_unlock(m)
+    waiters = [ids[i] for i in range(count if ids != NULL else 0)]
+    free(ids)
+    return waiters
+
+
+cdef dict readers_of(list serials):
+    """Who holds shares of these locks: one pass over the agents, where there is a lock that can be shared at all."""
+    return {serial: shares for serial, shares in shares_and_waits()[0].items() if serial in serials} if serials else {}
+
+
+cdef bint is_shared(FLock* L) noexcept:
+    return L != NULL and (L.kind == K_RWLOCK or L.kind == K_SEMAPHORE)
 
 
 cdef tuple shares_and_waits():
@@ -364,9 +397,12 @@ cdef dict rows_of(Circle circle, edges):
 
 cdef dict circle_event(Circle circle, FSelf* me):
     """The event of a circle or an orphan, for the handler."""
+    cdef uint32_t i
     cdef Found* found = &circle.found
     cdef dict event = blank_event(f"FL{found.code:03d}", me)
-    circle.readers, circle.waiters = shares_and_waits()
+    circle.readers = readers_of([found.edges[i].waits_serial for i in range(found.n) if is_shared(found.edges[i].waits)])
+    circle.waiters = {found.edges[i].waits_serial: waiters_of(found.edges[i].waits)
+                      for i in range(found.n) if found.edges[i].waits != NULL}
     event.update(rows_of(circle, range(found.n)))
     if found.n > RAW_EDGES:
         event["excerpt"] = rows_of(circle, sorted(telling(found)))
@@ -399,7 +435,8 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
     """The event of one long or expired wait: FL020 and the lock's own timeout."""
     cdef FNode* n = me.top
     cdef dict event = blank_event(code, me)
-    readers, waiters = shares_and_waits()
+    readers = readers_of([L.serial] if is_shared(L) else [])
+    waiters = {L.serial: waiters_of(L)}
     owner = owner_or_none(L)
     held_by = [owner] if owner is not None else readers.get(L.serial, [])
     event["agents"] = [agent_facts(me)]
@@ -413,6 +450,7 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
         n = agent_at(<uint32_t>(holder & 0xFFFFFF)).top
         if n != NULL and n.lock_serial not in told:
             told.add(n.lock_serial)
+            waiters[n.lock_serial] = waiters_of(lock_at(n.lock_index))
             event["locks"].append(lock_facts(lock_at(n.lock_index), readers, waiters))
     event["behind"] = len(waiters.get(L.serial, [])) - 1
     event["clears"] = me.top.deadline_ns >= 0

@@ -23,6 +23,7 @@ from fastlock._options cimport LockOptions, options_of
 from fastlock._order_facts cimport inversion_event, rank_event
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
+from fastlock._tasks cimport task_keep
 from fastlock._waits cimport has_evidence
 
 from fastlock._order_facts import dump
@@ -146,6 +147,8 @@ cdef dict learn(FLock* L, FSelf* me, uint32_t flags, bint timed, bint plain):
     if split_if_nested(L, me) and not tidy(me):
         return None
     agent_refresh_name(me)
+    if me.task != NULL:
+        task_keep(me)               # it must be known again: one task's two orders are no inversion
     place_in_time(me)
     if me.depth > STACK:
         held = <GHeld*>malloc(me.depth * sizeof(GHeld))

@@ -101,6 +101,40 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
         me.spare = n
 
 
+cdef FNode* task_wait_push(FSelf* t, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil:
+    """Publishes that a task waits. Its turn is told to it by a future; the queue is for those who look."""
+    cdef FNode* n = wait_push(t, L, mode, 0, timeout_ns, site)
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    link(L, n)
+    contended_sync(L)
+    fl_mutex_unlock(m)
+    return n
+
+
+cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
+    """Ends it, in any order: one task may drive several coroutines that acquire."""
+    cdef FNode** at = &t.top
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    unlink(L, n)
+    fl_mutex_unlock(m)
+    while at[0] != NULL and at[0] != n:
+        at = &at[0].outer
+    if at[0] == NULL:
+        return                      # this is the child of a fork, and the task stayed behind
+    fl_store64(at, <uint64_t>n.outer)
+    t.pub.depth -= 1
+    fl_put8(&n.state, N_IDLE)
+    if t.top == NULL:
+        fl_store8(&t.pub.wait_mode, WAIT_NONE)
+    else:
+        publish(t, t.top)
+    if n != &t.first:
+        n.outer = t.spare
+        t.spare = n
+
+
 # ---- queue links, under the bucket mutex -------------------------------------------------------------
 
 cdef void link(FLock* L, FNode* n) noexcept nogil:

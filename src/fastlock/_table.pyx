@@ -511,6 +511,7 @@ cdef void after_fork_child() noexcept nogil:
     cdef FContended* c
     cdef FSelf* me = agent_at(alive_at_fork)
     cdef FSelf* s
+    cdef FNode* n
     for i in range(BUCKETS):
         fl_mutex_init(&buckets[i])
     fl_mutex_init(&table_mutex)
@@ -519,6 +520,10 @@ cdef void after_fork_child() noexcept nogil:
         if s != me and s.pub.state == A_ALIVE:
             s.pub.state = A_LOST
             s.pub.wait_mode = WAIT_NONE
+            n = s.top
+            while n != NULL:        # a task's coroutine may still end its wait here, and must find no queue
+                n.queued = 0
+                n = n.outer
             s.top = NULL
     if me != NULL:
         me.pub.native_id = fl_native_id()
