@@ -138,6 +138,7 @@ cdef struct FNode:
     int64_t deadline_ns
     uint32_t site
     void* task                 # that runs in the waiting thread, and whose loop stands still; borrowed: it lives while it runs. NULL: none
+    void* waiter               # a task's wait: the Acquisition that it is in; borrowed: it takes the node away before it goes
 
 cdef struct FLock:
     uint64_t word              # see the table above

@@ -15,6 +15,8 @@ from fastlock._table cimport *
 
 import sys
 
+from os import register_at_fork
+
 cdef extern from "Python.h":
     PyObject* PyWeakref_NewRef(PyObject*, PyObject*) except NULL
     void Py_XDECREF(PyObject*)
@@ -279,4 +281,23 @@ cdef void in_child() noexcept nogil:
     fl_mutex_init(&map_mutex)
 
 
+cdef uint64_t forking = 0          # the word of the task that forks
+
+
+def forks():
+    """Called before each fork by the interpreter."""
+    global forking
+    cdef PyObject* task = running_task() if way != UNTRIED else NULL
+    cdef FSelf* t = task_known(task) if task != NULL else NULL
+    forking = t.word if t != NULL else 0
+
+
+def forked():
+    """Called in the child: its task goes on, as its thread does; all others stayed in the parent."""
+    cdef FSelf* t = agent_of(forking)
+    if t != NULL and t.task != NULL:
+        fl_store8(&t.pub.state, A_ALIVE)
+
+
 pthread_atfork(before_fork, after_fork, in_child)
+register_at_fork(before=forks, after_in_child=forked)
