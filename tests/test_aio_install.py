@@ -194,28 +194,6 @@ def test_disabled_means_untouched(python) -> None:
     assert python("-c", code, env={"FASTLOCK_DISABLE": "1"}).stdout == "asyncio.locks\n"
 
 
-def test_followers_are_called_once(tmp_path: Path) -> None:
-    """Other parts of fastlock learn that asyncio is there, once in a process; those that do not exist are passed over."""
-    told = ask(
-        """
-import types
-probe = types.ModuleType("probe")
-probe.__spec__ = types.SimpleNamespace(name="probe")
-probe.calls = []
-probe.follow = lambda asyncio: probe.calls.append(asyncio.__name__)
-sys.modules["probe"] = probe
-patching_aio.FOLLOWERS = ("fastlock.no_such_part:follow", "probe:follow")
-fastlock.install()
-before = list(probe.calls)
-import asyncio
-fastlock.uninstall()
-fastlock.install()
-tell([before, probe.calls])
-"""
-    )
-    assert told == [[], ["asyncio"]]
-
-
 # ---- the hook
 
 

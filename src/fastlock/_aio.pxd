@@ -42,6 +42,7 @@ cdef class Acquisition:
     cdef PyObject* step(self, object value, object error) except? NULL
     cdef object yielded(self, PyObject* step)
     cdef int publish(self, object loop) except -1
+    cdef int look_again(self) except -1
     cdef int leave_queue(self) except -1
     cdef int unpublish(self) except -1
     cdef int finish(self) except -1
@@ -50,7 +51,9 @@ cdef class Acquisition:
 cdef class Lock(Primitive):
     cdef object owner                   # keeps the task whose word this is; None while a callback holds it, or nobody
     cdef int64_t count                  # RLock: re-entries
+    cdef bint watched                   # the owner is to say when it ends
 
+    cdef int watch_owner(self) except -1
     cdef int take(self, object owner, FSelf* t, uint32_t site) except -1
     cdef int free(self) except -1
 

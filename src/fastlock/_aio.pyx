@@ -23,7 +23,7 @@ from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
-    fl_type_ready_next, running_loop, running_task, task_agent, task_rest)
+    fl_type_ready_next, running_loop, running_task, task_agent, task_known, task_rest)
 
 import warnings
 
@@ -304,12 +304,24 @@ cdef class Acquisition:
         self.agent.thread = thread_agent()
         class_contended(L, self.agent)
         self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
+        self.node.waiter = <void*>self
         error = look_for_task(L, self.agent, self.node)
         if error is not None:
             raise error
+        if isinstance(self.what, Lock):
+            (<Lock>self.what).watch_owner()
         if publishing:
             self.entry = awaits_begin(L, self.waiter, loop)
         return task_waits(L, self.node)
+
+    cdef int look_again(self) except -1:
+        """Somebody has ended: tells it, and ends the wait where a policy wants that."""
+        if self.node == NULL or self.future.done():
+            return 0
+        error = look_for_task(self.what.rec, self.agent, self.node)
+        if error is not None and self.node != NULL and not self.future.done():
+            self.future.set_exception(error)
+        return 0
 
     def expire(self):
         """The lock's own limit is over."""
@@ -452,10 +464,39 @@ cdef class Lock(Primitive):
         self.rec.word = t.word
         self.owner = owner
         taken_by(self.rec, t, site, 0)
+        if self._waiters:
+            self.watch_owner()
         return 1
+
+    cdef int watch_owner(self) except -1:
+        """Has the owner say when it ends, as long as it owns what others wait for: they would wait for ever."""
+        if not self.watched and self.owner is not None and not self.rec.marks & M_SIGNAL and not self.owner.done():
+            self.owner.add_done_callback(self.owner_ended)
+            self.watched = True
+        return 0
+
+    def owner_ended(self, task):
+        """Tells those who wait that the lock's owner has ended."""
+        cdef FSelf* t = task_known(<PyObject*>task)
+        cdef FNode* n
+        self.watched = False
+        if task is not self.owner or t == NULL or t.word != self.rec.word:
+            return
+        fl_store8(&t.pub.state, A_ENDED)
+        n = self.rec.head
+        waiting = []
+        while n != NULL:
+            if n.waiter != NULL:
+                waiting.append(<object>n.waiter)
+            n = n.next
+        for acquisition in waiting:
+            (<Acquisition>acquisition).look_again()
 
     cdef int free(self) except -1:
         cdef FSelf* t = agent_of(self.rec.word)
+        if self.watched:
+            self.watched = False
+            self.owner.remove_done_callback(self.owner_ended)
         self.rec.word = 0
         if t != NULL:
             given_by(self.rec, t)

@@ -14,8 +14,10 @@ from fastlock._options cimport LockOptions, options_of
 from fastlock._order cimport order_forget_pairs
 from fastlock._park cimport *
 from fastlock._sites cimport site_here
+from fastlock._resolve cimport examine_all
 from fastlock._table cimport *
-from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, stands_still, top_of
+from fastlock._tasks cimport running_task
+from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still, top_of
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -122,6 +124,8 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef uint64_t reported = 0
     cdef bint late = False
     cdef int rc
+    if me.loops != 0:
+        n.task = running_task()
     if fl_finalizing():
         fl_refuse_at_exit()
     elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked
@@ -192,10 +196,13 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     cdef Found found
     cdef int code, got = WAITING
     cdef uint64_t key
+    cdef bint taken
     if not looking or fl_finalizing():
         return WAITING          # at the end nothing is looked for: what reports need is being taken apart
     while got == WAITING:
-        code = examine(me, &found)
+        code = examine_all(me, &found, L, n, &taken)
+        if taken:
+            return TAKEN
         if code == NOTHING:
             if not late or reported[0] != 0 or not is_kept(L):
                 return WAITING
@@ -220,7 +227,8 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
 cdef object look_for_task(FLock* L, FSelf* me, FNode* n):
     """The same for a task that is about to wait: returns what a policy wants raised, None where it may wait."""
     cdef Found found
-    if not looking or fl_finalizing() or examine(me, &found) == NOTHING:
+    cdef bint taken
+    if not looking or fl_finalizing() or examine_all(me, &found, L, NULL, &taken) == NOTHING:
         return None
     if not found.proven or not confirm(&found):
         release_found(&found)
@@ -318,11 +326,12 @@ def find_circles():
     cdef uint32_t i
     cdef FSelf* s
     cdef Found found
+    cdef bint taken
     events = []
     told = set()            # who is in a circle that has been found: it would be found from each of its agents
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine(s, &found) == NOTHING:
+        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine_all(s, &found, NULL, NULL, &taken) == NOTHING:
             continue
         circle = circle_of(&found)
         if confirm(&found):

@@ -13,11 +13,15 @@ from fastlock._native cimport fl_load64, fl_load8, fl_mutex, fl_mutex_lock, fl_m
 from fastlock._options cimport LockOptions, options_of
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
+from fastlock._tasks cimport task_agent_in
+from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_TASK, BY_WAIT
 from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found, top_of
 
 from os import getpid
 from time import time
 
+HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
+        BY_JOB: "work in a thread"}
 KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result"}
 MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
 WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
@@ -84,7 +88,11 @@ cdef object distinct_file(object path, object rest):
 
 
 cdef object agent_name(FSelf* s):
-    if fl_load8(&s.pub.state) == A_ALIVE:
+    if s.task != NULL:
+        name = task_name(<object>s.task)
+        if name is not None:
+            return name             # all of it
+    elif fl_load8(&s.pub.state) == A_ALIVE:
         agent_refresh_name(s)
     name = (<bytes>s.pub.name).decode("utf-8", "ignore")    # cut at a byte limit
     if s.task != NULL:
@@ -108,7 +116,7 @@ cdef uint64_t found_key(Found* found) noexcept:
     cdef Edge* e
     for i in range(found.n):
         e = &found.edges[i]
-        h = (<uint64_t>e.held_site << 32) ^ e.wanted_site
+        h = (<uint64_t>e.held_site << 32) ^ e.wanted_site ^ e.how
         if e.waits != NULL:
             h ^= <uint64_t>e.waits.created << 16
         key += (h + <uint64_t>0x9E3779B97F4A7C15) * <uint64_t>0xBF58476D1CE4E5B9
@@ -116,15 +124,21 @@ cdef uint64_t found_key(Found* found) noexcept:
 
 
 cdef object raw_line(Edge* e):
-    text = "fastlock:   " + agent_name(e.agent)
-    if e.agent.pub.state != A_ALIVE:
-        text += " (ended)" if e.agent.pub.state == A_ENDED else " (lost in fork)"
+    cdef FSelf* s = teller(e)
+    text = "fastlock:   " + agent_name(s)
+    if s.task != NULL:
+        text += f" (loop of {agent_name(s.thread)}{', which it has stopped' if s == e.shown else ''})"
+    if s.pub.state != A_ALIVE:
+        text += " (ended)" if s.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
         verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
         verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
         text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"
+    elif e.how:
+        where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
+        text += f"{',' if e.holds != NULL else ''} waits for {HOWS[e.how]}{where}"
     return text + "\n"
 
 
@@ -141,11 +155,17 @@ cdef bytes raw_report(Found* found):
 
 # ---- events ------------------------------------------------------------------------------------------------
 
+cdef FSelf* teller(Edge* e) noexcept:
+    """Who is told of: the task that a blocked thread runs, in its place."""
+    return e.shown if e.shown != NULL else e.agent
+
+
 cdef dict agent_facts(FSelf* s):
     cdef FSelf* thread = s if s.task == NULL else s.thread
     return {"id": agent_id(s), "kind": "thread" if s.task == NULL else "task", "name": agent_name(s),
             "ident": thread.pub.ident, "native_id": thread.pub.native_id,
-            "loop": agent_name(thread) if s.task != NULL else None, "state": STATES[s.pub.state]}
+            "loop": agent_name(thread) if s.task != NULL else None, "state": STATES[s.pub.state],
+            "stops": s.task != NULL and thread.top != NULL and thread.top.task == s.task}
 
 
 cdef dict lock_facts(FLock* L, dict readers, dict waiters):
@@ -230,11 +250,12 @@ cdef object what_of(FLock* L, uint8_t mode):
 
 
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
-                     int64_t since_ns, int64_t deadline_ns):
+                     int64_t since_ns, int64_t deadline_ns, uint8_t how=0):
     return {"agent": agent, "holds": holds.serial if holds != NULL else None,
             "waits": waits.serial if waits != NULL else None, "mode": MODES.get(mode, "exclusive"),
             "held_at": held_site, "wanted_at": wanted_site, "since_ns": since_ns,
-            "deadline_ns": deadline_ns if waits != NULL and deadline_ns >= 0 else None, "what": what_of(waits, mode)}
+            "deadline_ns": deadline_ns if (waits != NULL or how) and deadline_ns >= 0 else None,
+            "what": HOWS[how] if how else what_of(waits, mode)}
 
 
 cdef dict blank_event(str code, FSelf* me):
@@ -261,9 +282,22 @@ cdef list doubts(Found* found):
     return reasons + [f"anybody may release {more:,} more of the locks"] if more else reasons
 
 
+cdef list across(Found* found):
+    """Which synchronous locks in it are held by a task that is suspended."""
+    cdef uint32_t i
+    cdef Edge* e
+    reasons = []
+    for i in range(found.n):
+        e = &found.edges[i]
+        if e.holds != NULL and (e.placed or (e.how == BY_LOOP and e.agent.task == NULL)):
+            reasons.append(f"FL005: {lock_name(e.holds)} is a synchronous lock that is held across await")
+    return reasons
+
+
 @cython.final
+@cython.no_gc_clear
 cdef class Circle:
-    """What a walk has found: the edges as they were then, and the locks alive, so that their records stay theirs.
+    """What a walk has found: the edges as they were then, and the locks and tasks alive, so that their records stay theirs.
 
     Facts are made of it one by one when they are looked at: of thousands, a report tells a dozen.
     """
@@ -274,18 +308,25 @@ cdef class Circle:
     def agent(self, uint32_t i):
         cdef Edge* e = &self.found.edges[i]
         if fl_load64(&e.agent.word) == e.agent_word:
-            return agent_facts(e.agent)
+            return agent_facts(teller(e))
         # The circle is over, the thread has ended, and its record is another's.
-        return {"id": id_of(e), "kind": "thread", "name": "", "ident": 0, "native_id": None, "state": "ended"}
+        return {"id": id_of(e), "kind": "thread", "name": "", "ident": 0, "native_id": None, "state": "ended", "stops": False}
 
     def lock(self, uint32_t end):
-        cdef Edge* e = &self.found.edges[end // 2]
-        return lock_facts(e.waits if end % 2 else e.holds, self.readers, self.waiters)
+        """The facts of what an edge's agent waits for (odd) or holds; its owner is who is told of, where the word is a loop's thread."""
+        cdef uint32_t i = end // 2
+        cdef Edge* e = &self.found.edges[i]
+        cdef Edge* holder = &self.found.edges[(i + 1) % self.found.n] if end % 2 else e
+        cdef FLock* L = e.waits if end % 2 else e.holds
+        facts = lock_facts(L, self.readers, self.waiters)
+        if facts["owner"] is not None and holder.holds == L:
+            facts["owner"] = id_of(holder)
+        return facts
 
     def edge(self, uint32_t i):
         cdef Edge* e = &self.found.edges[i]
         return edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
-                          e.since_ns, e.deadline_ns)
+                          e.since_ns, e.deadline_ns, e.how)
 
 
 @cython.final
@@ -309,18 +350,34 @@ cdef Circle circle_of(Found* found):
     """Takes over what a walk has found."""
     cdef uint32_t i
     cdef FLock* L
+    cdef Edge* e
     cdef Circle self = Circle.__new__(Circle)
     self.found = found[0]
     self.kept = []
     for i in range(found.n):
-        L = found.edges[i].waits
+        e = &found.edges[i]
+        L = e.waits
         if L != NULL and L.obj != NULL:
             self.kept.append(<object>L.obj)
+        if e.agent.task != NULL:
+            self.kept.append(<object>e.agent.task)
+        if e.runs != NULL:
+            self.kept.append(<object>e.runs)
+            if e.shown == NULL:
+                e.shown = task_agent_in(<PyObject*>e.runs, e.agent)
+                e.shown.pins += 1
     return self
 
 
 cdef uint64_t id_of(Edge* e) noexcept:
-    return (e.agent_word >> 32 << 24) | (e.agent_word >> 8 & 0xFFFFFF)
+    cdef uint64_t word = e.shown.word if e.shown != NULL else e.agent_word
+    return (word >> 32 << 24) | (word >> 8 & 0xFFFFFF)
+
+
+def task_of(uint64_t number):
+    """The task of an agent's id, None where it is a thread's or over."""
+    cdef FSelf* s = agent_at(<uint32_t>(number & 0xFFFFFF))
+    return <object>s.task if s != NULL and s.task != NULL and agent_id(s) == number and s.pub.state != A_FREE else None
 
 
 cdef set telling(Found* found):
@@ -330,11 +387,11 @@ cdef set telling(Found* found):
     kinds = {}
     for i in range(found.n):
         e = &found.edges[i]
-        kind = (e.held_site, e.wanted_site, e.mode, class_key(e.holds), class_key(e.waits))
+        kind = (e.held_site, e.wanted_site, e.mode, e.how, class_key(e.holds), class_key(e.waits))
         kinds.setdefault(kind, i)
-        if e.wait_number and e.since_ns > found.edges[youngest].since_ns:
+        if e.since_ns > found.edges[youngest].since_ns:
             youngest = i
-        if e.wait_number and <uint64_t>e.deadline_ns < <uint64_t>found.edges[soonest].deadline_ns:     # -1 is never
+        if <uint64_t>e.deadline_ns < <uint64_t>found.edges[soonest].deadline_ns:     # -1 is never
             soonest = i
     return {*range(RAW_EDGES), found.n - 1, youngest, soonest, *kinds.values()}
 
@@ -375,10 +432,11 @@ cdef dict circle_event(Circle circle, FSelf* me):
     event.update(rows_of(circle, range(found.n)))
     if found.n > RAW_EDGES:
         event["excerpt"] = rows_of(circle, sorted(telling(found)))
+    event["closing"] = id_of(&found.edges[0])
     event["behind"] = behind(circle)
     event["clears"] = bool(found.timed)
     event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
-    event["reasons"] = ["confirmed twice"] + doubts(found)      # examine() and then confirm() have read every record
+    event["reasons"] = ["confirmed twice"] + doubts(found) + across(found)      # examine() and then confirm() have read every record
     cdef LockOptions own = options_of(found.edges[0].waits)
     event["policy"] = own.on_deadlock if own is not None else None
     return event
@@ -389,6 +447,7 @@ cdef object behind(Circle circle):
     cdef uint32_t i
     cdef Found* found = &circle.found
     inside = {id_of(&found.edges[i]) for i in range(found.n)}
+    inside.update([agent_id(found.edges[i].agent) for i in range(found.n)])
     outside = set()
     for i in range(found.n):
         if found.edges[i].waits != NULL:

@@ -143,6 +143,8 @@ cdef struct FNode:
     int64_t since_ns
     int64_t deadline_ns
     uint32_t site
+    void* task                 # that runs in the waiting thread, and whose loop stands still; borrowed: it lives while it runs. NULL: none
+    void* waiter               # a task's wait: the Acquisition that it is in; borrowed: it takes the node away before it goes
 
 cdef struct FLock:
     uint64_t word              # see the table above
@@ -199,12 +201,14 @@ cdef struct FSelf:
     FSelf* next_task           # of those with the same hash; of those that are free
     void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
     uint32_t owns              # exclusive holds, shares and permits
+    uint32_t pins              # findings that tell of the task
     uint8_t loops              # a thread's: whether it runs an event loop; its own, see agent_runs_loop()
     uint64_t step              # a thread's: in which step of its loop `now` is who runs, see _loops.pxd
     FSelf* now
     # scratch of the detector, guarded by its mutex
     uint64_t mark
     uint32_t mark_index
+    uint32_t told              # number + 1 of the first relation that was told of it, see _told
 
 cdef FSelf* agent_attach() noexcept nogil
 cdef FSelf* agent_for_task() noexcept nogil
@@ -218,6 +222,7 @@ cdef void agent_refresh_name(FSelf* s) noexcept
 cdef void agent_runs_loop(bint runs) noexcept nogil
 ctypedef void (*forget_fn)() noexcept nogil
 cdef void agent_cached(forget_fn forget) noexcept
+cdef object task_name(object task)
 ctypedef void (*death_fn)(FSelf*) noexcept nogil
 cdef void set_death_callback(death_fn callback) noexcept
 
@@ -268,6 +273,14 @@ cdef inline FSelf* thread_agent() noexcept:
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS
+
+cdef inline uint64_t placed_frame(FLock* L) noexcept nogil:
+    """The innermost Python frame at the acquire, its lower 48 bits; 0: not known."""
+    return L.placed & ((<uint64_t>1 << 48) - 1)
+
+cdef inline uint16_t placed_version(FLock* L) noexcept nogil:
+    """The thread's context version at the acquire, its lower 16 bits."""
+    return <uint16_t>(L.placed >> 48)
 
 cdef inline bint is_held(FLock* L) noexcept nogil:
     return owner_bits(fl_load64(&L.word)) != 0

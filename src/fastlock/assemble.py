@@ -61,8 +61,9 @@ def draft_from_event(
     sites = Sites(site)
     now = event["detected_ns"] if now_ns is None else now_ns
     excerpt = event.get("excerpt")
-    told = _facts(excerpt or event, sites, stacks or {}, now).made()
-    everything = told if excerpt is None else _facts(event, sites, stacks or {}, now)
+    stands = event.get("stands", {})
+    told = _facts(excerpt or event, sites, stacks or {}, now, stands).made()
+    everything = told if excerpt is None else _facts(event, sites, stacks or {}, now, stands)
     draft = Finding(
         code=event["code"],
         title=CODES[event["code"]],
@@ -85,9 +86,11 @@ def draft_from_event(
     return wording.complete(draft)
 
 
-def _facts(raw: Mapping[str, Any], sites: Sites, stacks: Mapping[int, Sequence[Site]], now_ns: int) -> Excerpt:
+def _facts(
+    raw: Mapping[str, Any], sites: Sites, stacks: Mapping[int, Sequence[Site]], now_ns: int, stands: Mapping[int, int]
+) -> Excerpt:
     return Excerpt(
-        agents=Facts(raw["agents"], lambda agent: _agent(agent, stacks.get(agent["id"], ()))),
+        agents=Facts(raw["agents"], lambda agent: _agent(agent, stacks.get(agent["id"], ()), stands.get(agent["id"]))),
         locks=Facts(raw["locks"], lambda lock: LockFact(**_lock_fields(lock, sites))),
         edges=Facts(raw["edges"], lambda edge: _edge(edge, sites, now_ns)),
     )
@@ -193,6 +196,12 @@ def stacks_in(event: Mapping[str, Any]) -> dict[int, tuple[Site, ...]]:
     return {agent: tuple(source_site(*place) for place in places) for agent, places in stacks.items()}
 
 
+def stack_of_awaits(sites: Iterable[Site], limit: int = 40) -> tuple[Site, ...]:
+    """Return at most ``limit`` innermost lines of a suspended task, with their source."""
+    kept = [site for site in sites if not site.file.startswith(_OUR_DIRECTORY)][-limit:]
+    return tuple(source_site(site.file, site.line, site.function) for site in kept)
+
+
 def process_name() -> str:
     """Return the name people know this process by: its script, else its main module, else its interpreter."""
     script: str = os.path.basename((getattr(sys, "argv", None) or [""])[0])
@@ -223,7 +232,7 @@ class Sites:
         return self._known[number]
 
 
-def _agent(raw: Mapping[str, Any], stack: Sequence[Site]) -> AgentFact:
+def _agent(raw: Mapping[str, Any], stack: Sequence[Site], stands: int | None) -> AgentFact:
     return AgentFact(
         id=raw["id"],
         kind=raw["kind"],
@@ -232,6 +241,7 @@ def _agent(raw: Mapping[str, Any], stack: Sequence[Site]) -> AgentFact:
         loop=raw.get("loop"),
         stack=tuple(stack),
         state=raw.get("state", "alive"),
+        stands=stands,
     )
 
 

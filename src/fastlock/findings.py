@@ -62,7 +62,10 @@ class Site:
 
 @dataclass(frozen=True)
 class AgentFact:
-    """A thread or task of a finding; ``state`` is "alive", "ended" or "lost-in-fork"; the innermost frame is last."""
+    """A thread or task of a finding; ``state`` is "alive", "ended" or "lost-in-fork"; the innermost frame is last.
+
+    ``stands`` is of a task that has stopped its loop: how many other tasks stand still with it.
+    """
 
     id: int
     kind: str
@@ -71,6 +74,7 @@ class AgentFact:
     loop: str | None = None
     stack: tuple[Site, ...] = ()
     state: str = "alive"
+    stands: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form of docs/finding.schema.json."""

@@ -17,7 +17,6 @@ import _thread
 import atexit
 import contextlib
 import functools
-import gc
 import itertools
 import os
 import sys
@@ -27,7 +26,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _late, assemble, config, related, suppression, ways
+from fastlock import _core, _late, assemble, config, related, suppression, suspended, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -106,6 +105,7 @@ def handle(event: dict[str, Any]) -> BaseException | None:
         return _handle_prediction(event, assemble.stack_from_frame(frame))
     if event["code"] == "FL002" and event["locks"][0]["kind"] != "Result":
         event["reasons"].append(ways.way_in(event, frame))
+    suspended.note_stopped(event)
     stack = assemble.stack_from_frame(frame)
     policy = event["policy"] or config.current().on_deadlock
     event["policy"] = policy if event["tier"] == "proven" else "report"
@@ -273,21 +273,15 @@ def _suppressed() -> str:
 
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
-    """Where the finding's threads stand now.
-
-    Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers
-    make a thread, so none starts meanwhile.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        frames = sys._current_frames()
-    finally:
-        if enabled:
-            gc.enable()
-    first = itertools.islice(event["agents"], 64)
-    alive = [agent for agent in first if agent["state"] == "alive"]
-    return {agent["id"]: assemble.stack_from_frame(frames.get(agent["ident"])) for agent in alive}
+    """Where the finding's agents stand now: a thread, and a task that has stopped its thread, where that one is; a task where it awaits."""
+    frames = suspended.frames_now()
+    stacks = {}
+    for agent in itertools.islice(event["agents"], 64):
+        if agent["state"] == "alive":
+            awaits = suspended.await_chain(agent)
+            frame = frames.get(agent["ident"]) if awaits is None else None
+            stacks[agent["id"]] = assemble.stack_from_frame(frame) if awaits is None else assemble.stack_of_awaits(awaits)
+    return stacks
 
 
 def _call_hooks(finding: Finding) -> None:
@@ -397,5 +391,6 @@ def start() -> None:
     _core.set_handler(handle)
     _late.set_waker(_wake_reporter)
     config.observe(lambda settings: _late.look_again())
+    suspended.start()
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

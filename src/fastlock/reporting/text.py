@@ -10,6 +10,7 @@ from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, base
 from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
+    ITS_LOOP,
     first_to_give_up,
     held_site,
     is_result,
@@ -87,7 +88,7 @@ class _Page:
     def _age(self) -> str:
         if self.finding.code in _NOBODY_WAITS:
             return "nobody is stuck" if self.finding.code == "FL010" else ""
-        ages = [edge.since_s for edge in self.told.edges if edge.is_wait]
+        ages = [edge.since_s for edge in self.told.edges if edge.waits is not None]  # since when a task awaits is not known
         if not ages:
             return ""
         # A circle exists since its youngest wait.
@@ -155,6 +156,8 @@ class _Page:
         return "waits to read" if edge.mode == "shared" else "waits to write"
 
     def _has(self, edge: EdgeFact, holder: int) -> str:
+        if edge.what == ITS_LOOP:
+            return "stopped by"
         return relation(self.locks.get(edge.waits), holder)
 
     def sections(self) -> list[str]:
@@ -169,6 +172,7 @@ class _Page:
         for agent in shown:
             lines.append(f"  {pad(heads[agent], column)}{self._about(agent)}")
             lines += [self._line(row, columns) for row in table[agent]]
+            lines += self._stopped(self.agents.get(agent))
             lines += self._stack(self.agents.get(agent))
         hidden = len(self.everybody) - len(shown) + len(self.finding.agents) - len(self.told.agents)
         if hidden:
@@ -219,7 +223,8 @@ class _Page:
                 elif self.finding.code in _NOBODY_WAITS:
                     yield _Row("wants", name, edge.wanted_at)
                 else:
-                    yield _Row("waits", name, edge.wanted_at, duration(edge.since_s) + left)
+                    age = "" if edge.waits is None else duration(edge.since_s)
+                    yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
 
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
@@ -239,6 +244,12 @@ class _Page:
     def _line(self, row: _Row, columns: list[int]) -> str:
         cells = "   ".join(pad(cell, column) for cell, column in zip(self._cells(row), columns))
         return f"    {row.verb}  {cells}   {row.note}"
+
+    def _stopped(self, agent: AgentFact | None) -> list[str]:
+        if agent is None or agent.stands is None:
+            return []
+        with_it = f", {_count(agent.stands, 'task')} with it" if agent.stands else ""
+        return [f"           a synchronous lock inside a task: this loop is stopped{with_it}"]
 
     def _stack(self, agent: AgentFact | None) -> list[str]:
         entries = list(_fold(agent.stack if agent is not None else ()))

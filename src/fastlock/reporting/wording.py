@@ -14,6 +14,10 @@ _Phrase = Callable[[Finding, Labels], str]
 # The core's words for a circle that was still there when it was walked again; the report has them in its head.
 CONFIRMED = "confirmed twice"
 
+# Its words for what a task waits for whose loop's thread is blocked, and for a lock that is held across await.
+ITS_LOOP = "its loop"
+_ACROSS = "FL005: "
+
 # And for the way into a self-deadlock; without one of them in a reason it is a direct one.
 _WAYS = {
     "signal handler": ", in a signal handler",
@@ -165,6 +169,10 @@ def _explain_circle(finding: Finding, names: Labels) -> str:
 
 def _one_waits(finding: Finding, names: Labels, edge: EdgeFact, other: EdgeFact) -> str:
     agent = names.agent(other.agent)
+    if edge.what == ITS_LOOP:
+        return f"{names.agent(edge.agent)} stands still, for {agent} has stopped its loop"
+    if edge.waits is None:
+        return f"{names.agent(edge.agent)} waits for {wanted_name(edge, names)}, which needs {agent}"
     queued = relation(lock_of(finding, edge.waits), other.agent) == "behind"
     why = f"behind {agent}, which wants to write it" if queued else f"which {agent} has"
     return f"{names.agent(edge.agent)} waits for {wanted_name(edge, names)}, {why}"
@@ -188,7 +196,12 @@ def _explain_dead(finding: Finding, names: Labels, end: str) -> str:
 
 
 def _explain_abandoned(finding: Finding, names: Labels) -> str:
-    return _explain_dead(finding, names, "that thread has ended and left it locked")
+    return _explain_dead(finding, names, f"that {_kind_of_holder(finding)} has ended and left it locked")
+
+
+def _kind_of_holder(finding: Finding) -> str:
+    holder = holder_of(finding, waiting_edge(finding))
+    return next((agent.kind for agent in finding.told.agents if agent.id == holder), "thread")
 
 
 def _explain_orphan(finding: Finding, names: Labels) -> str:
@@ -266,6 +279,9 @@ def _fix_order(finding: Finding, names: Labels) -> str:
     edge = _easiest(finding, names)
     held, wanted = edge.held_at, edge.wanted_at
     mine, theirs = names.lock(edge.holds), wanted_name(edge, names)
+    across = _held_across(finding)
+    if across is not None:
+        return _keep_from_await(across, names)
     of_one_class = orders.all_of_one_class(finding, held, names)
     if of_one_class is not None:
         return of_one_class
@@ -305,8 +321,10 @@ def _fix_abandoned(finding: Finding, names: Labels) -> str:
     held = held_site(finding, edge.waits, holder_of(finding, edge))
     name = names.lock(edge.waits)
     if held is not None and held.text.startswith(("with ", "async with ")):
-        return f"let the block of {names.site(held)} end before its thread does"
-    return f"in {names.site(held)} write `with {name}:`, which releases it however the thread ends"
+        return f"let the block of {names.site(held)} end before its {_kind_of_holder(finding)} does"
+    kind = _kind_of_holder(finding)
+    block = "async with" if kind == "task" else "with"
+    return f"in {names.site(held)} write `{block} {name}:`, which releases it however the {kind} ends"
 
 
 def _fix_orphan(finding: Finding, names: Labels) -> str:
@@ -352,8 +370,21 @@ def _fix_rank(finding: Finding, names: Labels) -> str:
     return f"{rising}{wanted_name(edge, names)}{_at(edge.wanted_at, names, 'of')} before {second}"
 
 
+def _held_across(finding: Finding) -> EdgeFact | None:
+    """Return the edge of a task that holds a synchronous lock of the circle across an await."""
+    told = [reason for reason in finding.reasons if reason.startswith(_ACROSS)]
+    for edge in finding.told.edges:
+        lock = lock_of(finding, edge.holds)
+        if lock is not None and any(reason.startswith(f"{_ACROSS}{lock.name} is ") for reason in told):
+            return edge
+    return None
+
+
 def _fix_await(finding: Finding, names: Labels) -> str:
-    edge = finding.edges[0]
+    return _keep_from_await(finding.edges[0], names)
+
+
+def _keep_from_await(edge: EdgeFact, names: Labels) -> str:
     lock = edge.holds if edge.holds is not None else edge.waits
     before = "the await" if edge.wanted_at is None else f"the await in {names.site(edge.wanted_at)}"
     return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before {before}"
