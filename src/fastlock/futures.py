@@ -50,7 +50,6 @@ def _future_types() -> tuple[type[Any], type[Any]]:
 
     class Followed(Future):  # type: ignore[type-arg]
         __slots__ = ()  # or no future could be made one
-        __doc__ = Future.__doc__
         _fastlock: _results.Expected
 
         def result(self, timeout: float | None = None) -> Any:
@@ -78,12 +77,12 @@ def _future_types() -> tuple[type[Any], type[Any]]:
             super().set_exception(exception)
 
         def cancel(self) -> bool:
-            cancelled = super().cancel()
-            if cancelled:
+            if cancelled := super().cancel():
                 self._fastlock.over()
             return cancelled
 
-    Followed.__name__, Followed.__qualname__, Followed.__module__ = Future.__name__, Future.__qualname__, Future.__module__
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(Followed, name, getattr(Future, name))
     return Future, Followed
 
 
