@@ -164,7 +164,7 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     if not looking or fl_finalizing():
         return WAITING          # at the end nothing is looked for: what reports need is being taken apart
     while got == WAITING:
-        code = examine(me, &found)
+        code = examine_awake(me, &found)
         if code == NOTHING:
             if not late or reported[0] != 0 or not is_kept(L):
                 return WAITING
@@ -185,17 +185,43 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     return got
 
 
-cdef object look_for_task(FLock* L, FSelf* me, FNode* n):
+cdef int examine_awake(FSelf* me, Found* found) except -1:
+    """What the agent's wait has met, without the tasks whose wait is over: cancelled or called, they have only not run yet."""
+    cdef uint32_t i
+    cdef FSelf* s
+    cdef FNode* n
+    cdef bint stale
+    while examine(me, found) != NOTHING:
+        stale = False
+        for i in range(found.n):
+            s = found.edges[i].agent
+            n = s.top
+            if s.task == NULL or found.edges[i].wait_number == 0 or n == NULL or n.future == NULL or n.state == N_SUSPENDED:
+                continue
+            if (<object>n.future).done():
+                fl_put8(&n.state, N_SUSPENDED)      # it takes nothing and keeps nobody waiting, until its task runs
+                stale = True
+        if not stale:
+            return found.code
+        release_found(found)
+    return NOTHING
+
+
+cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     """The same for a task that is about to wait: returns what a policy wants raised, None where it may wait."""
     cdef Found found
-    if not looking or fl_finalizing() or examine(me, &found) == NOTHING:
+    if not looking or fl_finalizing() or examine_awake(me, &found) == NOTHING:
         return None
     if not found.proven or not confirm(&found):
         release_found(&found)
         return None
     circle = circle_of(&found)
     write_raw(&found, found_key(&found))
-    return call_handler(circle_event(circle, me))
+    event = circle_event(circle, me)
+    if not policy:
+        event["policy"] = "report"
+    answer = call_handler(event)
+    return answer if policy else None
 
 
 cdef object task_timed_out(FLock* L, FSelf* me):
@@ -275,7 +301,7 @@ def find_circles():
     told = set()            # who is in a circle that has been found: it would be found from each of its agents
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine(s, &found) == NOTHING:
+        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine_awake(s, &found) == NOTHING:
             continue
         circle = circle_of(&found)
         if confirm(&found):

@@ -18,7 +18,7 @@ from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has
 from os import getpid
 from time import time
 
-KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event"}
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_BARRIER: "Barrier"}
 MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
 WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
