@@ -41,6 +41,7 @@ cdef class Acquisition:
     cdef PyObject* step(self, object value, object error) except? NULL
     cdef object yielded(self, PyObject* step)
     cdef int publish(self, object loop) except -1
+    cdef int leave_queue(self) except -1
     cdef int unpublish(self) except -1
     cdef int finish(self) except -1
     cdef int withdraw(self) except -1

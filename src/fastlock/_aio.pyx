@@ -149,13 +149,17 @@ cdef class Primitive:
         """The running loop; RuntimeError where there is none of asyncio's, or it is another than before."""
         cdef PyObject* running = running_loop()
         if running == NULL:
-            raise RuntimeError(f"no running event loop: fastlock.aio.{type(self).__name__} works under asyncio only")
+            refuse(self)
         loop = <object>running
         if self._loop is None:
             self._loop = loop
         if loop is not self._loop:
             raise RuntimeError(f"{self!r} is bound to a different event loop")
         return loop
+
+
+cdef int refuse(Primitive self) except -1:
+    raise RuntimeError(f"no running event loop: fastlock.aio.{type(self).__name__} works under asyncio only")
 
 
 # ---- the coroutine that acquires --------------------------------------------------------------------------------
@@ -260,11 +264,12 @@ cdef class Acquisition:
         return NULL
 
     cdef PyObject* start(self) except? NULL:
-        cdef FLock* L = self.what.rec
-        loop = self.what._get_loop()
         self.state = OVER               # where what follows raises
+        if running_loop() == NULL:
+            refuse(self.what)
         if self.what.attempt(self):
             return NULL
+        loop = self.what._get_loop()    # only who waits binds it: a lock may outlive the loop that it was first used in
         if self.what._waiters is None:
             self.what._waiters = deque()
         self.future = loop.create_future()
@@ -305,32 +310,39 @@ cdef class Acquisition:
         if self.node != NULL and not self.future.done():
             self.future.set_exception(task_timed_out(self.what.rec, self.agent))
 
-    cdef int unpublish(self) except -1:
-        """Takes the wait out of the table and the queue, whatever ended it."""
-        cdef FSelf* t = self.agent
+    cdef int leave_queue(self) except -1:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
+            self.what._waiters.remove(self.future)
+        return 0
+
+    cdef int unpublish(self) except -1:
+        """Takes the wait out of the table, whatever ended it."""
+        cdef FSelf* t = self.agent
         if self.node != NULL:
             task_wait_pop(t, self.what.rec, self.node)
             self.node = NULL
             self.agent = NULL
             task_rest(t)
-        self.steps = self.waiter = None
-        if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
-            self.what._waiters.remove(self.future)
+        self.steps = self.waiter = self.future = None
         return 0
 
     cdef int finish(self) except -1:
-        self.unpublish()
-        self.what.woken(self)
-        self.future = None
+        try:
+            self.leave_queue()
+            self.what.woken(self)       # before the wait ends: a task that holds or waits all the time stays one agent
+        finally:
+            self.unpublish()
         return 0
 
     cdef int withdraw(self) except -1:
-        self.unpublish()
-        self.what.given_up(self)
-        self.future = None
+        try:
+            self.leave_queue()
+            self.what.given_up(self)
+        finally:
+            self.unpublish()
         return 0
 
 
@@ -538,3 +550,6 @@ fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEX
 for lock_type in (Lock, RLock):
     fl_type_cheap_binding(lock_type, b"__aenter__")
     fl_type_cheap_binding(lock_type, b"__aexit__")
+    fl_type_set(lock_type, "__module__", "fastlock.aio")
+fl_type_name(Lock, b"fastlock.aio.Lock")
+fl_type_name(RLock, b"fastlock.aio.RLock")
