@@ -58,6 +58,15 @@ __all__ = [
     "uninstall",
 ]
 
+
+def __getattr__(name: str) -> Any:
+    if name != "aio":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import fastlock.aio  # not before somebody asks for it: it needs asyncio
+
+    return fastlock.aio
+
+
 _watchdog.start()
 _config.start()
 _summary.start()
