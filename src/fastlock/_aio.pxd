@@ -72,6 +72,7 @@ cdef FSelf* caller_known() noexcept
 cdef int order_checked(Acquisition a, FLock* L, FSelf* t, uint32_t flags) except -1
 cdef int unexpected(str name, dict unknown) except -1
 cdef object repr_of(object self)
+cdef bint is_closing(object task) except -1
 cdef int tell_turn(object future) except -1
 cdef uint32_t site_of_call(FLock* L) noexcept
 cdef int taken_by(FLock* L, FSelf* t, uint32_t site, uint32_t flags) except -1

@@ -37,6 +37,9 @@ cdef extern from "_asyncio.h":
     PyObject* fl_stepped(PyObject*, PyObject*)
     void fl_type_coroutine(object, void*, void*)
 
+cdef enum:
+    MOST_LINKS = 4096          # of an await chain
+
 cdef enum:  # Acquisition.state
     NEW = 0
     WAITS = 1
@@ -85,6 +88,24 @@ cdef int order_checked(Acquisition a, FLock* L, FSelf* t, uint32_t flags) except
     except BaseException as error:      # of a key's own comparison, or of a signal handler
         a.failed = error
     return 0
+
+
+cdef bint is_closing(object task) except -1:
+    """Whether the task's coroutine runs though the task does not: its loop is closed, and who drops it ends it."""
+    cdef int links
+    if task is None:
+        return False
+    try:
+        step = task.get_coro()
+        for links in range(MOST_LINKS):
+            if step is None:
+                return False
+            if getattr(step, "cr_running", False) or getattr(step, "gi_running", False):
+                return True
+            step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+    except Exception:               # a task or an awaitable of somebody's own
+        return False
+    return False
 
 
 cdef int tell_turn(object future) except -1:
@@ -571,7 +592,7 @@ cdef class RLock(Lock):
 
     def release(self):
         """Releases the lock once; RuntimeError where the calling task does not own it."""
-        if not self.owned_by(running_task()):
+        if not self.owned_by(running_task()) and (self.rec.word == 0 or not is_closing(self.owner)):
             raise RuntimeError("cannot release un-acquired lock")
         self.leave()
 
@@ -615,7 +636,11 @@ cdef object rlock_enter(RLock self):
 
 
 cdef object rlock_aexit_method(RLock self, PyObject** args, Py_ssize_t count):
-    self.release()
+    """Ends what __aenter__ began, whoever runs the coroutine to its end: an abandoned one is closed by another task, or by none."""
+    if type(self) is not RLock or self.rec.word == 0:
+        self.release()
+    else:
+        self.leave()
     return ready
 
 
@@ -631,8 +656,5 @@ fl_type_method(RLock, "__aenter__", <void*>rlock_aenter_method, METH_NOARGS, AEN
 fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEXIT_DOC)
 for lock_type in (Lock, RLock):
     fl_type_set(lock_type, "__module__", "fastlock.aio")
+    # __aexit__ not: the bound method lies in the suspended coroutine's frame, and the garbage collector must see the lock through it.
     fl_type_cheap_binding(lock_type, b"__aenter__")
-    fl_type_cheap_binding(lock_type, b"__aexit__")
-    fl_type_set(lock_type, "__module__", "fastlock.aio")
-fl_type_name(Lock, b"Lock")
-fl_type_name(RLock, b"RLock")

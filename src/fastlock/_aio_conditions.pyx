@@ -266,4 +266,3 @@ fl_type_name(Event, b"Event")
 for new_type in (Condition, Event):
     fl_type_set(new_type, "__module__", "fastlock.aio")
 fl_type_cheap_binding(Condition, b"__aenter__")
-fl_type_cheap_binding(Condition, b"__aexit__")

@@ -16,7 +16,9 @@ cdef class RWLock(SharedPrimitive):
     cdef int take_read(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1
     cdef int take_write(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1
     cdef int take_for(self, Acquisition a, FSelf* t) except -1
-    cdef int give_read(self, FSelf* t) except -1
-    cdef int give_write(self, FSelf* t) except -1
+    cdef int give_read(self, bint leaving) except -1
+    cdef int ended_read(self) except -1
+    cdef int give_write(self, bint leaving) except -1
+    cdef int ended_write(self) except -1
     cdef int pass_on(self) except -1
     cdef int let_in(self, Acquisition a) except -1

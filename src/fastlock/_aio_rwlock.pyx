@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from fastlock._aio cimport (
-    Acquisition, acquisition, agent_for, caller_known, given_by, order_checked, ready, refused, site_of_call, taken_by, tell_turn)
+    Acquisition, acquisition, agent_for, caller_known, given_by, is_closing, order_checked, ready, refused, site_of_call, taken_by, tell_turn)
 from fastlock._aio_shared cimport SharedPrimitive
 from fastlock._classes cimport class_written
 from fastlock._core cimport NOTE_ORDER, notes, order_before
@@ -69,11 +69,11 @@ cdef class RWLock(SharedPrimitive):
 
     def release_read(self):
         """Gives the calling task's share back; RuntimeError where it has none."""
-        self.give_read(caller_known())
+        self.give_read(False)
 
     def release_write(self):
         """Releases an exclusive hold; RuntimeError where the calling task does not have it."""
-        self.give_write(caller_known())
+        self.give_write(False)
 
     cdef uint32_t wanted_shared(self) noexcept:
         return H_SHARED | (H_RECURSIVE if self.rec.marks & M_READERS else 0)
@@ -92,9 +92,12 @@ cdef class RWLock(SharedPrimitive):
         return True
 
     cdef int take_read(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
-        self.take_share(owner, t, site)
+        if self.rec.marks & M_SIGNAL:
+            refused(t)
+        else:
+            self.take_share(owner, t, site)
+            taken_by(self.rec, t, site, H_SHARED | flags)
         self.rec.count += 1
-        taken_by(self.rec, t, site, H_SHARED | flags)
         return 1
 
     cdef int take_write(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
@@ -103,24 +106,36 @@ cdef class RWLock(SharedPrimitive):
         taken_by(self.rec, t, site, flags)
         return 1
 
-    cdef int give_read(self, FSelf* t) except -1:
+    cdef int give_read(self, bint leaving) except -1:
+        """Ends a share: the caller's, or that of a task whose coroutine somebody else closes. Who leaves an `async with` did have one."""
+        cdef FSelf* t = caller_known()
         if t == NULL or not self.drop_share(t):
-            raise RuntimeError("cannot release un-acquired read lock")
-        self.rec.count -= 1
-        if self._waiters and self.rec.count == 0:
-            self.pass_on()
-        return 0
+            t = self.closing_holder()
+            if t == NULL or not self.drop_share(t):
+                if self.rec.count == 0 or not (leaving or self.rec.marks & M_SIGNAL):
+                    raise RuntimeError("cannot release un-acquired read lock")
+                self.becomes_signal()
+        return self.ended_read()
 
-    cdef int give_write(self, FSelf* t) except -1:
-        if t == NULL or self.rec.word != t.word:
+    cdef int ended_read(self) except -1:
+        self.rec.count -= 1
+        return self.pass_on() if self._waiters and self.rec.count == 0 else 0
+
+    cdef int give_write(self, bint leaving) except -1:
+        """The same for the exclusive hold, whose owner is one."""
+        cdef FSelf* t = caller_known()
+        if self.rec.word == 0 or not (leaving or (t != NULL and self.rec.word == t.word) or is_closing(self.owner)):
             raise RuntimeError("cannot release un-acquired write lock")
-        owner = self.owner
+        return self.ended_write()
+
+    cdef int ended_write(self) except -1:
+        cdef FSelf* t = agent_of(self.rec.word)
+        owner = self.owner              # lives until its record is given back
         self.rec.word = 0
         self.owner = None
-        given_by(self.rec, t)
-        if self._waiters:
-            self.pass_on()
-        return 0
+        if t != NULL:
+            given_by(self.rec, t)
+        return self.pass_on() if self._waiters else 0
 
     cdef int attempt(self, Acquisition a) except -1:
         cdef FSelf* t
@@ -146,8 +161,9 @@ cdef class RWLock(SharedPrimitive):
             return self.pass_on()       # a writer that has gone lets readers in
         a.granted = False
         if a.mode == WAIT_EXCLUSIVE:
-            return self.give_write(agent_for(a.owner))
-        return self.give_read(agent_for(a.owner))
+            return self.ended_write()
+        self.drop_share(agent_for(a.owner))
+        return self.ended_read()
 
     cdef int enqueue(self, Acquisition a) except -1:
         if self._waiters is None:
@@ -213,7 +229,7 @@ cdef class ReadGuard:
 
     def release(self):
         """Gives a share back: the lock's release_read."""
-        self.lock.give_read(caller_known())
+        self.lock.give_read(False)
 
 
 @cython.final
@@ -235,7 +251,7 @@ cdef class WriteGuard:
 
     def release(self):
         """Releases an exclusive hold: the lock's release_write."""
-        self.lock.give_write(caller_known())
+        self.lock.give_write(False)
 
 
 cdef object rwlock_read_method(RWLock self, PyObject* unused):
@@ -275,12 +291,12 @@ cdef object write_aenter_method(WriteGuard self, PyObject* unused):
 
 
 cdef object read_aexit_method(ReadGuard self, PyObject** args, Py_ssize_t count):
-    self.lock.give_read(caller_known())
+    self.lock.give_read(True)
     return ready
 
 
 cdef object write_aexit_method(WriteGuard self, PyObject** args, Py_ssize_t count):
-    self.lock.give_write(caller_known())
+    self.lock.give_write(True)
     return ready
 
 
@@ -303,4 +319,3 @@ for new_type in (RWLock, ReadGuard, WriteGuard):
     fl_type_set(new_type, "__module__", "fastlock.aio")
 for new_type in (ReadGuard, WriteGuard):
     fl_type_cheap_binding(new_type, b"__aenter__")
-    fl_type_cheap_binding(new_type, b"__aexit__")

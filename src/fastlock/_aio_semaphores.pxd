@@ -11,7 +11,6 @@ cdef class Semaphore(SharedPrimitive):
 
     cdef int count_from(self, object value) except -1
     cdef int give(self) except -1
-    cdef int becomes_signal(self) except -1
     cdef int note(self, object owner, FSelf* t, uint32_t site) except -1
     cdef bint wake_next(self) except -1
     cdef int wake_all(self) except -1

@@ -86,15 +86,12 @@ cdef class Semaphore(SharedPrimitive):
         if not self.rec.marks & M_SIGNAL:
             t = caller_known()
             if t == NULL or not self.drop_share(t):
-                self.becomes_signal()
+                t = self.closing_holder()
+                if t == NULL or not self.drop_share(t):
+                    self.becomes_signal()
         self.rec.count += 1
         if self._waiters:
             self.wake_next()
-        return 0
-
-    cdef int becomes_signal(self) except -1:
-        self.drop_shares()
-        self.rec.marks |= M_SIGNAL
         return 0
 
     cdef int note(self, object owner, FSelf* t, uint32_t site) except -1:
@@ -194,6 +191,5 @@ fl_type_method(Semaphore, "__aenter__", <void*>semaphore_aenter_method, METH_NOA
 fl_type_method(Semaphore, "__aexit__", <void*>semaphore_aexit_method, METH_FASTCALL,
                "__aexit__($self, /, *exc_info)\n--\n\nGives the permit back.")
 fl_type_cheap_binding(Semaphore, b"__aenter__")
-fl_type_cheap_binding(Semaphore, b"__aexit__")
 for new_type in (Semaphore, BoundedSemaphore):
     fl_type_set(new_type, "__module__", "fastlock.aio")

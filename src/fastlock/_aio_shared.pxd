@@ -15,3 +15,5 @@ cdef class SharedPrimitive(Primitive):
     cdef int take_share(self, object owner, FSelf* t, uint32_t site) except -1
     cdef bint drop_share(self, FSelf* t) noexcept
     cdef void drop_shares(self) noexcept
+    cdef FSelf* closing_holder(self) except? NULL
+    cdef int becomes_signal(self) except -1

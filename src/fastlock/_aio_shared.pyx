@@ -7,10 +7,12 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
+from fastlock._aio cimport is_closing
 from fastlock._core cimport note_given
+from fastlock._order cimport order_signal
 from fastlock._shares cimport FShare, first_share, share_add, share_drop
-from fastlock._table cimport FLock, FSelf
-from fastlock._tasks cimport task_rest
+from fastlock._table cimport M_SIGNAL, FLock, FSelf
+from fastlock._tasks cimport task_known, task_rest
 
 cdef extern from "Python.h":
     void Py_XDECREF(PyObject*)
@@ -72,3 +74,24 @@ cdef class SharedPrimitive(Primitive):
         """Ends everybody's: the lock goes, or holders are no longer those who release."""
         while first_share(self.rec) != NULL:
             self.drop_share(first_share(self.rec).agent)
+
+    cdef FSelf* closing_holder(self) except? NULL:
+        """A holder whose coroutine is being closed by somebody else, NULL where there is none."""
+        cdef FShare* h = first_share(self.rec)
+        tasks = []
+        while h != NULL:                # first the list, for asking a task may change it
+            if h.task != NULL:
+                tasks.append(<object>h.task)
+            h = h.next
+        for task in tasks:
+            if is_closing(task):
+                return task_known(<PyObject*>task)
+        return NULL
+
+    cdef int becomes_signal(self) except -1:
+        """Who holds it is not known from here on, and not reasoned about."""
+        self.drop_shares()
+        self.rec.marks |= M_SIGNAL
+        if self.rec.node != 0:
+            order_signal(self.rec)
+        return 0

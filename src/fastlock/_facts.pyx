@@ -334,8 +334,11 @@ cdef dict rows_of(Circle circle, edges):
             locks.setdefault(e.holds_serial, 2 * i)
         if e.waits != NULL:
             locks.setdefault(e.waits_serial, 2 * i + 1)
-    return {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
+    rows = {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
             "edges": Rows(circle.edge, list(edges))}
+    if len(agents) <= 2 * RAW_EDGES:    # at once: a task's record is another's as soon as it holds nothing any more
+        rows["agents"] = list(rows["agents"])
+    return rows
 
 
 cdef dict circle_event(Circle circle, FSelf* me):
