@@ -70,6 +70,10 @@ _LATER.update(dict.fromkeys(("OrderCycle", "OrderEdge", "OrderGraph", "order_gra
 if not _typing.TYPE_CHECKING:
 
     def __getattr__(name):
+        if name == "aio":
+            import fastlock.aio  # not before somebody asks for it: it needs asyncio
+
+            return fastlock.aio
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

@@ -11,7 +11,7 @@ cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int6
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
 cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
-cdef object look_for_task(FLock* L, FSelf* me, FNode* n)
+cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy)
 cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept

@@ -224,7 +224,7 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     return got
 
 
-cdef object look_for_task(FLock* L, FSelf* me, FNode* n):
+cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     """The same for a task that is about to wait: returns what a policy wants raised, None where it may wait."""
     cdef Found found
     cdef bint taken
@@ -235,7 +235,11 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n):
         return None
     circle = circle_of(&found)
     write_raw(&found, found_key(&found))
-    return call_handler(circle_event(circle, me))
+    event = circle_event(circle, me)
+    if not policy:
+        event["policy"] = "report"
+    answer = call_handler(event)
+    return answer if policy else None
 
 
 cdef object task_timed_out(FLock* L, FSelf* me):

@@ -22,7 +22,7 @@ from time import time
 
 HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
         BY_JOB: "work in a thread"}
-KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result"}
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier"}
 MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
 WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
@@ -417,8 +417,11 @@ cdef dict rows_of(Circle circle, edges):
             locks.setdefault(e.holds_serial, 2 * i)
         if e.waits != NULL:
             locks.setdefault(e.waits_serial, 2 * i + 1)
-    return {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
+    rows = {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
             "edges": Rows(circle.edge, list(edges))}
+    if len(agents) <= 2 * RAW_EDGES:    # at once: a task's record is another's as soon as it holds nothing any more
+        rows["agents"] = list(rows["agents"])
+    return rows
 
 
 cdef dict circle_event(Circle circle, FSelf* me):

@@ -238,7 +238,7 @@ cdef int walk_told(FSelf* me, Found* found, Asked asked) except -1:
     """One walk with all answers so far; no Python code runs in it."""
     try:
         tell_walk(asked, {})
-        examine(me, found)
+        examine_awake(me, found)
         asked.proof = found_proof(found) if found.code != NOTHING else 0
     finally:
         told_withdraw()
@@ -350,6 +350,28 @@ cdef int set_deadlines(Found* found, dict times) except -1:
     return 0
 
 
+cdef int examine_awake(FSelf* me, Found* found) except -1:
+    """What the agent's wait has met, without the tasks whose wait is over: cancelled or called, they have only not run yet."""
+    cdef uint32_t i
+    cdef FSelf* s
+    cdef FNode* n
+    cdef bint stale
+    while examine(me, found) != NOTHING:
+        stale = False
+        for i in range(found.n):
+            s = found.edges[i].agent
+            n = s.top
+            if s.task == NULL or found.edges[i].wait_number == 0 or n == NULL or n.future == NULL or n.state == N_SUSPENDED:
+                continue
+            if (<object>n.future).done():
+                fl_put8(&n.state, N_SUSPENDED)      # it takes nothing and keeps nobody waiting, until its task runs
+                stale = True
+        if not stale:
+            return found.code
+        release_found(found)
+    return NOTHING
+
+
 cdef int examine_all(FSelf* me, Found* found, FLock* L, FNode* n, bint* taken) except -1:
     """As examine(), and what the table does not know is asked; `n` is the calling thread's own wait for L, NULL where it is another's.
 
@@ -357,7 +379,7 @@ cdef int examine_all(FSelf* me, Found* found, FLock* L, FNode* n, bint* taken) e
     """
     cdef uint64_t caller
     taken[0] = False
-    examine(me, found)
+    examine_awake(me, found)
     if resolver is None or fl_finalizing() or (loose_tasks() == 0 and loose_locks() == 0 and not rests_on_tasks(found)):
         return found.code
     caller = current_agent().word

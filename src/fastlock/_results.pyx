@@ -172,7 +172,7 @@ cdef class Expected:
             self.resolve(result, future)
             agent_refresh_name(result.waiter)
             n = wait_push(result.waiter, result.rec, WAIT_EXCLUSIVE, 0, limit_ns, site_created())
-            error = look_for_task(result.rec, result.waiter, n)
+            error = look_for_task(result.rec, result.waiter, n, True)
             if error is not None:
                 raise error
             return call(timeout)

@@ -99,6 +99,7 @@ cdef struct FHold:
     uint32_t lock
     uint32_t count
     uint32_t site
+    uint32_t share             # its place in the lock's own list, see _shares; 0: none, the lock is a synchronous one
 
 cdef struct FHolds:
     FHold entry[8]
@@ -142,6 +143,7 @@ cdef struct FNode:
     uint64_t wait_number       # agent's count of waits: proves that a wait seen twice is the same
     int64_t since_ns
     int64_t deadline_ns
+    void* future               # what a task waits on, borrowed: its coroutine keeps it as long as the node is published
     uint32_t site
     void* task                 # that runs in the waiting thread, and whose loop stands still; borrowed: it lives while it runs. NULL: none
     void* waiter               # a task's wait: the Acquisition that it is in; borrowed: it takes the node away before it goes
@@ -163,7 +165,7 @@ cdef struct FLock:
     FNode* head                # waiters, oldest first; guarded by the bucket mutex
     FNode* tail
     PyObject* obj              # the Python object, borrowed: valid while serial is
-    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop
+    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare
     uint32_t created           # site of creation
     uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
     uint32_t contended         # index + 1 of its FContended
@@ -236,6 +238,7 @@ cdef void contended_sync(FLock* L) noexcept nogil
 
 cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
+cdef FHold* hold_find(FSelf* s, FLock* L) noexcept nogil
 cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil
 cdef uint32_t held_site(FSelf* s, FLock* L) noexcept nogil
 

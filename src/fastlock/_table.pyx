@@ -598,6 +598,7 @@ cdef void hold_fill(FHold* e, FLock* L, uint32_t site) noexcept nogil:
     e.lock = L.index
     e.count = 1
     e.site = site
+    e.share = 0
     fl_store64(&e.serial, L.serial)
 
 

@@ -19,6 +19,7 @@ from libc.string cimport memset
 
 from fastlock._native cimport *
 from fastlock._park cimport revocable
+from fastlock._shares cimport FShare, first_share, shares_lock, shares_unlock
 from fastlock._table cimport *
 from fastlock._tasks cimport task_unpin
 from fastlock._told cimport *
@@ -124,6 +125,8 @@ cdef uint64_t reach_shared(FLock* L) noexcept nogil:
     cdef uint64_t shares = 0
     cdef uint32_t count
     cdef FSelf* s
+    if L.marks & M_AIO:
+        return reach_listed(L)
     for i in range(1, agent_limit()):
         s = agent_at(i)
         if fl_load8(&s.pub.state) == A_FREE:
@@ -133,6 +136,22 @@ cdef uint64_t reach_shared(FLock* L) noexcept nogil:
             shares += count
             if not reach(s):
                 return 0
+    return shares
+
+
+cdef uint64_t reach_listed(FLock* L) noexcept nogil:
+    """The same for a lock that knows its holders: there may be very many tasks."""
+    cdef uint64_t shares = 0
+    cdef FShare* h
+    shares_lock()
+    h = first_share(L)
+    while h != NULL:
+        if not reach(h.agent):
+            shares = 0
+            break
+        shares += hold_count(h.agent, L, NULL)
+        h = h.next
+    shares_unlock()
     return shares
 
 

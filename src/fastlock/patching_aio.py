@@ -14,7 +14,7 @@ import os
 from types import ModuleType
 from typing import Any
 
-from fastlock import _awaits, aio, config, futures, imports
+from fastlock import _awaits, config, futures, imports
 from fastlock.replacing import Replacements, namespace
 
 _NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
@@ -58,27 +58,30 @@ def raw_locks() -> int:
 
 def _patch(asyncio: ModuleType) -> None:
     global _installed, _raw_locks
+    import fastlock.aio  # needs asyncio, and must not be waited for under the mutex
+
+    ours = {name: getattr(fastlock.aio, name) for name in fastlock.aio.__all__}
     with _mutex:
         if _installed or not _wanted:
             return
         try:
-            before = _primitives(asyncio)
+            before = _primitives(asyncio, ours)
             raw_locks = _count(before)
-            _replace(asyncio, before)
+            _replace(asyncio, before, ours)
         except BaseException:  # Ctrl-C as well: half a patch is worse than none
             _replaced.restore()
             raise
         _installed, _raw_locks = True, raw_locks
 
 
-def _primitives(asyncio: ModuleType) -> dict[str, Any]:
+def _primitives(asyncio: ModuleType, ours: dict[str, Any]) -> dict[str, Any]:
     """Return asyncio's own primitives that fastlock has, by name."""
     home = namespace(asyncio)
-    return {name: home[name] for name in _NAMES if name in aio.__all__ and name in home}
+    return {name: home[name] for name in _NAMES if name in ours and name in home}
 
 
-def _replace(asyncio: ModuleType, before: dict[str, Any]) -> None:
-    ours_by_id = {id(value): getattr(aio, name) for name, value in before.items() if value is not getattr(aio, name)}
+def _replace(asyncio: ModuleType, before: dict[str, Any], ours: dict[str, Any]) -> None:
+    ours_by_id = {id(value): ours[name] for name, value in before.items() if value is not ours[name]}
     for home, name, after in futures.wrappers(asyncio):
         original = vars(home)[name]
         if isinstance(home, ModuleType):
