@@ -63,6 +63,7 @@ def test_asyncio_that_is_there_is_patched_at_once() -> None:
     told = ask(
         """
 import asyncio, types
+import fastlock.aio
 from asyncio import Lock, run_coroutine_threadsafe
 def everything():
     return {(name, key): id(value) for name, module in sys.modules.copy().items() if type(module) is types.ModuleType

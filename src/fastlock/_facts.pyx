@@ -516,7 +516,7 @@ cdef list agent_table(dict owned):
                 if is_hold(&h.entry[j]):
                     holds.append(h.entry[j].serial)
             h = h.more
-        if s.pub.state != A_ALIVE and not holds:
+        if not holds and (s.pub.state != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered
             continue
         facts = agent_facts(s)
         facts["holds"] = holds
