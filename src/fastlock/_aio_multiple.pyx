@@ -2,17 +2,27 @@
 """acquire_all for tasks: many locks at once, without an order of theirs that anybody must know. In Cython, so that reports name the line that enters it."""
 cimport cython
 
-from fastlock._aio cimport Acquisition, Lock
+from fastlock._aio cimport Acquisition, Lock, Primitive
 from fastlock._aio_rwlock cimport RWLock
 from fastlock._aio_semaphores cimport Semaphore
 from fastlock._native cimport fl_type_name, fl_type_set
+
+
+cdef enum:
+    MOST_ROUNDS = 8            # of giving way to others
+
+
+def age(lock):
+    """The order that acquire_all takes locks in, if it has to hold some while it waits for others."""
+    return (<Primitive>getattr(lock, "_lock", lock)).rec.serial
 
 
 @cython.auto_pickle(False)
 cdef class acquire_all:
     """acquire_all(*locks)\n--\n\nAsynchronous context manager that holds all the given locks; any order of the arguments, and no deadlock through them.
 
-    It never waits for one lock while it holds another of them, as fastlock.acquire_all does. Takes fastlock.aio's locks, semaphores and
+    It does not wait for one lock while it holds another of them, as fastlock.acquire_all does not, unless others have been in its way for
+    long: then it takes them in the order of their making. Takes fastlock.aio's locks, semaphores and
     conditions, and an RWLock's read() and write(). ValueError where a lock is named twice. Who is cancelled on the way holds none.
     """
 
@@ -30,14 +40,27 @@ cdef class acquire_all:
         self.locks = locks
 
     async def __aenter__(self):
-        first = 0
-        while self.locks:
+        first = missing = 0
+        for _ in range(MOST_ROUNDS if self.locks else 0):
             await self.locks[first].acquire()
             missing = self.try_others(first)
             if missing < 0:
                 break
             first = missing             # is waited for alone
+        if missing >= 0 and self.locks:
+            await self.in_order()
         return self.locks
+
+    async def in_order(self):
+        """One after the other. Tasks run in turns: those that want the same locks can go on giving way to each other for ever."""
+        held = []
+        try:
+            for lock in sorted(self.locks, key=age):
+                await lock.acquire()
+                held.append(lock)
+        except BaseException:
+            let_go(held)
+            raise
 
     async def __aexit__(self, *exc_info):
         let_go(list(self.locks))
