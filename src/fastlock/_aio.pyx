@@ -712,5 +712,3 @@ for lock_type in (Lock, RLock):
     # Not __aexit__: a suspended coroutine keeps it, and the collector does not see through such a binding.
     fl_type_cheap_binding(lock_type, b"__aenter__")
     fl_type_set(lock_type, "__module__", "fastlock.aio")
-fl_type_name(Lock, b"fastlock.aio.Lock")
-fl_type_name(RLock, b"fastlock.aio.RLock")
