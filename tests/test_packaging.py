@@ -14,7 +14,7 @@ from conftest import Python
 
 EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_options", "_facts", "_block", "_core", "_sync", "_rwlock", "_nesting")
 EXTENSIONS += ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
-EXTENSIONS += ("_classes", "_clocks", "_order_facts", "_order")
+EXTENSIONS += ("_classes", "_clocks", "_order_facts", "_order", "_tasks", "_aio")
 ROOT = Path(__file__).parents[1]
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("mypy", reason="mypy is not installed (the extra `test` has 
 TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
 EXTENSIONS = ("_block", "_classes", "_clocks", "_core", "_facts", "_options", "_order", "_order_facts", "_park", "_rwlock", "_sites", "_sync", "_table", "_waits")
-EXTENSIONS += ("_evidence", "_graph", "_graph_py", "_judge", "_learn", "_nesting", "_records", "_segments", "_store", "_topology")
+EXTENSIONS += ("_evidence", "_graph", "_graph_py", "_judge", "_learn", "_nesting", "_records", "_segments", "_store", "_topology", "_tasks", "_aio")
 USE = """
 import fastlock
 from typing_extensions import assert_type

@@ -11,18 +11,21 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
 from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
+from fastlock._late cimport task_waits
 from fastlock._native cimport *
-from fastlock._options cimport checked_options
+from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
 from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
-    fl_type_ready_next, running_loop, running_task, task_agent, task_rest)
+    fl_type_ready_next, running_loop, running_task, task_agent, task_known, task_rest)
 
+import sys
 import warnings
 
 from collections import deque
@@ -35,6 +38,9 @@ cdef extern from "_asyncio.h":
     int fl_sent(PyObject*, PyObject*, PyObject**)
     PyObject* fl_stepped(PyObject*, PyObject*)
     void fl_type_coroutine(object, void*, void*)
+
+cdef enum:
+    MOST_LINKS = 4096          # of an await chain
 
 cdef enum:  # Acquisition.state
     NEW = 0
@@ -65,6 +71,53 @@ fl_type_ready_next(Ready)
 cdef FSelf* agent_for(object task) except NULL:
     """The record of a task, or of the running thread where there is no task."""
     return task_agent(<PyObject*>task) if task is not None else thread_agent()
+
+
+cdef FSelf* caller_known() noexcept:
+    """The record of who is running; NULL for a task that has none, and so holds nothing."""
+    cdef PyObject* task = running_task()
+    return task_known(task) if task != NULL else current_agent()
+
+
+cdef int order_checked(Acquisition a, FLock* L, FSelf* t, uint32_t flags) except -1:
+    """The check of a lock wanted while something is held; who only tries cannot block, and who takes it back must."""
+    if t.depth == 0 or a.trying:
+        return 0
+    if not a.again:
+        return order_before(L, t, flags)
+    try:
+        order_before(L, t, flags | H_REACQUIRE)
+    except BaseException as error:      # of a key's own comparison, or of a signal handler
+        a.failed = error
+    return 0
+
+
+cdef bint is_closing(object task) except -1:
+    """Whether the task's coroutine runs though the task does not: its loop is closed, and who drops it ends it."""
+    cdef int links
+    if task is None:
+        return False
+    try:
+        step = task.get_coro()
+        for links in range(MOST_LINKS):
+            if step is None:
+                return False
+            if getattr(step, "cr_running", False) or getattr(step, "gi_running", False):
+                return True
+            step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+    except Exception:               # a task or an awaitable of somebody's own
+        return False
+    return False
+
+
+cdef int tell_turn(object future) except -1:
+    """Tells a waiter that it is its turn; one whose loop is closed will never run."""
+    try:
+        future.set_result(True)
+    except RuntimeError:
+        if not future.get_loop().is_closed():
+            raise
+    return 0
 
 
 cdef uint32_t site_of_call(FLock* L) noexcept:
@@ -119,6 +172,19 @@ cdef class Primitive:
     def __dealloc__(self):
         lock_dropped(self.rec)
 
+    cdef int open(self, uint8_t kind) except -1:
+        """The record: made in __cinit__, for a subclass may forget __init__."""
+        self.rec = lock_made(kind, None)
+        self.rec.marks |= M_AIO
+        self.rec.obj = <PyObject*>self
+        return 0
+
+    cdef object shown(self, object state):
+        """asyncio's repr, which has the state at its end."""
+        if self._waiters:
+            state = f"{state}, waiters:{len(self._waiters)}"
+        return f"<{repr_of(self)} [{state}]>"
+
     cdef int attempt(self, Acquisition a) except -1:
         raise NotImplementedError
 
@@ -127,6 +193,17 @@ cdef class Primitive:
 
     cdef int given_up(self, Acquisition a) except -1:
         raise NotImplementedError
+
+    cdef int enqueue(self, Acquisition a) except -1:
+        if self._waiters is None:
+            self._waiters = deque()
+        self._waiters.append(a.future)
+        return 0
+
+    cdef int dequeue(self, Acquisition a) except -1:
+        if self._waiters is not None and a.future in self._waiters:
+            self._waiters.remove(a.future)
+        return 0
 
     cdef bint nobody_waits(self) except -1:
         """Whether the queue is empty but for futures that have been cancelled."""
@@ -141,10 +218,10 @@ cdef class Primitive:
         """Tells the first waiter that it is its turn; the cancelled ones on the way take themselves out."""
         if not self._waiters:
             return 0
+        if publishing:
+            awaits_moved(self.rec)
         future = self._waiters[0]
-        if not future.done():
-            future.set_result(True)
-        return 0
+        return tell_turn(future) if not future.done() else 0
 
     def _get_loop(self):
         """The running loop; RuntimeError where there is none of asyncio's, or it is another than before."""
@@ -159,8 +236,23 @@ cdef class Primitive:
         return loop
 
 
+cdef int unexpected(str name, dict unknown) except -1:
+    """The TypeError of an unknown keyword, as asyncio words it."""
+    if "loop" in unknown and sys.version_info < (3, 11):
+        raise TypeError(f"As of 3.10, the *loop* parameter was removed from {name}() since it is no longer necessary")
+    keyword = "loop" if "loop" in unknown else next(iter(unknown))
+    raise TypeError(f"{name}.__init__() got an unexpected keyword argument {keyword!r}")
+
+
 cdef int refuse(Primitive self) except -1:
     raise RuntimeError(f"no running event loop: fastlock.aio.{type(self).__name__} works under asyncio only")
+
+
+cdef object repr_of(object self):
+    """As asyncio's objects show themselves. The types have no module of their own: that would be in messages which asyncio's are not in."""
+    cls = type(self)
+    module = "fastlock.aio" if cls.__module__ == "builtins" else cls.__module__
+    return f"{module}.{cls.__qualname__} object at {id(self):#x}"
 
 
 # ---- the coroutine that acquires --------------------------------------------------------------------------------
@@ -184,11 +276,13 @@ cdef class Acquisition:
 
     @property
     def __name__(self):
-        return "acquire"
+        if self.what.rec.kind == K_RWLOCK:
+            return "acquire_read" if self.mode == WAIT_SHARED else "acquire_write"
+        return "wait" if self.mode == WAIT_NOTIFY or self.mode == WAIT_FLAG else "acquire"
 
     @property
     def __qualname__(self):
-        return f"{type(self.what).__name__}.acquire"
+        return f"{type(self.what).__name__}.{self.__name__}"
 
     @property
     def cr_await(self):
@@ -217,6 +311,14 @@ cdef class Acquisition:
         if traceback is not None:
             error.__traceback__ = traceback
         return self.yielded(self.step(None, error))
+
+    def now(self):
+        """Acquires at once or not at all; returns whether it did."""
+        if self.state != NEW:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        self.state = OVER
+        self.trying = True
+        return self.what.attempt(self) != 0
 
     cdef object yielded(self, PyObject* step):
         if step == NULL:
@@ -266,15 +368,13 @@ cdef class Acquisition:
 
     cdef PyObject* start(self) except? NULL:
         self.state = OVER               # where what follows raises
-        if running_loop() == NULL:
-            refuse(self.what)
+        if running_loop() == NULL and not self.again:
+            refuse(self.what)       # but a coroutine that is closed with its loop takes its lock back, where it can
         if self.what.attempt(self):
             return NULL
         loop = self.what._get_loop()    # only who waits binds it: a lock may outlive the loop that it was first used in
-        if self.what._waiters is None:
-            self.what._waiters = deque()
         self.future = loop.create_future()
-        self.what._waiters.append(self.future)
+        self.what.enqueue(self)
         self.state = WAITS
         try:
             self.publish(loop)
@@ -289,7 +389,8 @@ cdef class Acquisition:
         """Says in the table that the running task waits, and looks whether that closes a circle."""
         cdef FLock* L = self.what.rec
         cdef PyObject* task = running_task()
-        cdef int64_t limit_ns = limit_of(L, self.mode)
+        cdef bint acquires = self.mode != WAIT_NOTIFY and self.mode != WAIT_FLAG
+        cdef int64_t limit_ns = limit_of(L, self.mode) if acquires and not self.again else -1
         if limit_ns >= 0:
             self.timer = loop.call_later(limit_ns / 1e9, self.expire)
         if task == NULL:
@@ -298,11 +399,29 @@ cdef class Acquisition:
         self.agent = task_agent(task)
         agent_refresh_name(self.agent)
         self.agent.thread = thread_agent()
-        class_contended(L, self.agent)
+        if acquires:
+            class_contended(L, self.agent)
         self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
-        error = look_for_task(L, self.agent, self.node)
+        self.node.waiter = <void*>self
+        self.node.future = <void*>self.future
+        if not acquires:
+            return 0
+        error = look_for_task(L, self.agent, self.node, not self.again)
         if error is not None:
             raise error
+        if isinstance(self.what, Lock):
+            (<Lock>self.what).watch_owner()
+        if publishing:
+            self.entry = awaits_begin(L, self.waiter, loop)
+        return task_waits(L, self.node)
+
+    cdef int look_again(self) except -1:
+        """Somebody has ended: tells it, and ends the wait where a policy wants that."""
+        if self.node == NULL or self.future.done():
+            return 0
+        error = look_for_task(self.what.rec, self.agent, self.node, not self.again)
+        if error is not None and self.node != NULL and not self.future.done():
+            self.future.set_exception(error)
         return 0
 
     def expire(self):
@@ -315,9 +434,10 @@ cdef class Acquisition:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
-            self.what._waiters.remove(self.future)
-        return 0
+        if self.entry is not None:
+            entry, self.entry = self.entry, None
+            awaits_end(entry)
+        return self.what.dequeue(self) if self.future is not None else 0
 
     cdef int unpublish(self) except -1:
         """Takes the wait out of the table, whatever ended it."""
@@ -336,6 +456,8 @@ cdef class Acquisition:
             self.what.woken(self)       # before the wait ends: a task that holds or waits all the time stays one agent
         finally:
             self.unpublish()
+        if publishing:
+            awaits_moved(self.what.rec)
         return 0
 
     cdef int withdraw(self) except -1:
@@ -376,13 +498,16 @@ fl_type_coroutine(Acquisition, <void*>acquisition_send, <void*>acquisition_next)
 cdef class Lock(Primitive):
     """Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False, on_deadlock=None, on_inversion=None)\n--\n\nA mutual exclusion lock for tasks that knows its owner; asyncio.Lock's interface, for one loop's thread."""
 
+    def __cinit__(self):
+        self.open(K_RLOCK if isinstance(self, RLock) else K_LOCK)
+
     def __init__(self, *, name=None, lock_class=None, timeout=None, rank=None, key=None, signal=False,
-                 on_deadlock=None, on_inversion=None):
+                 on_deadlock=None, on_inversion=None, **unknown):
+        if unknown:
+            unexpected("Lock", unknown)
         own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
-        if self.rec == NULL:
-            self.rec = lock_made(K_RLOCK if isinstance(self, RLock) else K_LOCK, own)
-            self.rec.marks |= M_AIO
-            self.rec.obj = <PyObject*>self
+        if own is not None:
+            set_options(self.rec, own)
 
     def __dealloc__(self):
         cdef FSelf* t
@@ -392,11 +517,7 @@ cdef class Lock(Primitive):
                 given_by(self.rec, t)
 
     def __repr__(self):
-        text = object.__repr__(self)
-        state = "locked" if self.locked() else "unlocked"
-        if self._waiters:
-            state = f"{state}, waiters:{len(self._waiters)}"
-        return f"<{text[1:-1]} [{state}]>"
+        return self.shown("locked" if self.locked() else "unlocked")
 
     def locked(self):
         """Returns whether somebody holds the lock."""
@@ -420,28 +541,54 @@ cdef class Lock(Primitive):
 
     cdef int attempt(self, Acquisition a) except -1:
         cdef FSelf* t = agent_for(a.owner)
-        if t.depth != 0:
-            order_before(self.rec, t, 0)
+        order_checked(a, self.rec, t, 0)
         if self.rec.word != 0 or not self.nobody_waits():
-            if t.task != NULL:
-                task_rest(t)
-            return 0
-        return self.take(a.owner, t, a.site)
+            return refused(t)
+        return self.take(a.owner, t, a.site, H_TRY if a.trying else 0)
 
     cdef int woken(self, Acquisition a) except -1:
-        return self.take(a.owner, agent_for(a.owner), a.site)
+        return self.take(a.owner, agent_for(a.owner), a.site, 0)
 
     cdef int given_up(self, Acquisition a) except -1:
         return self.wake_first() if self.rec.word == 0 else 0
 
-    cdef int take(self, object owner, FSelf* t, uint32_t site) except -1:
+    cdef int take(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
         self.rec.word = t.word
         self.owner = owner
-        taken_by(self.rec, t, site, 0)
+        taken_by(self.rec, t, site, flags)
+        if self._waiters:
+            self.watch_owner()
         return 1
+
+    cdef int watch_owner(self) except -1:
+        """Has the owner say when it ends, as long as it owns what others wait for: they would wait for ever."""
+        if not self.watched and self.owner is not None and not self.rec.marks & M_SIGNAL and not self.owner.done():
+            self.owner.add_done_callback(self.owner_ended)
+            self.watched = True
+        return 0
+
+    def owner_ended(self, task):
+        """Tells those who wait that the lock's owner has ended."""
+        cdef FSelf* t = task_known(<PyObject*>task)
+        cdef FNode* n
+        self.watched = False
+        if task is not self.owner or t == NULL or t.word != self.rec.word:
+            return
+        fl_store8(&t.pub.state, A_ENDED)
+        n = self.rec.head
+        waiting = []
+        while n != NULL:
+            if n.waiter != NULL:
+                waiting.append(<object>n.waiter)
+            n = n.next
+        for acquisition in waiting:
+            (<Acquisition>acquisition).look_again()
 
     cdef int free(self) except -1:
         cdef FSelf* t = agent_of(self.rec.word)
+        if self.watched:
+            self.watched = False
+            self.owner.remove_done_callback(self.owner_ended)
         self.rec.word = 0
         if t != NULL:
             given_by(self.rec, t)
@@ -456,14 +603,14 @@ cdef object lock_aenter_method(Lock self, PyObject* unused):
     return lock_enter(self, running_task())
 
 
-cdef inline object lock_enter(Lock self, PyObject* task):
+cdef object lock_enter(Lock self, PyObject* task):
     cdef FLock* L = self.rec
     cdef FSelf* t
     if task != NULL and L.word == 0 and not self._waiters:
         t = task_agent(task)
         if FL_UNLIKELY(t.depth != 0):
             order_before(L, t, 0)
-        self.take(<object>task, t, site_of_call(L))
+        self.take(<object>task, t, site_of_call(L), 0)
         return ready
     return acquisition(self, WAIT_EXCLUSIVE, True)
 
@@ -481,9 +628,13 @@ cdef object lock_aexit_method(Lock self, PyObject** args, Py_ssize_t count):
     return ready
 
 
-async def enter_by_acquire(lock):
+async def entered(primitive):
+    await primitive.acquire()
+
+
+cdef object enter_by_acquire(object primitive):
     """async with a subclass: its own acquire() is called, as asyncio's is."""
-    await lock.acquire()
+    return entered(primitive)
 
 
 # ---- RLock ------------------------------------------------------------------------------------------------
@@ -495,7 +646,7 @@ cdef class RLock(Lock):
 
     def release(self):
         """Releases the lock once; RuntimeError where the calling task does not own it."""
-        if not self.owned_by(running_task()):
+        if not self.owned_by(running_task()) and (self.rec.word == 0 or not is_closing(self.owner)):
             raise RuntimeError("cannot release un-acquired lock")
         self.leave()
 
@@ -525,10 +676,13 @@ cdef class RLock(Lock):
 
 
 cdef object rlock_aenter_method(RLock self, PyObject* unused):
-    cdef PyObject* task
     if type(self) is not RLock:
         return enter_by_acquire(self)
-    task = running_task()
+    return rlock_enter(self)
+
+
+cdef object rlock_enter(RLock self):
+    cdef PyObject* task = running_task()
     if task != NULL and self.owned_by(task):
         self.count += 1
         return ready
@@ -536,12 +690,18 @@ cdef object rlock_aenter_method(RLock self, PyObject* unused):
 
 
 cdef object rlock_aexit_method(RLock self, PyObject** args, Py_ssize_t count):
-    self.release()
+    """Ends what __aenter__ began, whoever runs the coroutine to its end: an abandoned one is closed by another task, or by none."""
+    if type(self) is not RLock or self.rec.word == 0:
+        self.release()
+    else:
+        self.leave()
     return ready
 
 
 # ---- the methods without parsing ----------------------------------------------------------------------------------
 
+fl_type_name(Lock, b"Lock")
+fl_type_name(RLock, b"RLock")
 cdef const char* AENTER_DOC = "__aenter__($self, /)\n--\n\nAcquires the lock when awaited."
 cdef const char* AEXIT_DOC = "__aexit__($self, /, *exc_info)\n--\n\nReleases the lock."
 fl_type_method(Lock, "__aenter__", <void*>lock_aenter_method, METH_NOARGS, AENTER_DOC)
@@ -549,5 +709,6 @@ fl_type_method(Lock, "__aexit__", <void*>lock_aexit_method, METH_FASTCALL, AEXIT
 fl_type_method(RLock, "__aenter__", <void*>rlock_aenter_method, METH_NOARGS, AENTER_DOC)
 fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEXIT_DOC)
 for lock_type in (Lock, RLock):
+    # Not __aexit__: a suspended coroutine keeps it, and the collector does not see through such a binding.
     fl_type_cheap_binding(lock_type, b"__aenter__")
-    fl_type_cheap_binding(lock_type, b"__aexit__")
+    fl_type_set(lock_type, "__module__", "fastlock.aio")

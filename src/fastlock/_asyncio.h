@@ -113,6 +113,20 @@ static inline void fl_type_coroutine(PyObject *type, void *send, void *next) {
     ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_AM_SEND_IF_ANY;
 }
 
+/* Lets the garbage collector see references that Cython does not know of, beside those that it does. For one type of a module. */
+static traverseproc fl_traverse_rest = NULL, fl_traverse_own = NULL;
+
+static int fl_traverse(PyObject *self, visitproc visit, void *context) {
+    int stop = fl_traverse_own(self, visit, context);
+    return stop != 0 ? stop : fl_traverse_rest(self, visit, context);
+}
+
+static inline void fl_type_traverse(PyObject *type, traverseproc own) {
+    fl_traverse_own = own;
+    fl_traverse_rest = ((PyTypeObject *)type)->tp_traverse;
+    ((PyTypeObject *)type)->tp_traverse = fl_traverse;
+}
+
 static inline void fl_type_ready_next(PyObject *type) { ((PyTypeObject *)type)->tp_iternext = fl_ready_next; }
 
 #endif

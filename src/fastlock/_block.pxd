@@ -1,8 +1,9 @@
 # cython: language_level=3
 """How a thread blocks: see _block.pyx."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FNode, FSelf
+from fastlock._waits cimport Found
 
 cdef object call_handler(dict event)
 cdef void show_ignored(object error, object where) noexcept
@@ -11,10 +12,15 @@ cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int6
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
 cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
-cdef object look_for_task(FLock* L, FSelf* me, FNode* n)
+cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy)
 cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept
+cdef bint is_looking() noexcept
+cdef int64_t slow_after() noexcept
+cdef bint is_kept(FLock* L) noexcept
+cdef bint raw_known(uint64_t key)
+cdef object write_raw(Found* found, uint64_t key)
 
 cdef inline int64_t to_ns(double seconds) noexcept:
     cdef double exact = seconds * 1e9

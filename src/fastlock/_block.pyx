@@ -14,8 +14,10 @@ from fastlock._options cimport LockOptions, options_of
 from fastlock._order cimport order_forget_pairs
 from fastlock._park cimport *
 from fastlock._sites cimport site_here
+from fastlock._resolve cimport examine_all
 from fastlock._table cimport *
-from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, stands_still
+from fastlock._tasks cimport running_task
+from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still, top_of
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -124,13 +126,15 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef uint64_t reported = 0
     cdef bint late = False
     cdef int rc
+    if me.loops != 0:
+        n.task = running_task()
     if fl_finalizing():
         fl_refuse_at_exit()
-    elif look(L, me, n, policy, False, &reported) == TAKEN:
+    elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked
         return TAKEN
     if slow_wait_ns >= 0:
         slow_at = n.since_ns + slow_wait_ns
-    if me.loops and loop_block_ns >= 0:
+    if me.loops and loop_block_ns >= 0 and top_of(me) == n:     # the condition inside a future is no lock of the program's
         loop_at = n.since_ns + loop_block_ns
     while True:
         now = fl_now_ns()
@@ -194,10 +198,13 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     cdef Found found
     cdef int code, got = WAITING
     cdef uint64_t key
+    cdef bint taken
     if not looking or fl_finalizing():
         return WAITING          # at the end nothing is looked for: what reports need is being taken apart
     while got == WAITING:
-        code = examine(me, &found)
+        code = examine_all(me, &found, L, n, &taken)
+        if taken:
+            return TAKEN
         if code == NOTHING:
             if not late or reported[0] != 0 or not is_kept(L):
                 return WAITING
@@ -205,7 +212,8 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
             got = tell(L, n, wait_event("FL020", me, L), False)
             continue        # whoever closed a circle meanwhile took this agent for one that runs
         key = found_key(&found)
-        if key == reported[0] or not (found.proven or late) or not confirm(&found):
+        if (key == reported[0] or not (found.proven or late) or (top_of(me) != n and key in raw_seen)
+                or not confirm(&found)):
             release_found(&found)
             return WAITING
         reported[0] = key
@@ -218,17 +226,22 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     return got
 
 
-cdef object look_for_task(FLock* L, FSelf* me, FNode* n):
+cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     """The same for a task that is about to wait: returns what a policy wants raised, None where it may wait."""
     cdef Found found
-    if not looking or fl_finalizing() or examine(me, &found) == NOTHING:
+    cdef bint taken
+    if not looking or fl_finalizing() or examine_all(me, &found, L, NULL, &taken) == NOTHING:
         return None
     if not found.proven or not confirm(&found):
         release_found(&found)
         return None
     circle = circle_of(&found)
     write_raw(&found, found_key(&found))
-    return call_handler(circle_event(circle, me))
+    event = circle_event(circle, me)
+    if not policy:
+        event["policy"] = "report"
+    answer = call_handler(event)
+    return answer if policy else None
 
 
 cdef object task_timed_out(FLock* L, FSelf* me):
@@ -238,8 +251,8 @@ cdef object task_timed_out(FLock* L, FSelf* me):
 
 cdef bint is_kept(FLock* L) noexcept:
     """Whether what is waited for is held by somebody, as far as is known."""
-    if L.marks & M_SIGNAL:
-        return False
+    if L.marks & M_SIGNAL or L.kind == K_RESULT:
+        return False        # work may last
     return is_held(L) or (L.kind == K_RWLOCK and L.count > 0) or L.kind == K_SEMAPHORE
 
 
@@ -297,6 +310,20 @@ cdef void look_for_circles(bint on) noexcept:
     looking = on
 
 
+cdef bint is_looking() noexcept:
+    return looking
+
+
+cdef int64_t slow_after() noexcept:
+    """Nanoseconds after which a wait is slow, -1 for never."""
+    return slow_wait_ns
+
+
+cdef bint raw_known(uint64_t key):
+    """Whether a circle of these sites has had its raw report."""
+    return key in raw_seen
+
+
 def set_limits(int64_t slow_wait, int64_t acquire_timeout, int64_t loop_block):
     """Nanoseconds after which a wait is slow, an acquire without limit fails, and a wait blocks a loop for too long; -1 for never."""
     global slow_wait_ns, acquire_timeout_ns, loop_block_ns
@@ -311,11 +338,12 @@ def find_circles():
     cdef uint32_t i
     cdef FSelf* s
     cdef Found found
+    cdef bint taken
     events = []
     told = set()            # who is in a circle that has been found: it would be found from each of its agents
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine(s, &found) == NOTHING:
+        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine_all(s, &found, NULL, NULL, &taken) == NOTHING:
             continue
         circle = circle_of(&found)
         if confirm(&found):

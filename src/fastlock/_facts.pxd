@@ -7,16 +7,18 @@ from fastlock._waits cimport Found
 
 cdef object lock_name(FLock* L)
 cdef object lock_class(FLock* L)
+cdef object site_class(uint32_t created, uint8_t kind)
 cdef object agent_name(FSelf* s)
 cdef dict agent_facts(FSelf* s)
 cdef dict lock_facts(FLock* L, dict readers, dict waiters)
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
-                     int64_t since_ns, int64_t deadline_ns)
+                     int64_t since_ns, int64_t deadline_ns, uint8_t how=*)
 cdef dict blank_event(str code, FSelf* me)
 cdef bytes raw_report(Found* found)
 cdef Circle circle_of(Found* found)
 cdef dict circle_event(Circle circle, FSelf* me)
 cdef dict wait_event(str code, FSelf* me, FLock* L)
+cdef object class_key(FLock* L)
 cdef uint64_t found_key(Found* found) noexcept
 
 cdef class Circle:

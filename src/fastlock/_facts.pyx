@@ -13,12 +13,16 @@ from fastlock._native cimport fl_load64, fl_load8, fl_mutex, fl_mutex_lock, fl_m
 from fastlock._options cimport LockOptions, options_of
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
-from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found
+from fastlock._tasks cimport task_agent_in
+from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_TASK, BY_WAIT
+from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found, top_of
 
 from os import getpid
 from time import time
 
-KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event"}
+HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
+        BY_JOB: "work in a thread"}
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier"}
 MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
 WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
@@ -26,6 +30,9 @@ TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL
 
 cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle
+
+
+cdef dict files_of_class = {}       # (name of a file, the rest of the label) -> its files, as met
 
 
 cdef object base_name(object path):
@@ -54,16 +61,38 @@ cdef object lock_class(FLock* L):
     cdef LockOptions own = options_of(L)
     if own is not None and own.lock_class is not None:
         return own.lock_class
-    facts = site_facts(L.created)
+    return site_class(L.created, L.kind)
+
+
+cdef object site_class(uint32_t created, uint8_t kind):
+    facts = site_facts(created)
     if facts is None:
-        return KINDS[L.kind]
-    variable = site_variable(L.created)
-    file = base_name(facts[0])
-    return f"{variable}@{file}" if variable is not None else f"{KINDS[L.kind]}@{file}:{facts[2].rpartition('.')[2]}"
+        return KINDS[kind]
+    variable = site_variable(created)
+    if variable is not None:
+        return f"{variable}@{distinct_file(facts[0], variable)}"
+    function = facts[2].rpartition('.')[2]
+    return f"{KINDS[kind]}@{distinct_file(facts[0], f'{KINDS[kind]}:{function}')}:{function}"
+
+
+cdef object distinct_file(object path, object rest):
+    """A file's name, with as many directories as tell it from others of the name that have a class like this one."""
+    cdef Py_ssize_t parts = 1
+    others = files_of_class.setdefault((base_name(path), rest), {path: None})
+    others[path] = None
+    while True:
+        tail = "/".join(path.split("/")[-parts:])
+        if tail == path or sum([other == tail or other.endswith("/" + tail) for other in others]) == 1:
+            return tail
+        parts += 1
 
 
 cdef object agent_name(FSelf* s):
-    if fl_load8(&s.pub.state) == A_ALIVE:
+    if s.task != NULL:
+        name = task_name(<object>s.task)
+        if name is not None:
+            return name             # all of it
+    elif fl_load8(&s.pub.state) == A_ALIVE:
         agent_refresh_name(s)
     name = (<bytes>s.pub.name).decode("utf-8", "ignore")    # cut at a byte limit
     if s.task != NULL:
@@ -87,7 +116,7 @@ cdef uint64_t found_key(Found* found) noexcept:
     cdef Edge* e
     for i in range(found.n):
         e = &found.edges[i]
-        h = (<uint64_t>e.held_site << 32) ^ e.wanted_site
+        h = (<uint64_t>e.held_site << 32) ^ e.wanted_site ^ e.how
         if e.waits != NULL:
             h ^= <uint64_t>e.waits.created << 16
         key += (h + <uint64_t>0x9E3779B97F4A7C15) * <uint64_t>0xBF58476D1CE4E5B9
@@ -95,15 +124,21 @@ cdef uint64_t found_key(Found* found) noexcept:
 
 
 cdef object raw_line(Edge* e):
-    text = "fastlock:   " + agent_name(e.agent)
-    if e.agent.pub.state != A_ALIVE:
-        text += " (ended)" if e.agent.pub.state == A_ENDED else " (lost in fork)"
+    cdef FSelf* s = teller(e)
+    text = "fastlock:   " + agent_name(s)
+    if s.task != NULL:
+        text += f" (loop of {agent_name(s.thread)}{', which it has stopped' if s == e.shown else ''})"
+    if s.pub.state != A_ALIVE:
+        text += " (ended)" if s.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
-        verb = "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
+        verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
         verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
         text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"
+    elif e.how:
+        where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
+        text += f"{',' if e.holds != NULL else ''} waits for {HOWS[e.how]}{where}"
     return text + "\n"
 
 
@@ -120,11 +155,17 @@ cdef bytes raw_report(Found* found):
 
 # ---- events ------------------------------------------------------------------------------------------------
 
+cdef FSelf* teller(Edge* e) noexcept:
+    """Who is told of: the task that a blocked thread runs, in its place."""
+    return e.shown if e.shown != NULL else e.agent
+
+
 cdef dict agent_facts(FSelf* s):
     cdef FSelf* thread = s if s.task == NULL else s.thread
     return {"id": agent_id(s), "kind": "thread" if s.task == NULL else "task", "name": agent_name(s),
             "ident": thread.pub.ident, "native_id": thread.pub.native_id,
-            "loop": agent_name(thread) if s.task != NULL else None, "state": STATES[s.pub.state]}
+            "loop": agent_name(thread) if s.task != NULL else None, "state": STATES[s.pub.state],
+            "stops": s.task != NULL and thread.top != NULL and thread.top.task == s.task}
 
 
 cdef dict lock_facts(FLock* L, dict readers, dict waiters):
@@ -203,12 +244,18 @@ cdef tuple shares_and_waits():
     return readers, waiters
 
 
+cdef object what_of(FLock* L, uint8_t mode):
+    """The call that waits."""
+    return "Future.result" if L != NULL and L.kind == K_RESULT else WHATS.get(mode, "")
+
+
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
-                     int64_t since_ns, int64_t deadline_ns):
+                     int64_t since_ns, int64_t deadline_ns, uint8_t how=0):
     return {"agent": agent, "holds": holds.serial if holds != NULL else None,
             "waits": waits.serial if waits != NULL else None, "mode": MODES.get(mode, "exclusive"),
             "held_at": held_site, "wanted_at": wanted_site, "since_ns": since_ns,
-            "deadline_ns": deadline_ns if waits != NULL and deadline_ns >= 0 else None, "what": WHATS.get(mode, "")}
+            "deadline_ns": deadline_ns if (waits != NULL or how) and deadline_ns >= 0 else None,
+            "what": HOWS[how] if how else what_of(waits, mode)}
 
 
 cdef dict blank_event(str code, FSelf* me):
@@ -235,9 +282,22 @@ cdef list doubts(Found* found):
     return reasons + [f"anybody may release {more:,} more of the locks"] if more else reasons
 
 
+cdef list across(Found* found):
+    """Which synchronous locks in it are held by a task that is suspended."""
+    cdef uint32_t i
+    cdef Edge* e
+    reasons = []
+    for i in range(found.n):
+        e = &found.edges[i]
+        if e.holds != NULL and (e.placed or (e.how == BY_LOOP and e.agent.task == NULL)):
+            reasons.append(f"FL005: {lock_name(e.holds)} is a synchronous lock that is held across await")
+    return reasons
+
+
 @cython.final
+@cython.no_gc_clear
 cdef class Circle:
-    """What a walk has found: the edges as they were then, and the locks alive, so that their records stay theirs.
+    """What a walk has found: the edges as they were then, and the locks and tasks alive, so that their records stay theirs.
 
     Facts are made of it one by one when they are looked at: of thousands, a report tells a dozen.
     """
@@ -248,18 +308,25 @@ cdef class Circle:
     def agent(self, uint32_t i):
         cdef Edge* e = &self.found.edges[i]
         if fl_load64(&e.agent.word) == e.agent_word:
-            return agent_facts(e.agent)
+            return agent_facts(teller(e))
         # The circle is over, the thread has ended, and its record is another's.
-        return {"id": id_of(e), "kind": "thread", "name": "", "ident": 0, "native_id": None, "state": "ended"}
+        return {"id": id_of(e), "kind": "thread", "name": "", "ident": 0, "native_id": None, "state": "ended", "stops": False}
 
     def lock(self, uint32_t end):
-        cdef Edge* e = &self.found.edges[end // 2]
-        return lock_facts(e.waits if end % 2 else e.holds, self.readers, self.waiters)
+        """The facts of what an edge's agent waits for (odd) or holds; its owner is who is told of, where the word is a loop's thread."""
+        cdef uint32_t i = end // 2
+        cdef Edge* e = &self.found.edges[i]
+        cdef Edge* holder = &self.found.edges[(i + 1) % self.found.n] if end % 2 else e
+        cdef FLock* L = e.waits if end % 2 else e.holds
+        facts = lock_facts(L, self.readers, self.waiters)
+        if facts["owner"] is not None and holder.holds == L:
+            facts["owner"] = id_of(holder)
+        return facts
 
     def edge(self, uint32_t i):
         cdef Edge* e = &self.found.edges[i]
         return edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
-                          e.since_ns, e.deadline_ns)
+                          e.since_ns, e.deadline_ns, e.how)
 
 
 @cython.final
@@ -283,18 +350,34 @@ cdef Circle circle_of(Found* found):
     """Takes over what a walk has found."""
     cdef uint32_t i
     cdef FLock* L
+    cdef Edge* e
     cdef Circle self = Circle.__new__(Circle)
     self.found = found[0]
     self.kept = []
     for i in range(found.n):
-        L = found.edges[i].waits
+        e = &found.edges[i]
+        L = e.waits
         if L != NULL and L.obj != NULL:
             self.kept.append(<object>L.obj)
+        if e.agent.task != NULL:
+            self.kept.append(<object>e.agent.task)
+        if e.runs != NULL:
+            self.kept.append(<object>e.runs)
+            if e.shown == NULL:
+                e.shown = task_agent_in(<PyObject*>e.runs, e.agent)
+                e.shown.pins += 1
     return self
 
 
 cdef uint64_t id_of(Edge* e) noexcept:
-    return (e.agent_word >> 32 << 24) | (e.agent_word >> 8 & 0xFFFFFF)
+    cdef uint64_t word = e.shown.word if e.shown != NULL else e.agent_word
+    return (word >> 32 << 24) | (word >> 8 & 0xFFFFFF)
+
+
+def task_of(uint64_t number):
+    """The task of an agent's id, None where it is a thread's or over."""
+    cdef FSelf* s = agent_at(<uint32_t>(number & 0xFFFFFF))
+    return <object>s.task if s != NULL and s.task != NULL and agent_id(s) == number and s.pub.state != A_FREE else None
 
 
 cdef set telling(Found* found):
@@ -304,11 +387,11 @@ cdef set telling(Found* found):
     kinds = {}
     for i in range(found.n):
         e = &found.edges[i]
-        kind = (e.held_site, e.wanted_site, e.mode, class_key(e.holds), class_key(e.waits))
+        kind = (e.held_site, e.wanted_site, e.mode, e.how, class_key(e.holds), class_key(e.waits))
         kinds.setdefault(kind, i)
-        if e.wait_number and e.since_ns > found.edges[youngest].since_ns:
+        if e.since_ns > found.edges[youngest].since_ns:
             youngest = i
-        if e.wait_number and <uint64_t>e.deadline_ns < <uint64_t>found.edges[soonest].deadline_ns:     # -1 is never
+        if <uint64_t>e.deadline_ns < <uint64_t>found.edges[soonest].deadline_ns:     # -1 is never
             soonest = i
     return {*range(RAW_EDGES), found.n - 1, youngest, soonest, *kinds.values()}
 
@@ -334,8 +417,11 @@ cdef dict rows_of(Circle circle, edges):
             locks.setdefault(e.holds_serial, 2 * i)
         if e.waits != NULL:
             locks.setdefault(e.waits_serial, 2 * i + 1)
-    return {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
+    rows = {"agents": Rows(circle.agent, list(agents.values())), "locks": Rows(circle.lock, list(locks.values())),
             "edges": Rows(circle.edge, list(edges))}
+    if len(agents) <= 2 * RAW_EDGES:    # at once: a task's record is another's as soon as it holds nothing any more
+        rows["agents"] = list(rows["agents"])
+    return rows
 
 
 cdef dict circle_event(Circle circle, FSelf* me):
@@ -349,10 +435,11 @@ cdef dict circle_event(Circle circle, FSelf* me):
     event.update(rows_of(circle, range(found.n)))
     if found.n > RAW_EDGES:
         event["excerpt"] = rows_of(circle, sorted(telling(found)))
+    event["closing"] = id_of(&found.edges[0])
     event["behind"] = behind(circle)
     event["clears"] = bool(found.timed)
     event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
-    event["reasons"] = ["confirmed twice"] + doubts(found)      # examine() and then confirm() have read every record
+    event["reasons"] = ["confirmed twice"] + doubts(found) + across(found)      # examine() and then confirm() have read every record
     cdef LockOptions own = options_of(found.edges[0].waits)
     event["policy"] = own.on_deadlock if own is not None else None
     return event
@@ -363,6 +450,7 @@ cdef object behind(Circle circle):
     cdef uint32_t i
     cdef Found* found = &circle.found
     inside = {id_of(&found.edges[i]) for i in range(found.n)}
+    inside.update([agent_id(found.edges[i].agent) for i in range(found.n)])
     outside = set()
     for i in range(found.n):
         if found.edges[i].waits != NULL:
@@ -374,7 +462,8 @@ cdef object behind(Circle circle):
 
 cdef dict wait_event(str code, FSelf* me, FLock* L):
     """The event of one long or expired wait: FL020 and the lock's own timeout."""
-    cdef FNode* n = me.top
+    cdef FNode* mine = me.top       # of a task it may end while this is made; the record stays
+    cdef FNode* n
     cdef dict event = blank_event(code, me)
     readers = readers_of([L.serial] if is_shared(L) else [])
     waiters = {L.serial: waiters_of(L)}
@@ -382,26 +471,26 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
     held_by = [owner] if owner is not None else readers.get(L.serial, [])
     event["agents"] = [agent_facts(me)]
     event["locks"] = [lock_facts(L, readers, waiters)]
-    event["edges"] = [edge_facts(agent_id(me), NULL, L, 0, n.site, n.mode, n.since_ns, n.deadline_ns)]
+    event["edges"] = [edge_facts(agent_id(me), NULL, L, 0, mine.site, mine.mode, mine.since_ns, mine.deadline_ns)]
     told = {L.serial}
     for holder in held_by[:16]:
         event["edges"].append(holder_edge(holder, L))
         if holder != agent_id(me):
             event["agents"].append(agent_facts(agent_at(<uint32_t>(holder & 0xFFFFFF))))
-        n = agent_at(<uint32_t>(holder & 0xFFFFFF)).top
+        n = top_of(agent_at(<uint32_t>(holder & 0xFFFFFF)))
         if n != NULL and n.lock_serial not in told:
             told.add(n.lock_serial)
             waiters[n.lock_serial] = waiters_of(lock_at(n.lock_index))
             event["locks"].append(lock_facts(lock_at(n.lock_index), readers, waiters))
     event["behind"] = len(waiters.get(L.serial, [])) - 1
-    event["clears"] = me.top.deadline_ns >= 0
+    event["clears"] = mine.deadline_ns >= 0
     return event
 
 
 cdef dict holder_edge(uint64_t holder, FLock* L):
     cdef FSelf* s = agent_at(<uint32_t>(holder & 0xFFFFFF))
     cdef uint32_t site = held_site(s, L)
-    cdef FNode* n = s.top
+    cdef FNode* n = top_of(s)
     if n == NULL:
         return edge_facts(holder, L, NULL, site, 0, WAIT_EXCLUSIVE, 0, -1)
     return edge_facts(holder, L, lock_at(n.lock_index), site, n.site, n.mode, n.since_ns, n.deadline_ns)
@@ -427,11 +516,11 @@ cdef list agent_table(dict owned):
                 if is_hold(&h.entry[j]):
                     holds.append(h.entry[j].serial)
             h = h.more
-        if s.pub.state != A_ALIVE and not holds:
+        if not holds and (s.pub.state != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered
             continue
         facts = agent_facts(s)
         facts["holds"] = holds
-        facts["waits"] = s.top.lock_serial if s.pub.state == A_ALIVE and s.top != NULL else None
+        facts["waits"] = top_of(s).lock_serial if s.pub.state == A_ALIVE and s.top != NULL else None
         agents.append(facts)
     return agents
 
@@ -447,7 +536,7 @@ cdef list wait_table():
         n = s.top if s.pub.state == A_ALIVE else NULL
         while n != NULL:
             L = lock_at(n.lock_index)
-            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}",
+            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if L.kind != K_RESULT else what_of(L, n.mode),
                           "mode": MODES[n.mode], "owner": owner_or_none(L), "since_ns": n.since_ns,
                           "deadline_ns": n.deadline_ns if n.deadline_ns >= 0 else None, "wanted_at": n.site})
             n = n.outer

@@ -41,6 +41,11 @@ cdef enum:
     G_LONGEST = 16         # links; longer circles are not searched for
     G_NAME = 40
 
+cdef enum:
+    # An edge by reference: generation (24) | index (40). Edges are used again; the generation is 0 in no reference, and the same
+    # for one place again after 16 million edges.
+    G_EDGE_BITS = 40
+
 cdef inline uint32_t job_of_thread(uint64_t agent) noexcept nogil:
     """What stands for a thread in the place of a job."""
     return <uint32_t>((agent * <uint64_t>0x9E3779B97F4A7C15) >> 32)
@@ -68,7 +73,7 @@ cdef struct GWant:
 
 cdef struct GLink:
     # One edge with one witness of it.
-    uint32_t edge
+    uint64_t edge              # by reference
     uint32_t from_node         # class nodes, for edges between instances too
     uint32_t to_node
     uint32_t held_site
@@ -89,7 +94,7 @@ cdef struct GCircle:
     uint8_t high
     uint32_t doubts
     uint64_t token             # of what this call has learned, for graph_retract; 0: nothing
-    uint32_t direct_edge       # set by every graph_learn: edge + 1 from the lock on top of the stack, 0: none
+    uint64_t direct_edge       # set by every graph_learn: the edge from the lock on top of the stack, by reference; 0: none
     GLink link[16]             # link[0] is the edge just learned
 
 cdef struct GRecord:

@@ -15,7 +15,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastlock._classes cimport class_of, class_at, class_split, graph
+from fastlock._classes cimport class_of, class_at, class_split, graph, pair_settle
 from fastlock._clocks cimport place_in_time
 from fastlock._graph cimport *
 from fastlock._native cimport fl_get64, fl_load64, fl_site_key
@@ -101,7 +101,7 @@ cdef int tidy(FSelf* me) except -1:
 
 cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     """The event of an inversion or a violated rank, None where there is nothing to say."""
-    cdef uint32_t i, edge
+    cdef uint32_t i
     cdef uint64_t key, seen
     cdef bint plain
     cdef dict event
@@ -124,12 +124,8 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
     seen = mix(key, L.tag)
     if plain and not flags & H_NESTED:
-        edge = graph_seen(graph, seen ^ salt_of(me, flags))
-        if edge:
-            return keep_pair(L, key ^ salt_of(me, flags), flags, edge, 1)
-        edge = graph_seen(graph, seen)
-        if edge:
-            return keep_pair(L, key, flags, edge, 1)
+        if keep_known(L, key ^ salt_of(me, flags), flags, seen ^ salt_of(me, flags)) or keep_known(L, key, flags, seen):
+            return None
     return learn(L, me, flags, timed, plain)
 
 
@@ -138,17 +134,23 @@ cdef inline uint64_t salt_of(FSelf* me, uint32_t flags) noexcept:
     return me.thread.salt if flags & H_ONE_STEP else me.salt
 
 
-cdef object keep_pair(FLock* L, uint64_t key, uint32_t flags, uint32_t edge, uint32_t times):
-    """Remembers in the lock how it was wanted, so that the next time costs two compares; `times` are to be counted yet."""
+cdef bint keep_known(FLock* L, uint64_t key, uint32_t flags, uint64_t seen) noexcept:
+    """Counts a pair that the graph has seen, and keeps it; False where it is news, or its edge has gone meanwhile."""
+    cdef uint64_t edge = graph_seen(graph, seen)
+    if edge == 0 or not graph_count(graph, edge, 1):
+        return False
+    keep_pair(L, key, flags, edge)
+    return True
+
+
+cdef void keep_pair(FLock* L, uint64_t key, uint32_t flags, uint64_t edge) noexcept:
+    """Remembers in the lock how it was wanted, so that the next time costs two compares."""
     if L.marks & M_RANKED or flags & UNSURE:
-        graph_count(graph, edge - 1, times)
-        return None
-    if L.pair_count and L.pair_edge:
-        graph_count(graph, L.pair_edge - 1, L.pair_count)
+        return
+    pair_settle(L)
     L.pair_key = key
-    L.pair_edge = edge
-    L.pair_count = times
-    return None
+    L.pair_edge = <uint32_t>edge
+    L.pair_count = edge >> G_EDGE_BITS << G_EDGE_BITS
 
 
 cdef dict learn(FLock* L, FSelf* me, uint32_t flags, bint timed, bint plain):
@@ -180,17 +182,17 @@ cdef dict learn(FLock* L, FSelf* me, uint32_t flags, bint timed, bint plain):
     return None
 
 
-cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint32_t edge) noexcept:
+cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint64_t edge) noexcept:
     """The pair is known from here on, from everybody once enough agents have shown it."""
     cdef uint64_t key, salt
     if me.depth == 0 or edge == 0 or flags & H_NESTED:
         return
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
     # In one step of a task: the agents that were enough may all be of one thread, and count as one.
-    salt = 0 if graph_saturated(graph, edge - 1) and not flags & H_ONE_STEP else salt_of(me, flags)
+    salt = 0 if graph_saturated(graph, edge) and not flags & H_ONE_STEP else salt_of(me, flags)
     if plain and not class_at(L.node).by_instance:
         graph_remember(graph, mix(key, L.tag) ^ salt, edge)
-    keep_pair(L, key ^ salt, flags, edge, 0)
+    keep_pair(L, key ^ salt, flags, edge)
 
 
 cdef bint split_if_nested(FLock* L, FSelf* me) noexcept:

@@ -7,7 +7,7 @@ the one that the witness kept, and the class's.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from fastlock._classes cimport CONSUMERS, FClass, class_at, class_label, class_name, graph
+from fastlock._classes cimport CONSUMERS, FClass, class_at, class_label, class_name, graph, pair_settle
 from fastlock._facts cimport agent_facts, blank_event, lock_facts, lock_name
 from fastlock._graph cimport *
 from fastlock._native cimport fl_site_key
@@ -158,16 +158,17 @@ cdef dict node_facts(uint32_t node, dict acquired):
 cdef tuple flush_counts():
     """Adds what the locks have counted to their edges: (how often each class's locks were acquired, what each edge was given)."""
     cdef uint32_t i
+    cdef uint64_t edge, n
     cdef FLock* L
     acquired, given = {}, {}
     for i in range(1, lock_limit()):
         L = lock_at(i)
         if L.serial and L.node:
             acquired[L.node] = acquired.get(L.node, 0) + L.acquired
-            if L.pair_edge and L.pair_count:
-                graph_count(graph, L.pair_edge - 1, L.pair_count)
-                given[L.pair_edge - 1] = given.get(L.pair_edge - 1, 0) + L.pair_count
-                L.pair_count = 0
+            edge = L.pair_count >> G_EDGE_BITS << G_EDGE_BITS | L.pair_edge
+            n = pair_settle(L)
+            if n:
+                given[edge] = given.get(edge, 0) + n
     return acquired, given
 
 

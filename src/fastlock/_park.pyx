@@ -59,6 +59,8 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     n.agent = me
     n.outer = me.top
     n.next = n.prev = NULL
+    n.task = NULL
+    n.waiter = NULL
     fl_put32(&n.lock_index, L.index)
     fl_put64(&n.lock_serial, L.serial)
     fl_put8(&n.mode, mode)
@@ -68,6 +70,7 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     fl_put32(&n.site, site)
     fl_put_ns(&n.since_ns, fl_now_ns())
     fl_put_ns(&n.deadline_ns, -1 if timeout_ns < 0 else n.since_ns + timeout_ns)
+    n.future = NULL
     me.waits += 1
     fl_put64(&n.wait_number, me.waits)
     fl_store64(&me.top, <uint64_t>n)

@@ -16,6 +16,7 @@ cdef int site_fast              # the frame layout of _native.h is this interpre
 
 cdef uint32_t site_here(uint64_t key) noexcept
 cdef uint32_t site_created() noexcept
+cdef uint32_t site_in(object code, int lasti) noexcept
 cdef FSite* site_at(uint32_t site) noexcept nogil
 cdef object site_facts(uint32_t site)
 cdef object site_variable(uint32_t site)

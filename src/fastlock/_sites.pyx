@@ -132,8 +132,11 @@ cdef uint32_t site_public() noexcept:
         frame = sys._getframe(0)
     except ValueError:
         return 0                # no Python code runs in this thread
-    code = frame.f_code
-    cdef int lasti = frame.f_lasti
+    return site_in(frame.f_code, frame.f_lasti)
+
+
+cdef uint32_t site_in(object code, int lasti) noexcept:
+    """The site of an instruction of a code object."""
     cdef uint64_t key = <uint64_t><uintptr_t><PyObject*>code | (<uint64_t><uint16_t>(lasti // 2) << 48)
     return site_intern(key, <void*>code, lasti)
 

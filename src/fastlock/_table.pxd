@@ -66,6 +66,9 @@ cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
     N_GRANTED = 3      # has been given what it waits for
     N_SUSPENDED = 4    # its thread runs Python code (signal handler, report): give it nothing
 
+cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
+    F_TOLD = 128       # has been reported as a long one
+
 cdef struct FAgent:
     # Public part. Written by the agent itself (wait_*, name) and by who creates, ends or recycles it.
     uint32_t index
@@ -96,6 +99,7 @@ cdef struct FHold:
     uint32_t lock
     uint32_t count
     uint32_t site
+    uint32_t share             # its place in the lock's own list, see _shares; 0: none, the lock is a synchronous one
 
 cdef struct FHolds:
     FHold entry[8]
@@ -139,7 +143,10 @@ cdef struct FNode:
     uint64_t wait_number       # agent's count of waits: proves that a wait seen twice is the same
     int64_t since_ns
     int64_t deadline_ns
+    void* future               # what a task waits on, borrowed: its coroutine keeps it as long as the node is published
     uint32_t site
+    void* task                 # that runs in the waiting thread, and whose loop stands still; borrowed: it lives while it runs. NULL: none
+    void* waiter               # a task's wait: the Acquisition that it is in; borrowed: it takes the node away before it goes
 
 cdef struct FLock:
     uint64_t word              # see the table above
@@ -150,15 +157,15 @@ cdef struct FLock:
     uint64_t tag               # the class, hashed; 0 with it
     uint64_t acquired          # how often
     uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
-    uint64_t pair_count        # how often since
-    uint32_t pair_edge         # edge + 1 that pair_count belongs to
+    uint64_t pair_count        # generation of that pair's edge (24), how often since (40)
+    uint32_t pair_edge         # its index; 0: none
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused
     int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
     FNode* head                # waiters, oldest first; guarded by the bucket mutex
     FNode* tail
     PyObject* obj              # the Python object, borrowed: valid while serial is
-    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop
+    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare
     uint32_t created           # site of creation
     uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
     uint32_t contended         # index + 1 of its FContended
@@ -196,12 +203,14 @@ cdef struct FSelf:
     FSelf* next_task           # of those with the same hash; of those that are free
     void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
     uint32_t owns              # exclusive holds, shares and permits
+    uint32_t pins              # findings that tell of the task
     uint8_t loops              # a thread's: whether it runs an event loop; its own, see agent_runs_loop()
     uint64_t step              # a thread's: in which step of its loop `now` is who runs, see _loops.pxd
     FSelf* now
     # scratch of the detector, guarded by its mutex
     uint64_t mark
     uint32_t mark_index
+    uint32_t told              # number + 1 of the first relation that was told of it, see _told
 
 cdef FSelf* agent_attach() noexcept nogil
 cdef FSelf* agent_for_task() noexcept nogil
@@ -215,6 +224,7 @@ cdef void agent_refresh_name(FSelf* s) noexcept
 cdef void agent_runs_loop(bint runs) noexcept nogil
 ctypedef void (*forget_fn)() noexcept nogil
 cdef void agent_cached(forget_fn forget) noexcept
+cdef object task_name(object task)
 ctypedef void (*death_fn)(FSelf*) noexcept nogil
 cdef void set_death_callback(death_fn callback) noexcept
 
@@ -228,6 +238,7 @@ cdef void contended_sync(FLock* L) noexcept nogil
 
 cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
+cdef FHold* hold_find(FSelf* s, FLock* L) noexcept nogil
 cdef uint32_t hold_count(FSelf* s, FLock* L, uint32_t* site) noexcept nogil
 cdef uint32_t held_site(FSelf* s, FLock* L) noexcept nogil
 
@@ -265,6 +276,14 @@ cdef inline FSelf* thread_agent() noexcept:
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS
+
+cdef inline uint64_t placed_frame(FLock* L) noexcept nogil:
+    """The innermost Python frame at the acquire, its lower 48 bits; 0: not known."""
+    return L.placed & ((<uint64_t>1 << 48) - 1)
+
+cdef inline uint16_t placed_version(FLock* L) noexcept nogil:
+    """The thread's context version at the acquire, its lower 16 bits."""
+    return <uint16_t>(L.placed >> 48)
 
 cdef inline bint is_held(FLock* L) noexcept nogil:
     return owner_bits(fl_load64(&L.word)) != 0

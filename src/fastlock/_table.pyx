@@ -14,6 +14,8 @@ from fastlock._native cimport *
 
 import sys
 
+from types import CoroutineType as coroutine_type
+
 cdef extern from "pthread.h" nogil:
     ctypedef unsigned int pthread_key_t
     int pthread_key_create(pthread_key_t*, void (*)(void*) noexcept nogil)
@@ -181,6 +183,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     s.exit_rounds = 0
     s.next_dead = 0
     s.owns = 0
+    s.pins = 0
     s.loops = 0
     s.step = 0
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
@@ -253,19 +256,31 @@ cdef void agent_refresh_name(FSelf* s) noexcept:
 cdef void task_refresh_name(FSelf* s) noexcept:
     """The same for a task, while it lives."""
     cdef const char* text
-    task_type = getattr(modules.get("_asyncio"), "Task", None)
     try:
-        task = <object>s.task
-        if task_type is None or not isinstance(task, task_type):
-            return
-        name = task_type.get_name(task)         # not the program's own, where a subclass has one
-        if type(name) is not str:
+        name = task_name(<object>s.task)
+        if name is None:
             return
         text = PyUnicode_AsUTF8(name)
     except Exception:
         return      # a name with lone surrogates: report by number
     strncpy(s.pub.name, text, sizeof(s.pub.name) - 1)
     s.pub.name[sizeof(s.pub.name) - 1] = 0
+
+
+cdef object task_name(object task):
+    """The name of one of asyncio's tasks; with a name that nobody has chosen, what it runs: Task-47 (refresh_rates). None of another's task.
+
+    Runs no code of the program: its methods are not called, where a subclass has some.
+    """
+    task_type = getattr(modules.get("_asyncio"), "Task", None)
+    if task_type is None or not isinstance(task, task_type):
+        return None
+    name = task_type.get_name(task)
+    if type(name) is not str or not (name.startswith("Task-") and name[5:].isdigit()):
+        return name if type(name) is str else None
+    runs = task_type.get_coro(task)
+    function = runs.__qualname__ if type(runs) is coroutine_type else None
+    return f"{name} ({function.rpartition('<locals>.')[2]})" if function else name
 
 
 cdef FSelf* agent_attach_named() noexcept:
@@ -583,6 +598,7 @@ cdef void hold_fill(FHold* e, FLock* L, uint32_t site) noexcept nogil:
     e.lock = L.index
     e.count = 1
     e.site = site
+    e.share = 0
     fl_store64(&e.serial, L.serial)
 
 

@@ -12,6 +12,8 @@ cdef PyObject* running_task() noexcept
 cdef PyObject* running_loop() noexcept
 cdef FSelf* task_known(PyObject* task) noexcept
 cdef FSelf* task_agent(PyObject* task) except NULL
+cdef FSelf* task_agent_in(PyObject* task, FSelf* thread) except NULL
 cdef FSelf* caller() except NULL
 cdef void task_rest(FSelf* t) noexcept
+cdef void task_unpin(FSelf* t) noexcept
 cdef int task_keep(FSelf* t) except -1

@@ -15,6 +15,8 @@ from fastlock._table cimport *
 
 import sys
 
+from os import register_at_fork
+
 cdef extern from "Python.h":
     PyObject* PyWeakref_NewRef(PyObject*, PyObject*) except NULL
     void Py_XDECREF(PyObject*)
@@ -149,7 +151,12 @@ cdef bint grow_map() noexcept nogil:
 
 
 cdef FSelf* task_agent(PyObject* task) except NULL:
-    """The task's record, made where it has none; whoever asks keeps the task alive while it is held."""
+    """The record of a task of the running loop, made where it has none; whoever asks keeps the task alive while it is held."""
+    return task_agent_in(task, current_agent())
+
+
+cdef FSelf* task_agent_in(PyObject* task, FSelf* thread) except NULL:
+    """The same for a task whose loop runs in that thread."""
     cdef FSelf* t = task_known(task)
     cdef uint64_t b
     if t != NULL:
@@ -167,7 +174,7 @@ cdef FSelf* task_agent(PyObject* task) except NULL:
             raise MemoryError
     agent_renew(t)
     t.task = task
-    t.thread = thread_agent()
+    t.thread = thread
     t.watch = NULL
     b = bucket_of(task)
     t.next_task = buckets[b]
@@ -212,8 +219,14 @@ cdef void task_free(FSelf* t) noexcept:
 
 cdef void task_rest(FSelf* t) noexcept:
     """Called after the task has let something go: gives its record back where that was the last."""
-    if t.owns == 0 and t.top == NULL and t.depth == 0 and t.watch == NULL:
+    if t.owns == 0 and t.top == NULL and t.depth == 0 and t.watch == NULL and t.pins == 0:
         task_free(t)
+
+
+cdef void task_unpin(FSelf* t) noexcept:
+    """A finding that told of the task is gone; until here it has kept the task itself."""
+    t.pins -= 1
+    task_rest(t)
 
 
 cdef class Watch:
@@ -268,4 +281,23 @@ cdef void in_child() noexcept nogil:
     fl_mutex_init(&map_mutex)
 
 
+cdef uint64_t forking = 0          # the word of the task that forks
+
+
+def forks():
+    """Called before each fork by the interpreter."""
+    global forking
+    cdef PyObject* task = running_task() if way != UNTRIED else NULL
+    cdef FSelf* t = task_known(task) if task != NULL else NULL
+    forking = t.word if t != NULL else 0
+
+
+def forked():
+    """Called in the child: its task goes on, as its thread does; all others stayed in the parent."""
+    cdef FSelf* t = agent_of(forking)
+    if t != NULL and t.task != NULL:
+        fl_store8(&t.pub.state, A_ALIVE)
+
+
 pthread_atfork(before_fork, after_fork, in_child)
+register_at_fork(before=forks, after_in_child=forked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastlock import _core, assemble, config, patching, watchdog
+from fastlock import _core, assemble, config, patching, suspended, watchdog
 from fastlock.findings import Finding, Snapshot
 
 
@@ -23,7 +23,7 @@ def snapshot() -> Snapshot:
 
 def find_deadlocks() -> list[Finding]:
     """Return the circles, self-deadlocks and abandoned locks there are now, whatever the level; any thread."""
-    return [
-        assemble.finding_from_event(event, site=_core.site, stacks=watchdog.stacks_of(event))
-        for event in _core.find_circles()
-    ]
+    events = _core.find_circles()
+    for event in events:
+        suspended.note_stopped(event)
+    return [assemble.finding_from_event(event, site=_core.site, stacks=watchdog.stacks_of(event)) for event in events]

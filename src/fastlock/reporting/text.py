@@ -10,8 +10,10 @@ from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, base
 from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
+    ITS_LOOP,
     first_to_give_up,
     held_site,
+    is_result,
     reasons_of,
     relation,
     waiting_edge,
@@ -27,6 +29,7 @@ _RIGHT = 59  # where the right column of the head starts, unless the left one is
 _TEXT = 96
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
+_REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
@@ -85,7 +88,7 @@ class _Page:
     def _age(self) -> str:
         if self.finding.code in _NOBODY_WAITS:
             return "nobody is stuck" if self.finding.code == "FL010" else ""
-        ages = [edge.since_s for edge in self.told.edges if edge.is_wait]
+        ages = [edge.since_s for edge in self.told.edges if edge.waits is not None]  # since when a task awaits is not known
         if not ages:
             return ""
         # A circle exists since its youngest wait.
@@ -153,6 +156,8 @@ class _Page:
         return "waits to read" if edge.mode == "shared" else "waits to write"
 
     def _has(self, edge: EdgeFact, holder: int) -> str:
+        if edge.what == ITS_LOOP:
+            return "stopped by"
         return relation(self.locks.get(edge.waits), holder)
 
     def sections(self) -> list[str]:
@@ -167,6 +172,7 @@ class _Page:
         for agent in shown:
             lines.append(f"  {pad(heads[agent], column)}{self._about(agent)}")
             lines += [self._line(row, columns) for row in table[agent]]
+            lines += self._stopped(self.agents.get(agent))
             lines += self._stack(self.agents.get(agent))
         hidden = len(self.everybody) - len(shown) + len(self.finding.agents) - len(self.told.agents)
         if hidden:
@@ -207,7 +213,7 @@ class _Page:
                 holds[lock.id] = None
         for held in holds:
             name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row("holds", name, held_site(self.finding, held, agent))
+            yield _Row("owes " if is_result(self.locks.get(held)) else "holds", name, held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
@@ -217,7 +223,8 @@ class _Page:
                 elif self.finding.code in _NOBODY_WAITS:
                     yield _Row("wants", name, edge.wanted_at)
                 else:
-                    yield _Row("waits", name, edge.wanted_at, duration(edge.since_s) + left)
+                    age = "" if edge.waits is None else duration(edge.since_s)
+                    yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
 
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
@@ -238,6 +245,12 @@ class _Page:
         cells = "   ".join(pad(cell, column) for cell, column in zip(self._cells(row), columns))
         return f"    {row.verb}  {cells}   {row.note}"
 
+    def _stopped(self, agent: AgentFact | None) -> list[str]:
+        if agent is None or agent.stands is None:
+            return []
+        with_it = f", {_count(agent.stands, 'task')} with it" if agent.stands else ""
+        return [f"           a synchronous lock inside a task: this loop is stopped{with_it}"]
+
     def _stack(self, agent: AgentFact | None) -> list[str]:
         entries = list(_fold(agent.stack if agent is not None else ()))
         hidden = len(entries) - _FRAMES
@@ -257,23 +270,28 @@ class _Page:
         finding = self.finding
         facts = [("How" if at == 0 else "", reason) for at, reason in enumerate(ways_of(finding))]
         if finding.filters:
-            facts.append(("Passed", ", ".join(finding.filters)))
+            facts.append(("Passed", ", ".join(inversion.passed(finding, self.names))))
         label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
         if finding.behind:
             name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
             verb = "waits" if finding.behind == 1 else "wait"
             facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
-        if finding.clears is not None and finding.code not in _NOBODY_WAITS:
+        if finding.refused:
+            facts.append(("Refused", self._refused()))
+        elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
             facts.append(("By itself?", self._clears()))
         facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
         return [line for label, text in facts if text for line in fact(label, text)]
 
+    def _refused(self) -> str:
+        edge = waiting_edge(self.finding)
+        lock = wanted_name(edge, self.names)
+        return f"the acquire in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised, and {lock} was not taken"
+
     def _reasons_are(self) -> str:
-        if self.finding.code == "FL011":
-            return "Declared"
-        if self.finding.code == "FL006":
-            return "Stopped"
+        if self.finding.code in _REASONS:
+            return _REASONS[self.finding.code]
         if self.finding.tier == "possible":
             return "Doubts" if self.finding.code == "FL010" else "Not proven"
         return "Evidence"
@@ -295,7 +313,8 @@ class _Page:
     def _released(self) -> str:
         edge = waiting_edge(self.finding)
         limit = "the wait has no timeout" if edge.deadline_s is None else f"at the latest {self._gives_up(edge)}"
-        return f"as soon as it is released; {limit}"
+        when = f"not before {self.finding.reasons[0]} ends" if self.finding.reasons else "as soon as it is released"
+        return f"{when}; {limit}"
 
     def _gives_up(self, edge: EdgeFact) -> str:
         return f"{self.names.agent(edge.agent)} gives up in {duration(edge.deadline_s or 0.0)}"

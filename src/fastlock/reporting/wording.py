@@ -6,13 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.findings import EdgeFact, Finding, LockFact, Site, class_of
 from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
 
 # The core's words for a circle that was still there when it was walked again; the report has them in its head.
 CONFIRMED = "confirmed twice"
+
+# Its words for what a task waits for whose loop's thread is blocked, and for a lock that is held across await.
+ITS_LOOP = "its loop"
+_ACROSS = "FL005: "
 
 # And for the way into a self-deadlock; without one of them in a reason it is a direct one.
 _WAYS = {
@@ -34,7 +38,30 @@ def complete(finding: Finding) -> Finding:
     if finding.tier == "possible" and finding.reasons:
         explanation += f" {'Only possible' if inversion else 'Possible, not proven'}: {'; '.join(reasons_of(finding))}."
     explanation = explanation[:1].upper() + explanation[1:]
+    if finding.code in _TURNED:
+        finding = replace(finding, turns=_TURNED[finding.code](finding, names))
     return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
+
+
+def turning(finding: Finding, turns: orders.Order | None) -> Finding:
+    """Return the finding with a fix that turns the order of these two classes round, which was advised before."""
+    finding = replace(finding, turns=turns)
+    return replace(finding, fix=_FIX[finding.code](finding, Labels(finding)))
+
+
+def _order_of(finding: Finding, first: int | None, then: int | None) -> orders.Order | None:
+    held, wanted = lock_of(finding, first), lock_of(finding, then)
+    return None if held is None or wanted is None else (class_of(held), class_of(wanted))
+
+
+def _turned_of_circle(finding: Finding, names: Labels) -> orders.Order | None:
+    edge = _easiest(finding, names)
+    return _order_of(finding, edge.holds, edge.waits)
+
+
+def _turned_of_inversion(finding: Finding, names: Labels) -> orders.Order | None:
+    order = orders.turned(finding, names)
+    return None if order is None else _order_of(finding, order.first, order.then)
 
 
 def ways_of(finding: Finding) -> list[str]:
@@ -98,12 +125,19 @@ def relation(lock: LockFact | None, holder: int) -> str:
     """Return how the lock and an agent that keeps others from it belong together: "held by", "read by", "behind" ..."""
     if lock is None:
         return "depends on"
+    if is_result(lock):
+        return "comes from"
     if lock.kind != "RWLock":
         return f"one of {len(lock.holders)} holders" if len(lock.holders) > 1 else "held by"
     if holder in lock.readers:
         return "read by"
     # A reader also waits for a writer that only stands before it in the queue.
     return "written by" if holder == lock.owner else "behind"
+
+
+def is_result(lock: LockFact | None) -> bool:
+    """Tell whether this is no lock, but what a task is to bring about."""
+    return lock is not None and lock.kind == "Result"
 
 
 def _why_possible(finding: Finding, names: Labels) -> str:
@@ -135,6 +169,10 @@ def _explain_circle(finding: Finding, names: Labels) -> str:
 
 def _one_waits(finding: Finding, names: Labels, edge: EdgeFact, other: EdgeFact) -> str:
     agent = names.agent(other.agent)
+    if edge.what == ITS_LOOP:
+        return f"{names.agent(edge.agent)} stands still, for {agent} has stopped its loop"
+    if edge.waits is None:
+        return f"{names.agent(edge.agent)} waits for {wanted_name(edge, names)}, which needs {agent}"
     queued = relation(lock_of(finding, edge.waits), other.agent) == "behind"
     why = f"behind {agent}, which wants to write it" if queued else f"which {agent} has"
     return f"{names.agent(edge.agent)} waits for {wanted_name(edge, names)}, {why}"
@@ -143,6 +181,8 @@ def _one_waits(finding: Finding, names: Labels, edge: EdgeFact, other: EdgeFact)
 def _explain_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     agent, lock = names.agent(edge.agent), names.lock(edge.waits)
+    if is_result(lock_of(finding, edge.waits)):
+        return f"{agent} waits for {lock}{_at(edge.wanted_at, names)}, and is itself the thread that runs the loop of it."
     held = held_site(finding, edge.waits, edge.agent)
     again = f"asks for it again{_at(edge.wanted_at, names)}{_WAYS.get(way_in(finding), '')}"
     return f"{agent} holds {lock}{_at(held, names, 'since')} and {again}: it waits for itself."
@@ -156,7 +196,12 @@ def _explain_dead(finding: Finding, names: Labels, end: str) -> str:
 
 
 def _explain_abandoned(finding: Finding, names: Labels) -> str:
-    return _explain_dead(finding, names, "that thread has ended and left it locked")
+    return _explain_dead(finding, names, f"that {_kind_of_holder(finding)} has ended and left it locked")
+
+
+def _kind_of_holder(finding: Finding) -> str:
+    holder = holder_of(finding, waiting_edge(finding))
+    return next((agent.kind for agent in finding.told.agents if agent.id == holder), "thread")
 
 
 def _explain_orphan(finding: Finding, names: Labels) -> str:
@@ -184,7 +229,8 @@ def _explain_slow(finding: Finding, names: Labels) -> str:
     others = len(lock.holders) - 1 if lock is not None else 0
     more = f" and by {others} more" if others > 0 else ""
     since = _at(held_site(finding, edge.waits, holder), names, "since")
-    return f"{waits}, held by {names.agent(holder)}{since}{more}."
+    cause = "".join(f": behind {reason}" for reason in finding.reasons[:1])
+    return f"{waits}, held by {names.agent(holder)}{since}{more}{cause}."
 
 
 def _explain_pair(finding: Finding, names: Labels) -> str:
@@ -221,17 +267,27 @@ def _easiest(finding: Finding, names: Labels) -> EdgeFact:
     # Thousands of agents may run the same two lines: only one edge for each pair of lines is judged.
     edges = finding.told.edges
     pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
-    return min(pairs.values(), key=lambda edge: (edge.holds is None, orders.effort(edge, names)), default=edges[0])
+    said = orders.turns_as_said(finding)
+
+    def rank(edge: EdgeFact) -> tuple[bool, bool, tuple[int, str, str]]:
+        return not said(edge.holds, edge.waits), edge.holds is None, orders.effort(edge, names)
+
+    return min(pairs.values(), key=rank, default=edges[0])
 
 
 def _fix_order(finding: Finding, names: Labels) -> str:
     edge = _easiest(finding, names)
     held, wanted = edge.held_at, edge.wanted_at
     mine, theirs = names.lock(edge.holds), wanted_name(edge, names)
+    across = _held_across(finding)
+    if across is not None:
+        return _keep_from_await(across, names)
     of_one_class = orders.all_of_one_class(finding, held, names)
     if of_one_class is not None:
         return of_one_class
-    if edge.waits is None:
+    if is_result(lock_of(finding, edge.waits)) and edge.holds is None:
+        return _await_it(edge, names)
+    if edge.waits is None or is_result(lock_of(finding, edge.waits)):
         return f"release {mine} before {names.site(wanted)}"
     if held is None or wanted is None:
         return f"take {theirs} and {mine} in one order everywhere"
@@ -239,9 +295,15 @@ def _fix_order(finding: Finding, names: Labels) -> str:
     return f"in {names.site(held)} take {theirs} first, or release {mine} before {before}"
 
 
+def _await_it(edge: EdgeFact, names: Labels) -> str:
+    return f"in {names.site(edge.wanted_at)} await the coroutine: a loop's thread cannot wait for work of its own loop"
+
+
 def _fix_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     lock, way = lock_of(finding, edge.waits), way_in(finding)
+    if is_result(lock):
+        return _await_it(edge, names)
     name, where = names.lock(edge.waits), names.site(edge.wanted_at)
     if way in ("signal handler", "finaliser"):
         instead = "let it only put into a queue.SimpleQueue, and do the work outside"
@@ -259,8 +321,10 @@ def _fix_abandoned(finding: Finding, names: Labels) -> str:
     held = held_site(finding, edge.waits, holder_of(finding, edge))
     name = names.lock(edge.waits)
     if held is not None and held.text.startswith(("with ", "async with ")):
-        return f"let the block of {names.site(held)} end before its thread does"
-    return f"in {names.site(held)} write `with {name}:`, which releases it however the thread ends"
+        return f"let the block of {names.site(held)} end before its {_kind_of_holder(finding)} does"
+    kind = _kind_of_holder(finding)
+    block = "async with" if kind == "task" else "with"
+    return f"in {names.site(held)} write `{block} {name}:`, which releases it however the {kind} ends"
 
 
 def _fix_orphan(finding: Finding, names: Labels) -> str:
@@ -280,6 +344,8 @@ def _fix_rwlock(finding: Finding, names: Labels) -> str:
 
 
 def _fix_slow(finding: Finding, names: Labels) -> str:
+    if finding.reasons:
+        return f"solve {finding.reasons[0]}: this wait is behind it, and ends with it"
     edge = waiting_edge(finding)
     holder = holder_of(finding, edge)
     limit = f"give the wait in {names.site(edge.wanted_at)} a timeout"
@@ -304,8 +370,21 @@ def _fix_rank(finding: Finding, names: Labels) -> str:
     return f"{rising}{wanted_name(edge, names)}{_at(edge.wanted_at, names, 'of')} before {second}"
 
 
+def _held_across(finding: Finding) -> EdgeFact | None:
+    """Return the edge of a task that holds a synchronous lock of the circle across an await."""
+    told = [reason for reason in finding.reasons if reason.startswith(_ACROSS)]
+    for edge in finding.told.edges:
+        lock = lock_of(finding, edge.holds)
+        if lock is not None and any(reason.startswith(f"{_ACROSS}{lock.name} is ") for reason in told):
+            return edge
+    return None
+
+
 def _fix_await(finding: Finding, names: Labels) -> str:
-    edge = finding.edges[0]
+    return _keep_from_await(finding.edges[0], names)
+
+
+def _keep_from_await(edge: EdgeFact, names: Labels) -> str:
     lock = edge.holds if edge.holds is not None else edge.waits
     before = "the await" if edge.wanted_at is None else f"the await in {names.site(edge.wanted_at)}"
     return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before {before}"
@@ -346,6 +425,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL030": _explain_pair,
     "FL031": _explain_pair,
 }
+
+_TURNED = {"FL001": _turned_of_circle, "FL010": _turned_of_inversion}
 
 _FIX: dict[str, _Phrase] = {
     "FL001": _fix_order,

@@ -1,0 +1,321 @@
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True, embedsignature.format=clinic
+"""asyncio's RWLock, which asyncio does not have: many readers or one writer, all of them tasks that are known.
+
+The rules of recursion are those of the threads' RWLock, see _rwlock. Waiters queue, oldest first. A lock that prefers writers lets no reader
+past a queue; one that prefers readers lets them in as long as no writer holds it. Who is let in has the lock from that moment on, before it
+runs: nobody can come in between, and if it is cancelled it gives the lock back. All state changes in the thread that runs the loop, under the GIL.
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from fastlock._aio cimport (
+    Acquisition, acquisition, agent_for, caller_known, given_by, is_closing, order_checked, ready, refused, site_of_call, taken_by, tell_turn)
+from fastlock._aio_shared cimport SharedPrimitive
+from fastlock._classes cimport class_written
+from fastlock._core cimport NOTE_ORDER, notes, order_before
+from fastlock._native cimport *
+from fastlock._options cimport checked_options, set_options
+from fastlock._table cimport *
+from fastlock._tasks cimport running_task, task_agent
+
+from collections import deque
+
+
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class RWLock(SharedPrimitive):
+    """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None, on_deadlock=None, on_inversion=None)\n--\n\nShared reads and exclusive writes for tasks, in one loop's thread; fastlock.RWLock's interface."""
+
+    def __cinit__(self):
+        self.open(K_RWLOCK)
+        self.reader = ReadGuard.__new__(ReadGuard, self)
+        self.writer = WriteGuard.__new__(WriteGuard, self)
+
+    def __init__(self, *, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None,
+                 on_deadlock=None, on_inversion=None):
+        if prefer not in ("writer", "reader"):
+            raise ValueError(f"prefer={prefer!r}: allowed are 'writer' and 'reader'")
+        own = checked_options(name, lock_class, timeout, rank, key, False, on_deadlock, on_inversion)
+        if own is not None:
+            set_options(self.rec, own)
+        if prefer == "reader":
+            self.rec.marks |= M_READERS
+
+    def __dealloc__(self):
+        cdef FSelf* t = agent_of(self.rec.word) if self.rec != NULL and self.rec.word != 0 else NULL
+        if t != NULL:
+            given_by(self.rec, t)
+
+    @property
+    def readers(self):
+        """How many shares are held now."""
+        return self.rec.count
+
+    def locked(self):
+        """Returns whether somebody holds the lock, either way."""
+        return self.rec.word != 0 or self.rec.count > 0
+
+    def __repr__(self):
+        return self.shown("write-locked" if self.rec.word else f"read-locked by {self.rec.count}" if self.rec.count else "unlocked")
+
+    def acquire_read(self):
+        """Takes a share when awaited, and returns True; it belongs to the calling task."""
+        return acquisition(self, WAIT_SHARED, False)
+
+    def acquire_write(self):
+        """Takes the lock exclusively when awaited, and returns True; it belongs to the calling task."""
+        return acquisition(self, WAIT_EXCLUSIVE, False)
+
+    def release_read(self):
+        """Gives the calling task's share back; RuntimeError where it has none."""
+        self.give_read(False)
+
+    def release_write(self):
+        """Releases an exclusive hold; RuntimeError where the calling task does not have it."""
+        self.give_write(False)
+
+    cdef uint32_t wanted_shared(self) noexcept:
+        return H_SHARED | (H_RECURSIVE if self.rec.marks & M_READERS else 0)
+
+    cdef bint lets_read(self) except -1:
+        return self.rec.word == 0 and (self.rec.marks & M_READERS != 0 or self.nobody_waits())
+
+    cdef bint lets_write(self) except -1:
+        return self.rec.word == 0 and self.rec.count == 0 and self.nobody_waits()
+
+    cdef bint nobody_waits(self) except -1:
+        if self._waiters:
+            for a in self._waiters:
+                if not (<Acquisition>a).future.done():
+                    return False
+        return True
+
+    cdef int take_read(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
+        if self.rec.marks & M_SIGNAL:
+            refused(t)
+        else:
+            self.take_share(owner, t, site)
+            taken_by(self.rec, t, site, H_SHARED | flags)
+        self.rec.count += 1
+        return 1
+
+    cdef int take_write(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
+        self.rec.word = t.word
+        self.owner = owner
+        taken_by(self.rec, t, site, flags)
+        return 1
+
+    cdef int give_read(self, bint leaving) except -1:
+        """Ends a share: the caller's, or that of a task whose coroutine somebody else closes. Who leaves an `async with` did have one."""
+        cdef FSelf* t = caller_known()
+        if t == NULL or not self.drop_share(t):
+            t = self.closing_holder()
+            if t == NULL or not self.drop_share(t):
+                if self.rec.count == 0 or not (leaving or self.rec.marks & M_SIGNAL):
+                    raise RuntimeError("cannot release un-acquired read lock")
+                self.becomes_signal()
+        return self.ended_read()
+
+    cdef int ended_read(self) except -1:
+        self.rec.count -= 1
+        return self.pass_on() if self._waiters and self.rec.count == 0 else 0
+
+    cdef int give_write(self, bint leaving) except -1:
+        """The same for the exclusive hold, whose owner is one."""
+        cdef FSelf* t = caller_known()
+        if self.rec.word == 0 or not (leaving or (t != NULL and self.rec.word == t.word) or is_closing(self.owner)):
+            raise RuntimeError("cannot release un-acquired write lock")
+        return self.ended_write()
+
+    cdef int ended_write(self) except -1:
+        cdef FSelf* t = agent_of(self.rec.word)
+        owner = self.owner              # lives until its record is given back
+        self.rec.word = 0
+        self.owner = None
+        if t != NULL:
+            given_by(self.rec, t)
+        return self.pass_on() if self._waiters else 0
+
+    cdef int attempt(self, Acquisition a) except -1:
+        cdef FSelf* t
+        if a.mode == WAIT_EXCLUSIVE and not self.rec.marks & M_WRITTEN:
+            class_written(self.rec, notes & NOTE_ORDER)
+        t = agent_for(a.owner)
+        order_checked(a, self.rec, t, 0 if a.mode == WAIT_EXCLUSIVE else self.wanted_shared())
+        if not (self.lets_write() if a.mode == WAIT_EXCLUSIVE else self.lets_read()):
+            return refused(t)
+        return self.take_for(a, t)
+
+    cdef int take_for(self, Acquisition a, FSelf* t) except -1:
+        cdef uint32_t flags = H_TRY if a.trying else 0
+        if a.mode == WAIT_EXCLUSIVE:
+            return self.take_write(a.owner, t, a.site, flags)
+        return self.take_read(a.owner, t, a.site, flags)
+
+    cdef int woken(self, Acquisition a) except -1:
+        return 0                        # has it already
+
+    cdef int given_up(self, Acquisition a) except -1:
+        if not a.granted:
+            return self.pass_on()       # a writer that has gone lets readers in
+        a.granted = False
+        if a.mode == WAIT_EXCLUSIVE:
+            return self.ended_write()
+        self.drop_share(agent_for(a.owner))
+        return self.ended_read()
+
+    cdef int enqueue(self, Acquisition a) except -1:
+        if self._waiters is None:
+            self._waiters = deque()
+        self._waiters.append(a)
+        return 0
+
+    cdef int dequeue(self, Acquisition a) except -1:
+        if not a.granted and a in self._waiters:
+            self._waiters.remove(a)
+        return 0
+
+    cdef int pass_on(self) except -1:
+        """Lets in the oldest writer, or the readers before the next writer: all readers, where they are preferred."""
+        cdef Acquisition a
+        cdef bint let_in = False
+        if self.rec.word != 0 or not self._waiters:
+            return 0
+        left = []
+        try:
+            while self._waiters:
+                a = self._waiters.popleft()
+                if a.future.done():
+                    continue            # cancelled or timed out, and on its way out
+                if a.mode == WAIT_SHARED:
+                    self.let_in(a)
+                    let_in = True
+                elif self.rec.count == 0 and not let_in:
+                    self.let_in(a)
+                    break
+                else:
+                    left.append(a)
+                    if not self.rec.marks & M_READERS:
+                        break
+        finally:
+            self._waiters.extendleft(reversed(left))
+        return 0
+
+    cdef int let_in(self, Acquisition a) except -1:
+        self.take_for(a, agent_for(a.owner))
+        a.granted = True
+        if a.node != NULL:
+            fl_put8(&a.node.state, N_GRANTED)
+        return tell_turn(a.future)
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class ReadGuard:
+    """What `async with lock.read():` enters."""
+    cdef RWLock lock
+
+    def __cinit__(self, RWLock lock not None):
+        self.lock = lock
+
+    @property
+    def _lock(self):
+        return self.lock
+
+    def acquire(self):
+        """Takes a share when awaited: the lock's acquire_read."""
+        return acquisition(self.lock, WAIT_SHARED, False)
+
+    def release(self):
+        """Gives a share back: the lock's release_read."""
+        self.lock.give_read(False)
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class WriteGuard:
+    """What `async with lock.write():` enters."""
+    cdef RWLock lock
+
+    def __cinit__(self, RWLock lock not None):
+        self.lock = lock
+
+    @property
+    def _lock(self):
+        return self.lock
+
+    def acquire(self):
+        """Takes the lock exclusively when awaited: the lock's acquire_write."""
+        return acquisition(self.lock, WAIT_EXCLUSIVE, False)
+
+    def release(self):
+        """Releases an exclusive hold: the lock's release_write."""
+        self.lock.give_write(False)
+
+
+cdef object rwlock_read_method(RWLock self, PyObject* unused):
+    return self.reader
+
+
+cdef object rwlock_write_method(RWLock self, PyObject* unused):
+    return self.writer
+
+
+cdef object read_aenter_method(ReadGuard self, PyObject* unused):
+    cdef RWLock lock = self.lock
+    cdef FLock* L = lock.rec
+    cdef FSelf* t
+    cdef PyObject* task = running_task()
+    if task == NULL or L.word != 0 or (lock._waiters and not L.marks & M_READERS):
+        return acquisition(lock, WAIT_SHARED, True)
+    t = task_agent(task)
+    if FL_UNLIKELY(t.depth != 0):
+        order_before(L, t, lock.wanted_shared())
+    lock.take_read(<object>task, t, site_of_call(L), 0)
+    return ready
+
+
+cdef object write_aenter_method(WriteGuard self, PyObject* unused):
+    cdef RWLock lock = self.lock
+    cdef FLock* L = lock.rec
+    cdef FSelf* t
+    cdef PyObject* task = running_task()
+    if task == NULL or L.word != 0 or L.count != 0 or lock._waiters or not L.marks & M_WRITTEN:
+        return acquisition(lock, WAIT_EXCLUSIVE, True)
+    t = task_agent(task)
+    if FL_UNLIKELY(t.depth != 0):
+        order_before(L, t, 0)
+    lock.take_write(<object>task, t, site_of_call(L), 0)
+    return ready
+
+
+cdef object read_aexit_method(ReadGuard self, PyObject** args, Py_ssize_t count):
+    self.lock.give_read(True)
+    return ready
+
+
+cdef object write_aexit_method(WriteGuard self, PyObject** args, Py_ssize_t count):
+    self.lock.give_write(True)
+    return ready
+
+
+fl_type_method(RWLock, "read", <void*>rwlock_read_method, METH_NOARGS,
+               "read($self, /)\n--\n\nReturns the asynchronous context manager that holds a share of the lock.")
+fl_type_method(RWLock, "write", <void*>rwlock_write_method, METH_NOARGS,
+               "write($self, /)\n--\n\nReturns the asynchronous context manager that holds the lock exclusively.")
+fl_type_method(ReadGuard, "__aenter__", <void*>read_aenter_method, METH_NOARGS,
+               "__aenter__($self, /)\n--\n\nTakes a share when awaited.")
+fl_type_method(WriteGuard, "__aenter__", <void*>write_aenter_method, METH_NOARGS,
+               "__aenter__($self, /)\n--\n\nTakes the lock exclusively when awaited.")
+fl_type_method(ReadGuard, "__aexit__", <void*>read_aexit_method, METH_FASTCALL,
+               "__aexit__($self, /, *exc_info)\n--\n\nGives the share back.")
+fl_type_method(WriteGuard, "__aexit__", <void*>write_aexit_method, METH_FASTCALL,
+               "__aexit__($self, /, *exc_info)\n--\n\nReleases the lock.")
+fl_type_name(RWLock, b"RWLock")
+fl_type_name(ReadGuard, b"fastlock.aio.ReadGuard")
+fl_type_name(WriteGuard, b"fastlock.aio.WriteGuard")
+for new_type in (RWLock, ReadGuard, WriteGuard):
+    fl_type_set(new_type, "__module__", "fastlock.aio")
+for new_type in (ReadGuard, WriteGuard):
+    fl_type_cheap_binding(new_type, b"__aenter__")
