@@ -190,3 +190,272 @@ def test_a_holder_is_found_however_it_took_the_lock(body: str) -> None:
     else:
         assert names(finding) == ["the taker", "the holder"]
     assert locks(finding, "holds") == [None, "lock"]
+
+
+# ---- what tasks await -------------------------------------------------------------------------------------
+
+AWAITS = {
+    "a task": "await asyncio.create_task(child())",
+    "gather": "await asyncio.gather(asyncio.sleep(1000), child())",
+    "wait": "await asyncio.wait([asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(child())])",
+    "shield": "await asyncio.shield(child())",
+    "wait_for without a limit": "await asyncio.wait_for(child(), None)",
+    "a gather in a task in a shield": "await asyncio.shield(asyncio.create_task(of_all(asyncio.sleep(1000), child())))",
+    "acquire() in a task": "await asyncio.create_task(lock.acquire())",
+}
+if sys.version_info >= (3, 11):
+    AWAITS["a task group"] = "async with asyncio.TaskGroup() as group: group.create_task(child())"
+
+
+@pytest.mark.parametrize("body", AWAITS.values(), ids=AWAITS)
+def test_who_awaits_a_task_waits_for_what_that_one_waits_for(body: str) -> None:
+    """A parent holds a lock and awaits, in whatever way, the end of a child that wants it: found when the child wants it."""
+    finding, ended = ask(
+        f"""
+        fastlock.configure(on_deadlock="raise")
+        lock = aio.Lock()
+        async def of_all(*those): await asyncio.gather(*those)
+        async def child():
+            async with lock: pass
+        async def parent():
+            async with lock:
+                {body}
+        async def main():
+            task = asyncio.create_task(parent(), name="the parent")
+            await asyncio.wait([task], timeout=10)
+            tell([found()[0].to_dict(), task.done()])
+        asyncio.run(main())
+        """
+    )
+    assert finding["tier"] == "proven" and ended
+    assert finding["code"] == ("FL001" if len(names(finding)) > 1 else "FL002")
+    if len(names(finding)) > 1:         # not where it has run the child itself
+        edge = finding["edges"][names(finding).index("the parent")]
+        assert edge["waits"] is None and edge["wanted_at"]["function"].rpartition(".")[2] == "parent"
+        assert locks(finding, "waits")[0] == "lock" and edge["holds"] == finding["locks"][0]["id"]
+
+
+def test_a_lock_acquired_through_a_wrapper_belongs_to_who_called() -> None:
+    """Two tasks acquire crosswise, each through another task; the wrappers wait, and the owners wait for them."""
+    finding = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        left, right = aio.Lock(), aio.Lock()
+        async def member(mine, other):
+            await asyncio.create_task(mine.acquire())
+            await until(lambda: left.locked() and right.locked())
+            await asyncio.gather(other.acquire())
+        async def main():
+            tasks = [asyncio.create_task(member(left, right), name="one"), asyncio.create_task(member(right, left), name="two")]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            assert [type(task.exception()) for task in done] == [fastlock.DeadlockError]
+            tell(found()[0].to_dict())
+        asyncio.run(main())
+        """
+    )
+    assert (finding["code"], finding["tier"], len(finding["edges"])) == ("FL001", "proven", 4)
+    assert {"one", "two"} < set(names(finding))
+    assert sorted(filter(None, locks(finding, "holds"))) == sorted(filter(None, locks(finding, "waits"))) == ["left", "right"]
+
+
+# ---- loops and threads -------------------------------------------------------------------------------------
+
+def test_two_loops_that_hold_a_synchronous_lock_across_await_each() -> None:
+    """A task of each loop holds a lock over a suspension, and another one of each blocks on the other loop's: four tasks."""
+    finding = ask(
+        """
+        a, b = fastlock.Lock(), fastlock.Lock()
+        both = threading.Barrier(2)
+        async def keep(lock):
+            with lock: await asyncio.sleep(1000)
+        async def want(lock, others):
+            both.wait()
+            if others: blocked(*others)
+            with lock: pass
+        async def main(mine, other, others):
+            kept = asyncio.create_task(keep(mine), name=f"{threading.current_thread().name} keeps")
+            await until(mine.locked)
+            await asyncio.create_task(want(other, others), name=f"{threading.current_thread().name} wants")
+        def run(*what): asyncio.run(main(*what))
+        def blocked(name):
+            wait_until(lambda: any(wait.lock and wait.what for wait in fastlock.snapshot().waits))
+        start(run, a, b, [], name="loop-a")
+        start(run, b, a, ["loop-a"], name="loop-b")
+        tell(found("FL001")[0].to_dict())
+        """
+    )
+    assert (finding["tier"], len(finding["edges"])) == ("proven", 4)
+    assert names(finding) == ["loop-b wants", "loop-a keeps", "loop-a wants", "loop-b keeps"]
+    assert [agent["loop"] for agent in finding["agents"]] == ["loop-b", "loop-a", "loop-a", "loop-b"]
+    assert (locks(finding, "holds"), locks(finding, "waits")) == ([None, "a", None, "b"], ["a", None, "b", None])
+    assert "the loop of loop-a is stopped, 2 tasks with it" in finding["reasons"]
+
+
+def test_a_thread_waits_for_a_task_that_is_suspended_in_a_loop_that_runs() -> None:
+    """Thread, synchronous lock, suspended task, asyncio's lock, task, its loop's thread, the thread's lock: in one ring."""
+    finding = ask(
+        """
+        outer, inner, cell = fastlock.Lock(), aio.Lock(), fastlock.Lock()
+        ready = threading.Event()
+        async def keeper():
+            with cell:
+                async with inner: pass
+        async def closer():
+            async with inner:
+                await until(cell.locked)
+                ready.set()
+                blocked("stranger")
+                with outer: pass
+        def stranger():
+            with outer:
+                ready.wait()
+                with cell: pass
+        async def main():
+            closing = asyncio.create_task(closer(), name="closer")
+            await until(inner.locked)
+            await asyncio.gather(closing, asyncio.create_task(keeper(), name="keeper"))
+        start(stranger)
+        start(lambda: asyncio.run(main()), name="loop")
+        tell([found("FL001")[0].to_dict(), str(found("FL001")[0])])
+        """
+    )
+    finding, text = finding
+    assert finding["tier"] == "proven"
+    assert names(finding) == ["closer", "stranger", "keeper"]
+    assert (locks(finding, "holds"), locks(finding, "waits")) == ([None, "outer", "cell"], ["outer", "cell", None])
+    assert "loop of loop" in text
+
+
+def test_a_thread_closes_the_circle_while_the_loop_is_idle() -> None:
+    """The holder of a synchronous lock is suspended on a thread's work, which then wants that very lock: nothing of the loop's is blocked."""
+    finding = ask(
+        """
+        cell = fastlock.Lock()
+        def work():
+            with cell: pass
+        async def keeper():
+            with cell:
+                job = asyncio.get_running_loop().run_in_executor(None, gate)
+                await job
+        going = threading.Event()
+        def gate():
+            going.wait()
+            work()
+        workers = {}
+        class Pool(__import__("concurrent.futures").futures.ThreadPoolExecutor):
+            def submit(self, function, *arguments):
+                def run():
+                    with fastlock.Lock(): pass      # now it is an agent
+                    workers[future] = next(agent.id for agent in fastlock.snapshot().agents if agent.native_id == threading.get_native_id())
+                    return function(*arguments)
+                made = threading.Event()
+                def later():
+                    made.wait()
+                    return run()
+                future = super().submit(later)
+                made.set()
+                return future
+        suspended.worker_of = workers.get
+        async def main():
+            asyncio.get_running_loop().set_default_executor(Pool(1, "worker"))
+            task = asyncio.create_task(keeper(), name="keeper")
+            await until(lambda: workers)
+            going.set()
+            await task
+        start(lambda: asyncio.run(main()), name="loop")
+        tell(found("FL001")[0].to_dict())
+        """
+    )
+    assert (finding["tier"], names(finding)[1:]) == ("proven", ["keeper"])
+    assert (locks(finding, "holds"), locks(finding, "waits")) == ([None, "cell"], ["cell", None])
+    assert finding["edges"][1]["wanted_at"]["function"].endswith("keeper")
+
+
+# ---- tasks that have ended ------------------------------------------------------------------------------------
+
+ENDS = {"returns": "return", "raises": "raise ValueError", "is cancelled": "await asyncio.sleep(1000)"}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while somebody waits", "before somebody waits"])
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_task_that_ends_with_a_lock_leaves_it_abandoned(end: str, late: bool) -> None:
+    """Whoever waits already is told at once, whoever comes later when it starts to wait; the policy raises in each."""
+    findings, errors, seen = ask(
+        f"""
+        fastlock.configure(on_deadlock="raise")
+        lock = aio.Lock()
+        async def owner(go):
+            await lock.acquire()
+            await go.wait()
+            {end}
+        async def waiter():
+            async with lock: pass
+        async def main():
+            go = asyncio.Event()
+            owning = asyncio.create_task(owner(go), name="the owner")
+            await until(lock.locked)
+            waiting = [] if {late} else [asyncio.create_task(waiter()) for _ in range(2)]
+            await asyncio.sleep(0)
+            go.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            owning.cancel()
+            await asyncio.wait([owning])
+            waiting = waiting or [asyncio.create_task(waiter()) for _ in range(2)]
+            await asyncio.wait(waiting, timeout=10)
+            errors = [type(task.exception()).__name__ for task in waiting]
+            wait_until(lambda: found("FL003")[0].count == 2)
+            kept = [finding.to_dict() for finding in fastlock.findings()]
+            lock.release()              # another one may; then it is a signal
+            async with lock: pass
+            tell([kept, errors, str(fastlock.findings()[0])])
+        asyncio.run(main())
+        """
+    )
+    assert [finding["code"] for finding in findings] == ["FL003"]
+    assert (findings[0]["tier"], findings[0]["count"]) == ("proven", 2)
+    assert errors == ["DeadlockError", "DeadlockError"]
+    assert "that task has ended and left it locked" in findings[0]["explanation"]
+    assert 'task "the owner"' in seen and "ended" in seen
+
+
+def test_a_child_of_a_fork_lacks_the_tasks_of_its_parent() -> None:
+    """In the child a lock that another task held is a fork orphan; the forking task's own locks are its own."""
+    status, text = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        lock, own = aio.Lock(), aio.Lock()
+        async def owner():
+            async with lock: await asyncio.sleep(1000)
+        async def late(lock):
+            async with lock: pass
+        async def main():
+            asyncio.create_task(owner())
+            await until(lock.locked)
+            read, write = os.pipe()
+            async with own:
+                child = os.fork()
+                if child == 0:
+                    coroutine = late(lock)
+                    asyncio._set_running_loop(None)
+                    said = "nothing"
+                    try:
+                        asyncio.run(asyncio.wait_for(late(own), 0.05))
+                    except TimeoutError:
+                        said = "timeout"
+                    except BaseException as error:
+                        said = repr(error)
+                    try:
+                        asyncio.run(coroutine)
+                    except fastlock.DeadlockError as error:
+                        said += " " + error.finding.code
+                    os.write(write, said.encode())
+                    os._exit(0)
+                _, status = os.waitpid(child, 0)
+                tell([status, os.read(read, 1000).decode()])
+        asyncio.run(main())
+        """
+    )
+    assert status == 0
+    assert text.endswith(" FL004"), text
+    assert text.startswith(("timeout", "TimeoutError")), text
