@@ -2,10 +2,10 @@
 """The lock types' C side, for the other primitives: see _core.pyx."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_place, fl_site_key
+from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_site_key
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
-from fastlock._table cimport M_PLACED, H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
+from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
 
 # What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
 cdef enum:
@@ -40,9 +40,6 @@ cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
     cdef uint32_t depth
     cdef uint64_t tag
     note_site(L)
-    if me.loops:
-        L.placed = fl_place()
-        L.marks |= M_PLACED
     if FL_UNLIKELY(notes & NOTE_ORDER):
         L.acquired += 1
         depth = me.depth

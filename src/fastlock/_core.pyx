@@ -89,7 +89,7 @@ cdef inline bint taken_as_usual(FLock* L, FSelf* me) noexcept:
     """What note_taken does, where it need not call anything: taken at the same site as before, and room on the stack."""
     cdef FHeld* h
     cdef uint32_t depth
-    if FL_UNLIKELY(me.loops or not notes & NOTE_SITE or fl_site_key() != L.site_key):
+    if FL_UNLIKELY(not notes & NOTE_SITE or fl_site_key() != L.site_key):
         return False
     if notes & NOTE_ORDER:
         depth = me.depth
@@ -593,15 +593,3 @@ if sys.version_info < (3, 13):
 else:
     fl_type_vectorcall(LockType, <void*>make_lock)
     Lock = LockType
-
-
-def runs_loop(bint runs):
-    current_agent().loops = runs
-    import asyncio
-    if asyncio._set_running_loop.__name__ == "follow":
-        return
-    original = asyncio._set_running_loop
-    def follow(loop):
-        original(loop)
-        current_agent().loops = loop is not None
-    asyncio.events._set_running_loop = asyncio._set_running_loop = follow

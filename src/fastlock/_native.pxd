@@ -55,7 +55,6 @@ cdef extern from "_native.h" nogil:
     int fl_frame_lasti(fl_frame*, void*)
     int fl_code_line(void*, int)
     uint64_t fl_site_key()
-    uint64_t fl_place() nogil
 
 cdef extern from "_native.h":
     PyObject* fl_true()
