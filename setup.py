@@ -17,9 +17,10 @@ from setuptools.command.build_py import build_py
 
 GRAPH = ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 ORDER = ("_classes", "_clocks", "_order_facts", "_order")
-MODULES = ("_sites", "_table", "_tasks", "_park", "_waits", *GRAPH, "_options", "_facts", *ORDER, "_block", "_core", "_sync", "_rwlock", "_nesting", "_aio")
+CORE = ("_sites", "_table", "_tasks", "_park", "_told", "_waits", "_resolve", *GRAPH, "_options", "_facts", *ORDER, "_loop_facts", "_block", "_loops", "_core")
+MODULES = (*CORE, "_sync", "_rwlock", "_nesting", "_awaits", "_late", "_aio", "_results")
 PACKAGE = "src/fastlock"
-HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h", f"{PACKAGE}/_asyncio.h"]
+HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h", f"{PACKAGE}/_asyncio.h", f"{PACKAGE}/_frames.h"]
 PTH = "fastlock.pth"
 
 

@@ -54,7 +54,7 @@ def measure(classes: int, count: int, kind: str, seed: int) -> tuple[float, floa
     assert stats["edges"] == count and not stats["full"]
     keys = array("Q", [rng.getrandbits(64) for _ in range(count)])
     for number, key in enumerate(keys):
-        graph.remember(key, number + 1)
+        graph.remember(key, 1 << 40 | number + 1)
     hot = keys[:1000]  # what a program does again and again
     known_ns, missing = graph.time_seen(hot, 200)
     assert missing == 0

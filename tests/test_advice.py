@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastlock.advice import advice_from_dump
+from fastlock.advising import advice_from_dump
 from order_events import arrow, dump, node
 
 

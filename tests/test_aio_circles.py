@@ -11,13 +11,7 @@ from support import PRELUDE, answer, run_program
 
 LOOPS = """
 import asyncio, contextlib, gc, os, time
-from fastlock import _core, aio, suspended
-try:
-    from fastlock._loops import follow_loops
-except ImportError:
-    _core.runs_loop(False)
-else:
-    follow_loops(asyncio)
+from fastlock import aio
 
 async def until(condition):
     while not condition():
@@ -330,36 +324,19 @@ def test_a_thread_closes_the_circle_while_the_loop_is_idle() -> None:
     """The holder of a synchronous lock is suspended on a thread's work, which then wants that very lock: nothing of the loop's is blocked."""
     finding = ask(
         """
+        fastlock.install()
         cell = fastlock.Lock()
+        going = threading.Event()
+        begun = threading.Event()
         def work():
+            begun.set()
+            going.wait()
             with cell: pass
         async def keeper():
-            with cell:
-                job = asyncio.get_running_loop().run_in_executor(None, gate)
-                await job
-        going = threading.Event()
-        def gate():
-            going.wait()
-            work()
-        workers = {}
-        class Pool(__import__("concurrent.futures").futures.ThreadPoolExecutor):
-            def submit(self, function, *arguments):
-                def run():
-                    with fastlock.Lock(): pass      # now it is an agent
-                    workers[future] = next(agent.id for agent in fastlock.snapshot().agents if agent.native_id == threading.get_native_id())
-                    return function(*arguments)
-                made = threading.Event()
-                def later():
-                    made.wait()
-                    return run()
-                future = super().submit(later)
-                made.set()
-                return future
-        suspended.worker_of = workers.get
+            with cell: await asyncio.to_thread(work)
         async def main():
-            asyncio.get_running_loop().set_default_executor(Pool(1, "worker"))
             task = asyncio.create_task(keeper(), name="keeper")
-            await until(lambda: workers)
+            await until(begun.is_set)
             going.set()
             await task
         start(lambda: asyncio.run(main()), name="loop")

@@ -280,9 +280,9 @@ with fastlock.Lock():
 def test_core_gets_numbers(told: dict[str, tuple[int, ...]]) -> None:
     """Seconds become nanoseconds, rounded up so that nothing times out early or at once; None becomes -1."""
     config.configure(level="off", slow_wait=1.5, acquire_timeout=1e-10)
-    assert told == {"set_level": (0,), "set_limits": (1_500_000_000, 1)}
+    assert told == {"set_level": (0,), "set_limits": (1_500_000_000, 1, 100_000_000)}
     config.configure(level="detect", acquire_timeout=None)
-    assert told == {"set_level": (1,), "set_limits": (1_500_000_000, -1)}
+    assert told == {"set_level": (1,), "set_limits": (1_500_000_000, -1, 100_000_000)}
     config.set_level("order")
     assert told["set_level"] == (2,)
     config.configure(slow_wait=threading.TIMEOUT_MAX)

@@ -499,3 +499,31 @@ def test_logs_do_not_import_logging(sources, monkeypatch):
 def test_holders_are_distinct():
     """An owner that also reads is one holder, the first."""
     assert LockFact(1, "rw", "rw", "RWLock", owner=7, readers=(3, 7)).holders == (7, 3)
+
+
+def test_a_failure_is_told_as_python_tells_one() -> None:
+    """With its lines, what led to it first, and whatever its own text does."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    def fail() -> None:
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise Mute from error
+
+    try:
+        fail()
+    except Mute as error:
+        error.__cause__.__context__ = error  # type: ignore[union-attr]  # a circle, as a program can make one
+        lines = assemble.failure().splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == [
+        "Traceback (most recent call last):",
+        "KeyError: 'first'",
+        "which led to",
+        "Traceback (most recent call last):",
+        f"{Mute.__qualname__}: <its text cannot be had: ZeroDivisionError>",
+    ]
+    assert [line.strip() for line in lines if line.startswith("    ")] == ['raise KeyError("first")', "fail()", "raise Mute from error"]

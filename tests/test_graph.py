@@ -303,11 +303,11 @@ def test_saturation() -> None:
     seen = []
     for agent in (1, 1, 2, 3, 4, 5):
         s.acquire("ab", agent)
-        seen.append(s.graph.saturated(s.graph.direct_edge - 1))
+        seen.append(s.graph.saturated(s.graph.direct_edge))
     assert seen == [False, False, False, False, True, True]
     s.acquire("cab", 5)
     s.acquire("ab", 5)
-    assert not s.graph.saturated(s.graph.direct_edge - 1)
+    assert not s.graph.saturated(s.graph.direct_edge)
 
 
 def test_seventy_locks_held() -> None:
@@ -325,8 +325,35 @@ def test_counts() -> None:
     s = Scene()
     s.acquire("ab", 1)
     s.acquire("ab", 1)
-    s.graph.count(s.graph.direct_edge - 1, 40)
+    s.graph.count(s.graph.direct_edge, 40)
     assert [e["count"] for e in s.graph.edges()] == [42]
+
+
+def test_what_is_counted_for_an_edge_that_has_gone() -> None:
+    """It is not given to the edge that has taken the place, nor is that one taken for known or for saturated."""
+    s = Scene()
+    node = s.graph.node()
+    for agent in (1, 2, 3, 4):
+        s.graph.learn(agent, (2, node, 0), [(1, node, E)])
+    gone = s.graph.direct_edge
+    s.graph.remember(99, gone)
+    assert s.graph.saturated(gone) and s.graph.count(gone, 5)
+    s.graph.lock_died(1)
+    assert not s.graph.count(gone, 40)
+    s.acquire("ab", 1)
+    again = s.graph.direct_edge
+    assert again & 0xFFFFFFFF == gone & 0xFFFFFFFF and again != gone, "the same place, another edge"
+    assert not s.graph.count(s.graph.seen(99), 40) and not s.graph.saturated(gone) and s.graph.count(again, 1)
+    assert [(e["edge"], e["count"]) for e in s.graph.edges()] == [(again, 2)]
+
+
+def test_a_count_stops_at_its_most() -> None:
+    s = Scene()
+    s.acquire("ab", 1)
+    for _ in range(2):
+        assert s.graph.count(s.graph.direct_edge, 2**40 - 2)
+    assert [e["count"] for e in s.graph.edges()] == [2**40 - 1]
+    assert s.graph.count(s.graph.direct_edge, 1) and not s.graph.count(0, 1)
 
 
 def test_seen_keys() -> None:

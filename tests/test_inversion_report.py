@@ -12,7 +12,8 @@ import pytest
 import order_events
 from fastlock import assemble
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, OrderFact, Site
-from fastlock.reporting import shorten, width, wording
+from fastlock.reporting import Labels, shorten, width, wording
+from fastlock.reporting import inversion as inversion_page
 from order_events import inversion, rank
 
 STACK = (Site("/srv/app/main.py", 12, "main", "audit.write()"), Site("/srv/app/audit.py", 56, "Audit.write", "with stock_lock:"))
@@ -100,6 +101,12 @@ def test_a_broken_rank_in_full() -> None:
     assert str(finding(rank())) == textwrap.dedent(expected).strip("\n")
 
 
+def test_a_refused_acquire_is_on_the_page() -> None:
+    found = replace(finding(), refused="LockOrderError")
+    assert "Refused       the acquire in shop.py:32: LockOrderError was raised" not in str(finding())
+    assert f"the acquire in {Labels(found).site(found.edges[0].wanted_at)}: LockOrderError was raised" in str(found)
+
+
 def test_one_line_for_logs_and_errors() -> None:
     """The summary has both orders and the fix."""
     assert finding().summary() == (
@@ -175,6 +182,13 @@ def test_two_jobs_of_one_worker_have_a_column_each() -> None:
     edges = [order_events.edge(2, 1, 2, 1, 2), order_events.edge(2, 2, 1, 3, 4)]
     text = str(finding(inversion(edges=edges, agents=[order_events.agent(2, "pool-0_0")])))
     assert re.search(r'thread "pool-0_0", job 1 +thread "pool-0_0", job 2\n', text)
+    assert 'Passed        two jobs of pool thread "pool-0_0", no common lock, ' in text
+
+
+def test_jobs_beside_other_agents() -> None:
+    """Of three agents one that stands for two is told as such."""
+    found = ring(3, agents=2)
+    assert inversion_page.passed(found, Labels(found))[:2] == ["distinct agents", "two jobs of pool thread \"worker-1\""]
 
 
 LONG = "a_rather_long_name_of_a_lock_{}"

@@ -217,3 +217,68 @@ def test_a_lock_made_by_a_class_of_the_standard_library_is_the_callers() -> None
         tell(sorted(places))
         """
     ) == [["make", "return Future()"]]
+
+
+# ---- classes of files of one name
+
+SERVICES = """
+import pathlib, sys, tempfile
+from workers import Worker
+root = pathlib.Path(tempfile.mkdtemp())
+sys.path.insert(0, str(root))
+for name in sys.argv[1:]:
+    directory = root / name
+    directory.mkdir(parents=True)
+    (directory / "locks.py").write_text("import fastlock\\nlock = fastlock.RLock()\\ndef make(): return [fastlock.RLock()]\\n")
+def service(name):
+    return __import__(f"{name.replace('/', '.')}.locks", fromlist=["lock"])
+fastlock.configure(level="order", suppress=["lock@locks.py"])
+main_lock = fastlock.RLock(name="main")
+def take(first, then):
+    with first, then: pass
+"""
+
+
+def test_files_of_one_name_have_classes_of_their_own() -> None:
+    """As many directories are named as it takes, and none where there is but one such file."""
+    told = ask(
+        SERVICES
+        + """
+alone = service(sys.argv[1])
+take(main_lock, alone.lock)
+before = [edge.then for edge in fastlock.order_graph().edges()]
+for name in sys.argv[2:]:
+    take(alone.lock, service(name).lock)
+    take(alone.make()[0], service(name).make()[0])
+graph = fastlock.order_graph()
+tell([before, [f"{edge.first} {edge.then}" for edge in graph.edges()], len(graph.cycles())])
+""",
+        "shop/a",
+        "bank/a",
+        "bank/b",
+    )
+    shop, others = "shop/a/locks.py", ["b/locks.py", "bank/a/locks.py"]
+    made = [f"RLock@{shop}:make RLock@{other}:make" for other in others]
+    assert told == [["lock@locks.py"], [*made, *(f"lock@{shop} lock@{other}" for other in others), f"main lock@{shop}"], 0]
+
+
+def test_the_fingerprint_and_suppression_know_no_directories() -> None:
+    """A finding is the same whether or not another file of the name has been met, and so is what suppresses it."""
+    seen = [
+        ask(
+            SERVICES
+            + """
+alone = service(sys.argv[1])
+[take(main_lock, service(name).lock) for name in sys.argv[2:]]
+one, other = Worker(), Worker()
+one.do(take, main_lock, alone.lock), other.do(take, alone.lock, main_lock)
+fastlock.watchdog.flush()
+tell([[lock.lock_class for lock in finding.locks] + [finding.fingerprint] for finding in fastlock.suppressed()])
+""",
+            *names,
+        )
+        for names in (["shop"], ["shop", "bank"])
+    ]
+    (one,), (other,) = seen
+    assert one[-1] == other[-1]
+    assert {*one[:-1], *other[:-1]} == {"main", "lock@locks.py", "lock@shop/locks.py"}

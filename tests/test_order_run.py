@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fastlock import suppression
-from fastlock.advice import Advice
+from fastlock.advising import Advice
 from fastlock.kept import KeptFindings
 from fastlock.order import OrderCycle, OrderEdge, OrderGraph
 from fastlock.summary import summary

@@ -99,6 +99,32 @@ def test_raise_reports_as_well_with_everybodys_stack() -> None:
     assert told == [True, [True, True]]
 
 
+def test_the_page_says_that_the_acquire_was_refused() -> None:
+    """Which one, and in place of what would have become of the circle."""
+    told = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        a, b = fastlock.RLock(name="a"), fastlock.RLock(name="b")
+        def first():
+            with a:
+                begun.set()
+                with b: pass
+        begun = threading.Event()
+        with b:
+            thread = start(first); begun.wait(); blocked("first")
+            try:
+                a.acquire()
+            except fastlock.DeadlockError as error:
+                page = str(error.finding)
+        thread.join()
+        tell([page, found("FL001")[0].refused])
+        """
+    )
+    assert told[1] == "DeadlockError"
+    assert "Refused       the acquire in program.py:15: DeadlockError was raised, and a was not taken" in told[0]
+    assert "By itself?" not in told[0]
+
+
 def test_raise_again_and_again() -> None:
     """Each time the circle closes again the error comes again; the finding is counted."""
     told = ask(

@@ -426,6 +426,22 @@ def test_the_fingerprint_is_stable() -> None:
 # ---- memory
 
 
+def test_counts_of_an_order_that_has_gone() -> None:
+    """What a lock has counted for an order of locks of its class is not given to a new order after that one has gone."""
+    told = ask(
+        """
+        fastlock.set_level("order")
+        left, right = (fastlock.RLock(lock_class="account") for _ in range(2))
+        for _ in range(100):
+            with left, right: pass
+        del left
+        with fastlock.RLock(lock_class="a"), fastlock.RLock(lock_class="b"): pass
+        tell([(e.first, e.then, e.count) for e in fastlock.order_graph().edges()])
+        """
+    )
+    assert told == [["a", "b", 1]]
+
+
 def test_locks_that_come_and_go_leave_nothing_behind() -> None:
     """A million locks made, taken under another one and dropped leave the resident size flat (FASTLOCK_STRESS_LOCKS=1000000)."""
     source = """

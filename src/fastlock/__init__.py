@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import typing as _typing
+
 from fastlock import config as _config
-from fastlock import summary as _summary
+from fastlock import loops as _loops_followed
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
 from fastlock._nesting import nested
 from fastlock._rwlock import RWLock
 from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
-from fastlock.advice import Advice, advice
 from fastlock.config import at_level, configure, level, set_level
 from fastlock.errors import ConfigError, DeadlockError, FastlockError, LockOrderError, LockTimeout
 from fastlock.findings import Finding, Snapshot
 from fastlock.look import find_deadlocks, snapshot
 from fastlock.multiple import acquire_all
-from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
 from fastlock.patching import install, uninstall
 from fastlock.suppression import suppressed
 from fastlock.watchdog import findings, on_finding
+
+if _typing.TYPE_CHECKING:
+    from fastlock.advising import Advice, advice
+    from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
 
 __version__ = "0.1.0"
 __all__ = [
@@ -58,6 +62,29 @@ __all__ = [
     "uninstall",
 ]
 
+# What only a caller asks for is imported when it is asked for: every process that inherits FASTLOCK_INSTALL pays for this
+# module, and most of them are short. What a report needs is imported at once: a report is no place for a first import.
+_LATER = {"Advice": "advising", "advice": "advising"}
+_LATER.update(dict.fromkeys(("OrderCycle", "OrderEdge", "OrderGraph", "order_graph"), "order"))
+
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
 _watchdog.start()
 _config.start()
-_summary.start()
+_loops_followed.start()
+if _config.ending().summary:
+    from fastlock import summary as _summary
+
+    _summary.start()

@@ -36,6 +36,7 @@ cdef class Acquisition:
     cdef uint8_t state
     cdef bint entering                  # `async with`: the result is None
     cdef object timer
+    cdef object entry                   # of the wait in asyncio's own graph, None where it has none
 
     cdef PyObject* start(self) except? NULL
     cdef PyObject* step(self, object value, object error) except? NULL

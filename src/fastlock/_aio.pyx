@@ -11,9 +11,11 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
 from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
+from fastlock._late cimport task_waits
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
@@ -64,7 +66,7 @@ fl_type_ready_next(Ready)
 
 cdef FSelf* agent_for(object task) except NULL:
     """The record of a task, or of the running thread where there is no task."""
-    return task_agent(<PyObject*>task) if task is not None else current_agent()
+    return task_agent(<PyObject*>task) if task is not None else thread_agent()
 
 
 cdef uint32_t site_of_call(FLock* L) noexcept:
@@ -94,6 +96,7 @@ cdef int taken_by(FLock* L, FSelf* t, uint32_t site, uint32_t flags) except -1:
         h = &t.held[t.depth]
         h.lock = L
         h.flags = flags
+        h.stamp = <uint32_t>fl_context_version() << 16
         tag = held_tag(L, flags)
         if t.depth == 0:
             h.chain = tag
@@ -140,6 +143,8 @@ cdef class Primitive:
         """Tells the first waiter that it is its turn; the cancelled ones on the way take themselves out."""
         if not self._waiters:
             return 0
+        if publishing:
+            awaits_moved(self.rec)
         future = self._waiters[0]
         if not future.done():
             future.set_result(True)
@@ -296,7 +301,7 @@ cdef class Acquisition:
         self.waiter = <object>task
         self.agent = task_agent(task)
         agent_refresh_name(self.agent)
-        self.agent.thread = current_agent()
+        self.agent.thread = thread_agent()
         class_contended(L, self.agent)
         self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
         self.node.waiter = <void*>self
@@ -305,7 +310,9 @@ cdef class Acquisition:
             raise error
         if isinstance(self.what, Lock):
             (<Lock>self.what).watch_owner()
-        return 0
+        if publishing:
+            self.entry = awaits_begin(L, self.waiter, loop)
+        return task_waits(L, self.node)
 
     cdef int look_again(self) except -1:
         """Somebody has ended: tells it, and ends the wait where a policy wants that."""
@@ -326,6 +333,9 @@ cdef class Acquisition:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.entry is not None:
+            entry, self.entry = self.entry, None
+            awaits_end(entry)
         if self.future is not None and self.what._waiters is not None and self.future in self.what._waiters:
             self.what._waiters.remove(self.future)
         return 0
@@ -347,6 +357,8 @@ cdef class Acquisition:
             self.what.woken(self)       # before the wait ends: a task that holds or waits all the time stays one agent
         finally:
             self.unpublish()
+        if publishing:
+            awaits_moved(self.what.rec)
         return 0
 
     cdef int withdraw(self) except -1:
@@ -553,7 +565,7 @@ cdef class RLock(Lock):
         if self.rec.word == 0:
             return False
         if task == NULL:
-            return self.owner is None and self.rec.word == current_agent().word
+            return self.owner is None and self.rec.word == thread_agent().word
         return task == <PyObject*>self.owner
 
     cdef int leave(self) except -1:
@@ -595,8 +607,8 @@ fl_type_method(Lock, "__aexit__", <void*>lock_aexit_method, METH_FASTCALL, AEXIT
 fl_type_method(RLock, "__aenter__", <void*>rlock_aenter_method, METH_NOARGS, AENTER_DOC)
 fl_type_method(RLock, "__aexit__", <void*>rlock_aexit_method, METH_FASTCALL, AEXIT_DOC)
 for lock_type in (Lock, RLock):
+    # Not __aexit__: a suspended coroutine keeps it, and the collector does not see through such a binding.
     fl_type_cheap_binding(lock_type, b"__aenter__")
-    fl_type_cheap_binding(lock_type, b"__aexit__")
     fl_type_set(lock_type, "__module__", "fastlock.aio")
 fl_type_name(Lock, b"fastlock.aio.Lock")
 fl_type_name(RLock, b"fastlock.aio.RLock")

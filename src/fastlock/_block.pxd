@@ -1,8 +1,9 @@
 # cython: language_level=3
 """How a thread blocks: see _block.pyx."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FNode, FSelf
+from fastlock._waits cimport Found
 
 cdef object call_handler(dict event)
 cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2
@@ -14,6 +15,11 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n)
 cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept
+cdef bint is_looking() noexcept
+cdef int64_t slow_after() noexcept
+cdef bint is_kept(FLock* L) noexcept
+cdef bint raw_known(uint64_t key)
+cdef object write_raw(Found* found, uint64_t key)
 
 cdef inline int64_t to_ns(double seconds) noexcept:
     cdef double exact = seconds * 1e9

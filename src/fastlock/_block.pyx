@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._classes cimport class_contended
 from fastlock._facts cimport circle_event, circle_of, found_key, raw_report, wait_event
+from fastlock._loop_facts cimport tell_loop
 from fastlock._native cimport *
 from fastlock._options cimport LockOptions, options_of
 from fastlock._order cimport order_forget_pairs
@@ -16,7 +17,7 @@ from fastlock._sites cimport site_here
 from fastlock._resolve cimport examine_all
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task
-from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still
+from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still, top_of
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -33,6 +34,7 @@ cdef enum:
 cdef bint looking = True        # above level off
 cdef int64_t slow_wait_ns = 10000000000
 cdef int64_t acquire_timeout_ns = -1
+cdef int64_t loop_block_ns = 100000000
 cdef object handler = None
 cdef set raw_seen = set()
 
@@ -118,7 +120,7 @@ cdef void hand_back(FLock* L, uint8_t mode) noexcept:
 
 cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
-    cdef int64_t now, until, slow_at = -1
+    cdef int64_t now, until, slow_at = -1, loop_at = -1
     cdef uint64_t reported = 0
     cdef bint late = False
     cdef int rc
@@ -126,17 +128,17 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         n.task = running_task()
     if fl_finalizing():
         fl_refuse_at_exit()
-    elif look(L, me, n, policy, False, &reported) == TAKEN:
+    elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked
         return TAKEN
     if slow_wait_ns >= 0:
         slow_at = n.since_ns + slow_wait_ns
+    if me.loops and loop_block_ns >= 0:
+        loop_at = n.since_ns + loop_block_ns
     while True:
         now = fl_now_ns()
         if n.deadline_ns >= 0 and now >= n.deadline_ns:
             return leave(L, n)
-        until = n.deadline_ns
-        if slow_at >= 0 and (until < 0 or slow_at < until):
-            until = slow_at
+        until = sooner(sooner(n.deadline_ns, slow_at), loop_at)
         with nogil:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
@@ -153,11 +155,40 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             fl_store8(&me.recheck, 0)
             if look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
+        if loop_at >= 0 and fl_now_ns() >= loop_at:
+            loop_at = -1
+            if tell_of_loop(L, me, n, reported) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
+                return TAKEN
         if slow_at >= 0 and fl_now_ns() >= slow_at:
             slow_at = -1
             late = True
             if look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
+
+
+cdef inline int64_t sooner(int64_t a, int64_t b) noexcept:
+    """The earlier of two moments, of which -1 is none."""
+    return a if b < 0 or 0 <= a < b else b
+
+
+cdef int tell_of_loop(FLock* L, FSelf* me, FNode* n, uint64_t reported) except -1:
+    """Reports that an event loop's thread is blocked (FL006), unless a circle says why; TAKEN where the lock came meanwhile."""
+    cdef int got
+    if not looking or reported != 0 or fl_finalizing():
+        return WAITING
+    event = wait_event("FL006", me, L)
+    got = suspend(L, n)
+    try:
+        try:
+            tell_loop(event, me)
+        except Exception:       # of a task's or a loop's own methods
+            PyErr_WriteUnraisable(handler)
+        call_handler(event)
+    except BaseException:
+        if got == TAKEN:
+            hand_back(L, n.mode)
+        raise
+    return TAKEN if got == TAKEN else resume(L, n)
 
 
 cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* reported) except -1:
@@ -179,7 +210,8 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
             got = tell(L, n, wait_event("FL020", me, L), False)
             continue        # whoever closed a circle meanwhile took this agent for one that runs
         key = found_key(&found)
-        if key == reported[0] or not (found.proven or late) or not confirm(&found):
+        if (key == reported[0] or not (found.proven or late) or (top_of(me) != n and key in raw_seen)
+                or not confirm(&found)):
             release_found(&found)
             return WAITING
         reported[0] = key
@@ -213,8 +245,8 @@ cdef object task_timed_out(FLock* L, FSelf* me):
 
 cdef bint is_kept(FLock* L) noexcept:
     """Whether what is waited for is held by somebody, as far as is known."""
-    if L.marks & M_SIGNAL:
-        return False
+    if L.marks & M_SIGNAL or L.kind == K_RESULT:
+        return False        # work may last
     return is_held(L) or (L.kind == K_RWLOCK and L.count > 0) or L.kind == K_SEMAPHORE
 
 
@@ -266,9 +298,24 @@ cdef void look_for_circles(bint on) noexcept:
     looking = on
 
 
-def set_limits(int64_t slow_wait, int64_t acquire_timeout):
-    """Nanoseconds after which a wait is slow, and after which an acquire without limit fails; -1 for never."""
-    global slow_wait_ns, acquire_timeout_ns
+cdef bint is_looking() noexcept:
+    return looking
+
+
+cdef int64_t slow_after() noexcept:
+    """Nanoseconds after which a wait is slow, -1 for never."""
+    return slow_wait_ns
+
+
+cdef bint raw_known(uint64_t key):
+    """Whether a circle of these sites has had its raw report."""
+    return key in raw_seen
+
+
+def set_limits(int64_t slow_wait, int64_t acquire_timeout, int64_t loop_block):
+    """Nanoseconds after which a wait is slow, an acquire without limit fails, and a wait blocks a loop for too long; -1 for never."""
+    global slow_wait_ns, acquire_timeout_ns, loop_block_ns
+    loop_block_ns = loop_block
     slow_wait_ns = slow_wait
     acquire_timeout_ns = acquire_timeout
     order_forget_pairs()        # whether an acquire can last for ever is part of what the graph was told

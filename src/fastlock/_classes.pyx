@@ -9,8 +9,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memset
 
-from fastlock._facts cimport lock_class, lock_name
-from fastlock._graph cimport FGraph, graph_count, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
+from fastlock._facts cimport lock_class, lock_name, site_class
+from fastlock._graph cimport FGraph, graph_drop_node, graph_lock_died, graph_new, graph_node, graph_writer
 from fastlock._native cimport fl_finalizing
 from fastlock._options cimport LockOptions, options_of
 from fastlock._table cimport M_SIGNAL, M_WRITTEN, FLock, FSelf, agent_id, agent_of, lock_at, lock_limit, mix
@@ -40,7 +40,9 @@ cdef FClass* class_at(uint32_t node) noexcept nogil:
 
 
 cdef object class_label(uint32_t node):
-    return labels[node][0]
+    """Asked for anew where it is a site's: another file of the name may have come since."""
+    cdef FClass c = classes[node]
+    return site_class(c.created, c.kind) if c.created and node_of_site[c.created] == node else labels[node][0]
 
 
 cdef object class_name(uint32_t node):
@@ -197,8 +199,7 @@ cdef void class_died(FLock* L) noexcept:
     cdef FClass* c = &classes[L.node]
     c.live -= 1
     c.acquired += L.acquired
-    if L.pair_edge and L.pair_count:
-        graph_count(graph, L.pair_edge - 1, L.pair_count)
+    pair_settle(L)
     if c.by_instance or L.marks & M_SIGNAL:
         graph_lock_died(graph, L.serial)
     L.node = L.pair_edge = 0

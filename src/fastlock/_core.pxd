@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_site_key
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
-from fastlock._table cimport H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
+from fastlock._table cimport H_IN_TASK, H_SHARED, H_TIMED, H_TRY, FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
 
 # What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
 cdef enum:
@@ -15,6 +15,8 @@ cdef enum:
 
 cdef int notes
 cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1
+cdef FSelf* before_in_loop(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) except NULL
+cdef void taken_in_loop(FLock* L, FSelf* who, uint32_t flags) noexcept
 cdef object take_again(FLock* L, FSelf* me, uint8_t flags)
 cdef int64_t parse_timeout(object blocking, object timeout) except? -2
 cdef FLock* lock_made(uint8_t kind, object own) except NULL
@@ -71,8 +73,8 @@ cdef inline bint pair_is_known(FLock* L, FSelf* me, uint32_t flags) noexcept:
     cdef uint64_t key = top.chain ^ order_epoch ^ flags
     if L.pair_key != key ^ me.salt and L.pair_key != key:
         return False
-    # A lock that somebody else has released is not held, whatever the stack says.
-    return top.chain != 0 and (owner_bits(top.lock.word) == me.word or (top.flags & H_SHARED) != 0)
+    # A lock that somebody else has released is not held, whatever the stack says; what is not seen here, tidy() sees.
+    return top.chain != 0 and (owner_bits(top.lock.word) == me.word or (top.flags & (H_SHARED | H_IN_TASK)) != 0)
 
 
 cdef inline int order_before(FLock* L, FSelf* me, uint32_t flags) except -1:

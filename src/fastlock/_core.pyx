@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, to_ns
 from fastlock._classes cimport class_died
+from fastlock._loops cimport armed, given_in_loop, in_one_step, is_looked_at, look_at, looked_at, stack_owner
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, drop_options, set_options
 from fastlock._order cimport order_judge, order_signal, order_take_back
@@ -34,6 +35,13 @@ ctypedef PyObject* (*lock_function)(PyObject*) noexcept
 ctypedef PyObject* (*acquire_function)(PyObject*, PyObject**, Py_ssize_t, PyObject*) noexcept
 ctypedef PyObject* (*note_function)(FLock*, FSelf*) noexcept
 
+cdef extern from *:
+    """
+    /* The running thread's agent, where it runs an event loop; the cache of _native.h is empty then. */
+    static __thread void *fl_loop_self FL_TLS_MODEL = NULL;
+    """
+    void* fl_loop_self
+
 cdef int notes = 0
 cdef int level = 0
 
@@ -55,8 +63,12 @@ cdef class LockType:
         lock_dropped(self.rec)
 
     def acquire(self, blocking=True, timeout=-1):
-        cdef FSelf* me = current_agent()
+        cdef FSelf* me = <FSelf*>fl_tls_get()
         cdef int64_t timeout_ns = parse_timeout(blocking, timeout)
+        if FL_UNLIKELY(me == NULL):
+            me = agent_otherwise()
+            if me.loops:
+                return take_in_loop(self.rec, me, 0, timeout_ns) != 0
         before(self.rec, me, timeout_ns, 0)
         if fl_word_take(&self.rec.word, me.word):
             note_taken(self.rec, me, how_held(timeout_ns))
@@ -174,15 +186,21 @@ cdef PyObject* given_otherwise(FLock* L, FSelf* me) noexcept:
 
 
 cdef object lock_enter_otherwise(LockType self):
-    lock_take(self)
+    cdef FSelf* me = agent_otherwise()
+    if me.loops:
+        take_in_loop(self.rec, me, W_WITH, -1)
+    else:
+        lock_take(self)
     return True
 
 
 cdef object lock_acquire_otherwise(LockType self, PyObject** args, Py_ssize_t count, PyObject* names):
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = agent_otherwise()
     if count != 0 or names != NULL:
         return call_parsing(lock_acquire_parsing, <PyObject*>self, args, count, names)
+    if me.loops:
+        return take_in_loop(L, me, 0, -1) != 0
     if me.depth != 0:
         order_before(L, me, 0)
     if fl_word_take(&L.word, me.word):
@@ -193,7 +211,9 @@ cdef object lock_acquire_otherwise(LockType self, PyObject** args, Py_ssize_t co
 
 cdef object lock_release_otherwise(LockType self):
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = agent_otherwise()
+    if me.loops and owner_bits(L.word) == me.word:
+        given_in_loop(L, me)
     if fl_word_drop(&L.word, me.word) or fl_word_drop(&L.word, me.word | W_WITH):
         L.marks |= M_OWNED
         note_given(L, me)
@@ -222,21 +242,31 @@ cdef object call_parsing(object method, PyObject* self, PyObject** args, Py_ssiz
 
 cdef int lock_acquire(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) except -1:
     """Takes an exclusive lock by the slow path: 1 taken, 0 not in time."""
+    cdef int got = lock_wait(L, me, flags, timeout_ns)
+    if got:
+        note_taken(L, me, how_held(timeout_ns))
+    return got
+
+
+cdef inline int lock_wait(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) except -1:
+    """The same without the notes."""
     cdef int got
     flags &= W_WITH
     got = try_take(L, me, WAIT_EXCLUSIVE, flags)
     if not got and timeout_ns != 0:
         got = acquire_blocking(L, me, WAIT_EXCLUSIVE, flags, timeout_ns)
-    if got:
-        note_taken(L, me, how_held(timeout_ns))
     return got
 
 
 cdef int lock_release(LockType self) except -1:
     """Releases by the slow path: somebody waits, or the caller is not the owner."""
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
     cdef uint64_t word = fl_load64(&L.word)
+    if FL_UNLIKELY(me == NULL):
+        me = agent_otherwise()
+        if me.loops and owner_bits(word) == me.word:
+            given_in_loop(L, me)
     if owner_bits(word) == me.word:
         L.marks |= M_OWNED
         note_given(L, me)
@@ -252,13 +282,82 @@ cdef int lock_release(LockType self) except -1:
 cdef int lock_take(LockType self) except -1:
     """with self, for the other primitives."""
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = agent_otherwise()
+        if me.loops:
+            return take_in_loop(L, me, W_WITH, -1)
     if FL_UNLIKELY(me.depth != 0):
         order_before(L, me, 0)
     if fl_word_take(&L.word, me.word | W_WITH):
         note_taken(L, me, 0)
         return 1
     return lock_acquire(L, me, W_WITH, -1)
+
+
+# ---- in a thread that runs an event loop -----------------------------------------------------------------------
+
+cdef inline FSelf* agent_otherwise() noexcept:
+    """current_agent, from a cache also where the thread runs an event loop."""
+    global fl_loop_self
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = <FSelf*>fl_loop_self
+        if me == NULL:
+            me = current_agent()
+            if me.loops and me.settled:
+                fl_loop_self = me
+    return me
+
+
+cdef int take_in_loop(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) except -1:
+    """Takes an exclusive lock: 1 taken, 0 not in time."""
+    cdef FSelf* who = before_in_loop(L, me, timeout_ns, 0)
+    if not fl_word_take(&L.word, me.word | flags) and not lock_wait(L, me, flags, timeout_ns):
+        return 0
+    taken_in_loop(L, who, how_held(timeout_ns))
+    return 1
+
+
+cdef FSelf* before_in_loop(FLock* L, FSelf* me, int64_t timeout_ns, uint32_t flags) except NULL:
+    """What comes before an acquire; returns whose stack is to hold the lock."""
+    cdef FSelf* who = me
+    if FL_UNLIKELY(armed != 0) and not flags & H_SHARED:
+        look_at(L)
+    if notes & NOTE_ORDER:
+        who = stack_owner(me)
+        if who.depth != 0 and timeout_ns != 0:
+            order_in_loop(L, who, flags | (H_TIMED if timeout_ns > 0 else 0))
+    return who
+
+
+cdef inline int order_in_loop(FLock* L, FSelf* who, uint32_t flags) except -1:
+    """order_before, where a task may show what any other one of its thread could not come between."""
+    cdef uint64_t chain
+    if who.task == NULL or not in_one_step(who):
+        return order_before(L, who, flags)
+    flags |= H_ONE_STEP
+    chain = who.held[who.depth - 1].chain
+    if chain != 0 and L.pair_key == chain ^ order_epoch ^ flags ^ who.thread.salt:
+        L.pair_count += 1
+        return 0
+    return order_wanted(L, who, flags)
+
+
+cdef void taken_in_loop(FLock* L, FSelf* who, uint32_t flags) noexcept:
+    """What note_taken stores, and where in the loop's work it was."""
+    cdef uint64_t placed = fl_place()
+    cdef FHeld* h
+    if flags & H_SHARED == 0:
+        fl_put64(&L.placed, placed)
+        L.marks = L.marks | M_PLACED if notes else L.marks & ~<uint8_t>M_PLACED
+    note_taken(L, who, flags | (H_IN_TASK if who.task != NULL else 0))
+    if who.task != NULL and who.depth != 0:
+        h = &who.held[who.depth - 1]
+        if h.lock == L:         # there was room
+            h.stamp = <uint32_t>(placed >> 32)
+    if FL_UNLIKELY(looked_at != 0) and flags & H_SHARED == 0:
+        is_looked_at(L)
 
 
 # ---- RLock -----------------------------------------------------------------------------------------------
@@ -278,7 +377,9 @@ cdef class RLock:
         lock_dropped(self.rec)
 
     def acquire(self, blocking=True, timeout=-1):
-        return rlock_acquire(self, current_agent(), parse_timeout(blocking, timeout)) != 0
+        cdef FSelf* me = <FSelf*>fl_tls_get()
+        cdef int64_t timeout_ns = parse_timeout(blocking, timeout)
+        return (rlock_acquire(self, me, timeout_ns) if me != NULL else rlock_otherwise(self, timeout_ns)) != 0
 
     def locked(self):
         """Returns whether somebody holds the lock."""
@@ -346,16 +447,29 @@ cdef object rlock_exit_method(RLock self, PyObject** args, Py_ssize_t count):
 
 cdef bint rlock_owned(RLock self) noexcept:
     cdef uint64_t word = fl_load64(&self.rec.word)
-    return owner_bits(word) == current_agent().word and not word & W_OFFERED
+    return owner_bits(word) == agent_otherwise().word and not word & W_OFFERED
 
 
 cdef int rlock_take(RLock self) except -1:
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        return rlock_otherwise(self, -1)
     if me.depth == 0 and fl_word_take(&L.word, me.word):
         note_taken(L, me, 0)
         return 1
     return rlock_acquire(self, me, -1)
+
+
+cdef int rlock_otherwise(RLock self, int64_t timeout_ns) except -1:
+    """In a thread that runs an event loop, or is new."""
+    cdef FSelf* me = agent_otherwise()
+    if not me.loops:
+        return rlock_acquire(self, me, timeout_ns)
+    if rlock_owned(self):
+        self.rec.count += 1
+        return 1
+    return take_in_loop(self.rec, me, 0, timeout_ns)
 
 
 cdef int rlock_acquire(RLock self, FSelf* me, int64_t timeout_ns) except -1:
@@ -373,7 +487,11 @@ cdef int rlock_acquire(RLock self, FSelf* me, int64_t timeout_ns) except -1:
 
 cdef int rlock_release(RLock self) except -1:
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = agent_otherwise()
+        if me.loops and L.count == 0 and rlock_owned(self):
+            given_in_loop(L, me)
     if L.count == 0 and fl_word_drop(&L.word, me.word):
         note_given(L, me)
         return 0
@@ -391,12 +509,15 @@ cdef object rlock_save(RLock self):
     cdef FLock* L = self.rec
     cdef int64_t depth
     cdef FSelf* owner = agent_of(L.word)
+    cdef FSelf* me = agent_otherwise()
     if owner == NULL:
         raise RuntimeError("cannot release un-acquired lock")
     depth = L.count + 1
     L.count = 0
     ident = owner.pub.ident
-    note_given(L, current_agent())
+    if me.loops and owner == me:
+        given_in_loop(L, me)
+    note_given(L, me)
     give_back(L)
     return (depth, ident)
 
@@ -404,7 +525,7 @@ cdef object rlock_save(RLock self):
 cdef int rlock_restore(RLock self, int64_t depth) except -1:
     """Re-acquires after a condition's wait: no policy and no timeout ever acts on it."""
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = agent_otherwise()
     error = take_again(L, me, 0)
     L.count = depth - 1
     if error is not None:
@@ -414,15 +535,21 @@ cdef int rlock_restore(RLock self, int64_t depth) except -1:
 
 cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
     """Re-acquires after a condition's wait, whatever comes; returns the exception to raise once all is as it was."""
+    cdef FSelf* who = me
     error = None
-    if me.depth != 0:
+    if me.loops and notes & NOTE_ORDER:
+        who = stack_owner(me)
+    if who.depth != 0:
         try:
-            order_before(L, me, H_REACQUIRE)
+            order_before(L, who, H_REACQUIRE)
         except BaseException as first:      # of a key's own comparison, or of a signal handler
             error = first
     if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
         error = block_to_the_end(L, me, flags) or error
-    note_taken(L, me, 0)
+    if me.loops:
+        taken_in_loop(L, who, 0)
+    else:
+        note_taken(L, me, 0)
     return error
 
 
@@ -551,6 +678,13 @@ cdef FLock* record_of(object lock) except NULL:
     raise TypeError(f"nested takes a Lock, an RLock or a Condition of fastlock's, not {type(lock).__name__}")
 
 
+cdef void forget_agent() noexcept nogil:
+    global fl_loop_self
+    fl_tls_set(NULL)
+    fl_loop_self = NULL
+
+
+agent_cached(forget_agent)
 set_level(1)
 
 # ---- the stdlib's names, and the methods without parsing ---------------------------------------------------------

@@ -148,11 +148,10 @@ cdef void show(Learner* me, GWant* want, GCircle* out) noexcept nogil:
     """What an acquire does: looks the pair up, shows it to the graph where it is not known, and remembers the answer."""
     cdef GHeld* top = &want.held[want.depth - 1]
     cdef uint64_t key = (top.serial << 32 | want.serial << 16 | me.number) + (<uint64_t>graph_epoch(me.graph) << 40)
-    cdef uint32_t edge = graph_seen(me.graph, key)
+    cdef uint64_t edge = graph_seen(me.graph, key)
     cdef int code
-    if edge:
+    if edge and graph_count(me.graph, edge, 1):
         me.known += 1
-        graph_count(me.graph, edge - 1, 1)
         return
     me.shown += 1
     code = graph_learn(me.graph, want, out)
@@ -162,7 +161,7 @@ cdef void show(Learner* me, GWant* want, GCircle* out) noexcept nogil:
             graph_retract(me.graph, out.token)
     elif code <= G_LEARNED and out.direct_edge:
         graph_remember(me.graph, key, out.direct_edge)
-        graph_saturated(me.graph, out.direct_edge - 1)
+        graph_saturated(me.graph, out.direct_edge)
 
 
 cdef void* learn_on(void* argument) noexcept nogil:

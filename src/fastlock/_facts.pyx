@@ -15,14 +15,14 @@ from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
 from fastlock._tasks cimport task_agent_in
 from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_TASK, BY_WAIT
-from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found
+from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found, top_of
 
 from os import getpid
 from time import time
 
 HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
         BY_JOB: "work in a thread"}
-KINDS = {K_RESULT: "Result", K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event"}
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result"}
 MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
 WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
@@ -30,6 +30,9 @@ TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL
 
 cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle
+
+
+cdef dict files_of_class = {}       # (name of a file, the rest of the label) -> its files, as met
 
 
 cdef object base_name(object path):
@@ -58,12 +61,30 @@ cdef object lock_class(FLock* L):
     cdef LockOptions own = options_of(L)
     if own is not None and own.lock_class is not None:
         return own.lock_class
-    facts = site_facts(L.created)
+    return site_class(L.created, L.kind)
+
+
+cdef object site_class(uint32_t created, uint8_t kind):
+    facts = site_facts(created)
     if facts is None:
-        return KINDS[L.kind]
-    variable = site_variable(L.created)
-    file = base_name(facts[0])
-    return f"{variable}@{file}" if variable is not None else f"{KINDS[L.kind]}@{file}:{facts[2].rpartition('.')[2]}"
+        return KINDS[kind]
+    variable = site_variable(created)
+    if variable is not None:
+        return f"{variable}@{distinct_file(facts[0], variable)}"
+    function = facts[2].rpartition('.')[2]
+    return f"{KINDS[kind]}@{distinct_file(facts[0], f'{KINDS[kind]}:{function}')}:{function}"
+
+
+cdef object distinct_file(object path, object rest):
+    """A file's name, with as many directories as tell it from others of the name that have a class like this one."""
+    cdef Py_ssize_t parts = 1
+    others = files_of_class.setdefault((base_name(path), rest), {path: None})
+    others[path] = None
+    while True:
+        tail = "/".join(path.split("/")[-parts:])
+        if tail == path or sum([other == tail or other.endswith("/" + tail) for other in others]) == 1:
+            return tail
+        parts += 1
 
 
 cdef object agent_name(FSelf* s):
@@ -110,7 +131,7 @@ cdef object raw_line(Edge* e):
     if s.pub.state != A_ALIVE:
         text += " (ended)" if s.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
-        verb = "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
+        verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
         verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
@@ -223,13 +244,17 @@ cdef tuple shares_and_waits():
     return readers, waiters
 
 
+cdef object what_of(FLock* L, uint8_t mode):
+    """The call that waits."""
+    return "Future.result" if L != NULL and L.kind == K_RESULT else WHATS.get(mode, "")
+
+
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
-                     int64_t since_ns, int64_t deadline_ns, uint8_t how=0):
+                     int64_t since_ns, int64_t deadline_ns):
     return {"agent": agent, "holds": holds.serial if holds != NULL else None,
             "waits": waits.serial if waits != NULL else None, "mode": MODES.get(mode, "exclusive"),
             "held_at": held_site, "wanted_at": wanted_site, "since_ns": since_ns,
-            "deadline_ns": deadline_ns if (waits != NULL or how) and deadline_ns >= 0 else None,
-            "what": HOWS[how] if how else WHATS.get(mode, "")}
+            "deadline_ns": deadline_ns if waits != NULL and deadline_ns >= 0 else None, "what": what_of(waits, mode)}
 
 
 cdef dict blank_event(str code, FSelf* me):
@@ -299,8 +324,12 @@ cdef class Circle:
 
     def edge(self, uint32_t i):
         cdef Edge* e = &self.found.edges[i]
-        return edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
-                          e.since_ns, e.deadline_ns, e.how)
+        facts = edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
+                           e.since_ns, e.deadline_ns)
+        if e.how:
+            facts["what"] = HOWS[e.how]
+            facts["deadline_ns"] = e.deadline_ns if e.deadline_ns >= 0 else None
+        return facts
 
 
 @cython.final
@@ -433,7 +462,8 @@ cdef object behind(Circle circle):
 
 cdef dict wait_event(str code, FSelf* me, FLock* L):
     """The event of one long or expired wait: FL020 and the lock's own timeout."""
-    cdef FNode* n = me.top
+    cdef FNode* mine = me.top       # of a task it may end while this is made; the record stays
+    cdef FNode* n
     cdef dict event = blank_event(code, me)
     readers = readers_of([L.serial] if is_shared(L) else [])
     waiters = {L.serial: waiters_of(L)}
@@ -441,26 +471,26 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
     held_by = [owner] if owner is not None else readers.get(L.serial, [])
     event["agents"] = [agent_facts(me)]
     event["locks"] = [lock_facts(L, readers, waiters)]
-    event["edges"] = [edge_facts(agent_id(me), NULL, L, 0, n.site, n.mode, n.since_ns, n.deadline_ns)]
+    event["edges"] = [edge_facts(agent_id(me), NULL, L, 0, mine.site, mine.mode, mine.since_ns, mine.deadline_ns)]
     told = {L.serial}
     for holder in held_by[:16]:
         event["edges"].append(holder_edge(holder, L))
         if holder != agent_id(me):
             event["agents"].append(agent_facts(agent_at(<uint32_t>(holder & 0xFFFFFF))))
-        n = agent_at(<uint32_t>(holder & 0xFFFFFF)).top
+        n = top_of(agent_at(<uint32_t>(holder & 0xFFFFFF)))
         if n != NULL and n.lock_serial not in told:
             told.add(n.lock_serial)
             waiters[n.lock_serial] = waiters_of(lock_at(n.lock_index))
             event["locks"].append(lock_facts(lock_at(n.lock_index), readers, waiters))
     event["behind"] = len(waiters.get(L.serial, [])) - 1
-    event["clears"] = me.top.deadline_ns >= 0
+    event["clears"] = mine.deadline_ns >= 0
     return event
 
 
 cdef dict holder_edge(uint64_t holder, FLock* L):
     cdef FSelf* s = agent_at(<uint32_t>(holder & 0xFFFFFF))
     cdef uint32_t site = held_site(s, L)
-    cdef FNode* n = s.top
+    cdef FNode* n = top_of(s)
     if n == NULL:
         return edge_facts(holder, L, NULL, site, 0, WAIT_EXCLUSIVE, 0, -1)
     return edge_facts(holder, L, lock_at(n.lock_index), site, n.site, n.mode, n.since_ns, n.deadline_ns)
@@ -490,7 +520,7 @@ cdef list agent_table(dict owned):
             continue
         facts = agent_facts(s)
         facts["holds"] = holds
-        facts["waits"] = s.top.lock_serial if s.pub.state == A_ALIVE and s.top != NULL else None
+        facts["waits"] = top_of(s).lock_serial if s.pub.state == A_ALIVE and s.top != NULL else None
         agents.append(facts)
     return agents
 
@@ -506,7 +536,7 @@ cdef list wait_table():
         n = s.top if s.pub.state == A_ALIVE else NULL
         while n != NULL:
             L = lock_at(n.lock_index)
-            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}",
+            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if L.kind != K_RESULT else what_of(L, n.mode),
                           "mode": MODES[n.mode], "owner": owner_or_none(L), "since_ns": n.since_ns,
                           "deadline_ns": n.deadline_ns if n.deadline_ns >= 0 else None, "wanted_at": n.site})
             n = n.outer

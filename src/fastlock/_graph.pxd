@@ -11,7 +11,7 @@ from fastlock._native cimport fl_load64, fl_relaxed64
 
 cdef struct SeenSlot:
     uint64_t key               # 0: empty; written after the value
-    uint64_t value
+    uint64_t value             # the edge, by reference
 
 cdef struct SeenTable:
     uint64_t mask
@@ -37,9 +37,10 @@ cdef void graph_signal(FGraph* g, uint64_t serial) noexcept nogil
 cdef void graph_lock_died(FGraph* g, uint64_t serial) noexcept nogil
 
 # Keys of the caller's making that need not be shown to the graph again; no mutex to read.
-cdef void graph_remember(FGraph* g, uint64_t key, uint32_t edge_plus_1) noexcept nogil
-cdef bint graph_saturated(FGraph* g, uint32_t edge) noexcept nogil      # no mutex
-cdef void graph_count(FGraph* g, uint32_t edge, uint64_t n) noexcept nogil      # no mutex
+# Edges are kept by reference, see G_EDGE_BITS: what is said of one that has gone is not taken for the one in its place.
+cdef void graph_remember(FGraph* g, uint64_t key, uint64_t edge) noexcept nogil
+cdef bint graph_saturated(FGraph* g, uint64_t edge) noexcept nogil      # no mutex
+cdef bint graph_count(FGraph* g, uint64_t edge, uint64_t n) noexcept nogil      # no mutex; False: it has gone
 
 # Happens-before: segments of agents' lives. 0 is none.
 cdef uint32_t clock_new(FGraph* g, uint32_t pred1, uint32_t pred2) noexcept nogil
@@ -67,15 +68,15 @@ cdef inline uint64_t seen_hash(uint64_t key) noexcept nogil:
     key *= <uint64_t>0x9E3779B97F4A7C15
     return key ^ (key >> 32)
 
-cdef inline uint32_t graph_seen(FGraph* g, uint64_t key) noexcept nogil:
-    """The edge + 1 that was remembered with a key, 0 for an unknown one: one or two loads, no mutex."""
+cdef inline uint64_t graph_seen(FGraph* g, uint64_t key) noexcept nogil:
+    """The edge that was remembered with a key, 0 for an unknown one: one or two loads, no mutex."""
     cdef SeenTable* t = <SeenTable*>fl_load64(&g.seen)
     cdef uint64_t i = seen_hash(key)
     cdef uint64_t there
     while True:
         there = fl_load64(&t.slots[i & t.mask].key)
         if there == key:
-            return <uint32_t>fl_relaxed64(&t.slots[i & t.mask].value) if key else 0
+            return fl_relaxed64(&t.slots[i & t.mask].value) if key else 0
         if there == 0:
             return 0
         i += 1

@@ -147,13 +147,14 @@ cdef void graph_retract(FGraph* graph, uint64_t token) noexcept nogil:
     leave(graph)
 
 
-cdef bint graph_saturated(FGraph* graph, uint32_t edge) noexcept nogil:
+cdef bint graph_saturated(FGraph* graph, uint64_t edge) noexcept nogil:
     """Whether callers may take the edge for known to every agent that holds the same locks."""
-    return fl_load8(&edge_at(&(<Whole*>graph).store.order, edge).saturated)
+    cdef Topology* t = &(<Whole*>graph).store.order
+    return is_edge(t, edge) and fl_load8(&edge_at(t, <uint32_t>edge).saturated)
 
 
-cdef void graph_count(FGraph* graph, uint32_t edge, uint64_t n) noexcept nogil:
-    fl_add64(&edge_at(&(<Whole*>graph).store.order, edge).count, n)
+cdef bint graph_count(FGraph* graph, uint64_t edge, uint64_t n) noexcept nogil:
+    return edge_counts(&(<Whole*>graph).store.order, edge, n)
 
 
 # ---- happens-before -----------------------------------------------------------------------------
@@ -190,7 +191,7 @@ cdef SeenTable* seen_table(uint64_t slots) noexcept nogil:
     return t
 
 
-cdef void seen_put(SeenTable* t, uint64_t key, uint32_t value) noexcept nogil:
+cdef void seen_put(SeenTable* t, uint64_t key, uint64_t value) noexcept nogil:
     cdef uint64_t i = seen_hash(key) & t.mask
     while t.slots[i].key != 0 and t.slots[i].key != key:
         i = (i + 1) & t.mask
@@ -216,13 +217,13 @@ cdef void seen_grow(Whole* g) noexcept nogil:
         return
     for i in range(old.mask + 1):
         if old.slots[i].key:
-            seen_put(t, old.slots[i].key, <uint32_t>old.slots[i].value)
+            seen_put(t, old.slots[i].key, old.slots[i].value)
     t.older = old
     g.seen_bytes += sizeof(SeenTable) + (t.mask + 1) * sizeof(SeenSlot)
     fl_store64(&g.shared.seen, <uint64_t>t)
 
 
-cdef void graph_remember(FGraph* graph, uint64_t key, uint32_t edge_plus_1) noexcept nogil:
+cdef void graph_remember(FGraph* graph, uint64_t key, uint64_t edge) noexcept nogil:
     cdef Whole* g = <Whole*>graph
     if key == 0:
         return
@@ -234,7 +235,7 @@ cdef void graph_remember(FGraph* graph, uint64_t key, uint32_t edge_plus_1) noex
         elif (g.seen + 1) * 2 > g.shared.seen.mask + 1:
             seen_grow(g)
         g.seen += 1
-    seen_put(g.shared.seen, key, edge_plus_1)
+    seen_put(g.shared.seen, key, edge)
     fl_mutex_unlock(&g.mutex)
 
 

@@ -40,7 +40,7 @@ cdef class Graph:
     """A lock-order graph of its own; its methods may be called by any thread and hold no lock of Python's meanwhile."""
 
     cdef FGraph* graph
-    cdef readonly uint32_t direct_edge
+    cdef readonly uint64_t direct_edge
     cdef readonly uint64_t token
 
     def __cinit__(self, uint32_t nodes=65536, uint32_t edges=1048576, *, uint32_t budget=20000, uint32_t witnesses=16):
@@ -110,8 +110,8 @@ cdef class Graph:
     def before(self, uint32_t a, uint32_t b):
         return clock_before(self.graph, a, b)
 
-    def remember(self, uint64_t key, uint32_t edge_plus_1):
-        graph_remember(self.graph, key, edge_plus_1)
+    def remember(self, uint64_t key, uint64_t edge):
+        graph_remember(self.graph, key, edge)
 
     def seen(self, uint64_t key):
         return graph_seen(self.graph, key)
@@ -119,11 +119,11 @@ cdef class Graph:
     def epoch(self):
         return graph_epoch(self.graph)
 
-    def saturated(self, uint32_t edge):
+    def saturated(self, uint64_t edge):
         return graph_saturated(self.graph, edge)
 
-    def count(self, uint32_t edge, uint64_t n):
-        graph_count(self.graph, edge, n)
+    def count(self, uint64_t edge, uint64_t n):
+        return graph_count(self.graph, edge, n)
 
     def edges(self):
         """The direct edges between classes, each with its first witness."""

@@ -2,7 +2,7 @@
 """What goes into the lock-order graph and what comes out of it."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastlock._table cimport H_EVIDENCE, H_NESTED, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY
+from fastlock._table cimport H_EVIDENCE, H_NESTED, H_ONE_STEP, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY
 
 cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack, and two more
     G_SHARED = H_SHARED         # h w: not exclusively
@@ -13,6 +13,7 @@ cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack,
     G_REACQUIRE = H_REACQUIRE   # w: the end of a Condition.wait
     G_NESTED = H_NESTED         # w: a second lock of the same class is sanctioned
     G_HELD_SHARED = 128         # only in GLink.flags, where G_SHARED speaks of what is wanted
+    G_ONE_STEP = H_ONE_STEP     # w: within one step of a task, whose thread is told by `job`
     G_IMPLIED = 256             # only in GLink.flags: the edge passes over a later blocking acquire
 
 cdef enum:  # what graph_learn answers
@@ -40,6 +41,15 @@ cdef enum:
     G_LONGEST = 16         # links; longer circles are not searched for
     G_NAME = 40
 
+cdef enum:
+    # An edge by reference: generation (24) | index (40). Edges are used again; the generation is 0 in no reference, and the same
+    # for one place again after 16 million edges.
+    G_EDGE_BITS = 40
+
+cdef inline uint32_t job_of_thread(uint64_t agent) noexcept nogil:
+    """What stands for a thread in the place of a job."""
+    return <uint32_t>((agent * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+
 cdef struct GHeld:
     uint64_t serial
     uint32_t lock
@@ -54,7 +64,7 @@ cdef struct GWant:
     uint32_t site
     uint32_t flags
     uint64_t agent
-    uint32_t job               # 0: none; one agent in two jobs counts as two
+    uint32_t job               # 0: none; one agent in two jobs counts as two. With G_ONE_STEP job_of_thread() of the task's thread
     uint32_t clock             # segment of clock_new; 0: unordered
     char name[40]
     double wall_s
@@ -63,7 +73,7 @@ cdef struct GWant:
 
 cdef struct GLink:
     # One edge with one witness of it.
-    uint32_t edge
+    uint64_t edge              # by reference
     uint32_t from_node         # class nodes, for edges between instances too
     uint32_t to_node
     uint32_t held_site
@@ -84,7 +94,7 @@ cdef struct GCircle:
     uint8_t high
     uint32_t doubts
     uint64_t token             # of what this call has learned, for graph_retract; 0: nothing
-    uint32_t direct_edge       # set by every graph_learn: edge + 1 from the lock on top of the stack, 0: none
+    uint64_t direct_edge       # set by every graph_learn: the edge from the lock on top of the stack, by reference; 0: none
     GLink link[16]             # link[0] is the edge just learned
 
 cdef struct GRecord:

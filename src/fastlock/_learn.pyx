@@ -10,7 +10,6 @@ from libc.string cimport memcpy, memset
 from fastlock._evidence cimport *
 from fastlock._graph_types cimport *
 from fastlock._judge cimport *
-from fastlock._native cimport fl_add64, fl_relaxed64
 from fastlock._pool cimport *
 from fastlock._records cimport *
 from fastlock._segments cimport *
@@ -19,7 +18,7 @@ from fastlock._topology cimport *
 
 cdef struct Call:
     GWant* want
-    uint32_t top_edge          # edge + 1 from the lock on top
+    uint64_t top_edge          # from the lock on top, by reference
     bint learned               # some witness is new
     bint temporary             # the tables are full: forget it afterwards
     bint unchecked             # not even that was possible
@@ -28,7 +27,7 @@ cdef struct Call:
 # ---- edges and witnesses ------------------------------------------------------------------------
 
 cdef uint32_t flags_of(GWant* want, GHeld* held) noexcept nogil:
-    return (want.flags & (G_SHARED | G_RECURSIVE | G_TIMED | G_REACQUIRE) | held.flags & (G_TRY | G_EVIDENCE)
+    return (want.flags & (G_SHARED | G_RECURSIVE | G_TIMED | G_REACQUIRE | G_ONE_STEP) | held.flags & (G_TRY | G_EVIDENCE)
             | (G_HELD_SHARED if held.flags & G_SHARED else 0))
 
 
@@ -97,9 +96,9 @@ cdef void learn_edge(Store* s, Call* call, GHeld* held, uint32_t lockset, bint d
     e = witness_at(&s.evidence, w).edge
     edge_at(&s.order, e).direct |= direct
     list_push(&s.touched, e)
-    fl_add64(&edge_at(&s.order, e).count, 1)
+    edge_counts(&s.order, edge_ref(&s.order, e), 1)
     if top:
-        call.top_edge = e + 1
+        call.top_edge = edge_ref(&s.order, e)
 
 
 cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
@@ -255,7 +254,7 @@ cdef uint32_t class_of(Store* s, uint32_t n) noexcept nogil:
 cdef void copy_link(Store* s, uint32_t e, uint32_t w, GLink* out) noexcept nogil:
     cdef Edge* edge = edge_at(&s.order, e)
     cdef Witness* witness = witness_at(&s.evidence, w)
-    out.edge = e
+    out.edge = edge_ref(&s.order, e)
     out.from_node = class_of(s, edge.tail)
     out.to_node = class_of(s, edge.head)
     out.held_site = witness.held_site
@@ -268,7 +267,7 @@ cdef void copy_link(Store* s, uint32_t e, uint32_t w, GLink* out) noexcept nogil
     out.agent = witness.agent
     out.job = witness.job
     memcpy(out.name, name_at(&s.evidence, witness.name).text, G_NAME)
-    out.count = fl_relaxed64(&edge.count)
+    out.count = edge_count(edge)
     out.first_s = witness_at(&s.evidence, edge.witness).wall_s
 
 

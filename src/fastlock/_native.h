@@ -290,6 +290,25 @@ static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *c) { (void)f; (void)
 
 static inline int fl_code_line(void *code, int lasti) { return PyCode_Addr2Line((PyCodeObject *)code, lasti); }
 
+/* Where in an event loop's work the running thread is: the number of its context switches, of which each step of a task makes two. */
+static inline uint64_t fl_step(void) { return fl_tstate()->context_ver; }
+static inline uint16_t fl_context_version(void) { return (uint16_t)fl_step(); }
+
+/* The same with the frame that would be suspended: of the nearest coroutine where one is near, for helpers and context managers are
+ * gone by then; else the innermost. */
+static inline uint64_t fl_place(void) {
+    fl_frame *innermost = fl_frame_current(), *f = innermost;
+    int i;
+    for (i = 0; f != NULL && i < 8; i++, f = fl_frame_previous(f)) {
+        PyCodeObject *code = (PyCodeObject *)fl_frame_code(f);
+        if (code != NULL && code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE))
+            break;
+    }
+    if (f == NULL || i == 8)
+        f = innermost;
+    return ((uint64_t)(uintptr_t)f & 0xFFFFFFFFFFFF) | (uint64_t)fl_context_version() << 48;
+}
+
 static inline uint64_t fl_site_key(void) {
     fl_frame *f = fl_frame_current();
     return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;

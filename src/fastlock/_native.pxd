@@ -1,6 +1,6 @@
 """Cython's view of _native.h: atomics, thread-local cache, clock, mutexes, parker, the caller's site."""
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "_native.h" nogil:
     int FL_CAS_WORDS
@@ -55,6 +55,9 @@ cdef extern from "_native.h" nogil:
     int fl_frame_lasti(fl_frame*, void*)
     int fl_code_line(void*, int)
     uint64_t fl_site_key()
+    uint64_t fl_step()
+    uint16_t fl_context_version()
+    uint64_t fl_place()
 
 cdef extern from "_native.h":
     PyObject* fl_true()

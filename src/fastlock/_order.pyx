@@ -15,10 +15,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastlock._classes cimport class_of, class_at, class_split, graph
+from fastlock._classes cimport class_of, class_at, class_split, graph, pair_settle
 from fastlock._clocks cimport place_in_time
 from fastlock._graph cimport *
-from fastlock._native cimport fl_load64, fl_site_key
+from fastlock._native cimport fl_get64, fl_load64, fl_site_key
 from fastlock._options cimport LockOptions, options_of
 from fastlock._order_facts cimport inversion_event, rank_event
 from fastlock._sites cimport site_here
@@ -62,8 +62,16 @@ cdef bint holds_entry(FSelf* me, FHeld* h) noexcept:
     if h.lock.serial == 0 or h.lock.marks & M_SIGNAL:
         return False
     if h.flags & H_SHARED:
-        return hold_count(me, h.lock, NULL) != 0
-    return owner_bits(fl_load64(&h.lock.word)) == me.word
+        return hold_count(in_whose_name(me, h), h.lock, NULL) != 0
+    if owner_bits(fl_load64(&h.lock.word)) != in_whose_name(me, h).word:
+        return False
+    # Another task of the same thread may have released it, and somebody taken it since.
+    return not h.flags & H_IN_TASK or (h.lock.marks & M_PLACED and <uint32_t>(fl_get64(&h.lock.placed) >> 32) == h.stamp)
+
+
+cdef inline FSelf* in_whose_name(FSelf* me, FHeld* h) noexcept:
+    """Whom the table knows as the holder: of a synchronous lock that a task holds, its loop's thread."""
+    return me.thread if h.flags & H_IN_TASK else me
 
 
 cdef int tidy(FSelf* me) except -1:
@@ -93,7 +101,7 @@ cdef int tidy(FSelf* me) except -1:
 
 cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     """The event of an inversion or a violated rank, None where there is nothing to say."""
-    cdef uint32_t i, edge
+    cdef uint32_t i
     cdef uint64_t key, seen
     cdef bint plain
     cdef dict event
@@ -107,7 +115,7 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
             plain = False
         if not has_evidence(me.held[i].lock):
             flags |= UNSURE
-    if me.nested == L.serial:
+    if me.nested == L.serial or (me.task != NULL and me.thread.nested == L.serial):
         flags |= H_NESTED
     elif L.marks & M_RANKED:
         event = rank_event(L, me)
@@ -116,26 +124,33 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
     seen = mix(key, L.tag)
     if plain and not flags & H_NESTED:
-        edge = graph_seen(graph, seen ^ me.salt)
-        if edge:
-            return keep_pair(L, key ^ me.salt, flags, edge, 1)
-        edge = graph_seen(graph, seen)
-        if edge:
-            return keep_pair(L, key, flags, edge, 1)
+        if keep_known(L, key ^ salt_of(me, flags), flags, seen ^ salt_of(me, flags)) or keep_known(L, key, flags, seen):
+            return None
     return learn(L, me, flags, timed, plain)
 
 
-cdef object keep_pair(FLock* L, uint64_t key, uint32_t flags, uint32_t edge, uint32_t times):
-    """Remembers in the lock how it was wanted, so that the next time costs two compares; `times` are to be counted yet."""
+cdef inline uint64_t salt_of(FSelf* me, uint32_t flags) noexcept:
+    """Whose the order is that is shown: what a task does in one step, any task of its thread may as well have done."""
+    return me.thread.salt if flags & H_ONE_STEP else me.salt
+
+
+cdef bint keep_known(FLock* L, uint64_t key, uint32_t flags, uint64_t seen) noexcept:
+    """Counts a pair that the graph has seen, and keeps it; False where it is news, or its edge has gone meanwhile."""
+    cdef uint64_t edge = graph_seen(graph, seen)
+    if edge == 0 or not graph_count(graph, edge, 1):
+        return False
+    keep_pair(L, key, flags, edge)
+    return True
+
+
+cdef void keep_pair(FLock* L, uint64_t key, uint32_t flags, uint64_t edge) noexcept:
+    """Remembers in the lock how it was wanted, so that the next time costs two compares."""
     if L.marks & M_RANKED or flags & UNSURE:
-        graph_count(graph, edge - 1, times)
-        return None
-    if L.pair_count and L.pair_edge:
-        graph_count(graph, L.pair_edge - 1, L.pair_count)
+        return
+    pair_settle(L)
     L.pair_key = key
-    L.pair_edge = edge
-    L.pair_count = times
-    return None
+    L.pair_edge = <uint32_t>edge
+    L.pair_count = edge >> G_EDGE_BITS << G_EDGE_BITS
 
 
 cdef dict learn(FLock* L, FSelf* me, uint32_t flags, bint timed, bint plain):
@@ -167,16 +182,17 @@ cdef dict learn(FLock* L, FSelf* me, uint32_t flags, bint timed, bint plain):
     return None
 
 
-cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint32_t edge) noexcept:
+cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint64_t edge) noexcept:
     """The pair is known from here on, from everybody once enough agents have shown it."""
     cdef uint64_t key, salt
     if me.depth == 0 or edge == 0 or flags & H_NESTED:
         return
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
-    salt = 0 if graph_saturated(graph, edge - 1) else me.salt
+    # In one step of a task: the agents that were enough may all be of one thread, and count as one.
+    salt = 0 if graph_saturated(graph, edge) and not flags & H_ONE_STEP else salt_of(me, flags)
     if plain and not class_at(L.node).by_instance:
         graph_remember(graph, mix(key, L.tag) ^ salt, edge)
-    keep_pair(L, key ^ salt, flags, edge, 0)
+    keep_pair(L, key ^ salt, flags, edge)
 
 
 cdef bint split_if_nested(FLock* L, FSelf* me) noexcept:
@@ -199,7 +215,7 @@ cdef void fill_want(GWant* want, FLock* L, FSelf* me, uint32_t flags) noexcept:
     want.site = site_here(fl_site_key())
     want.flags = flags & ~<uint32_t>UNSURE
     want.agent = agent_id(me)
-    want.job = me.job
+    want.job = job_of_thread(agent_id(me.thread)) if flags & H_ONE_STEP else me.job
     want.clock = me.clock
     want.wall_s = time()
     want.depth = 0
@@ -213,7 +229,7 @@ cdef void fill_want(GWant* want, FLock* L, FSelf* me, uint32_t flags) noexcept:
         g.serial = h.lock.serial
         g.lock = h.lock.index
         g.node = h.lock.node
-        g.site = held_site(me, h.lock)
+        g.site = held_site(in_whose_name(me, h), h.lock)
         g.flags = h.flags | (H_EVIDENCE if has_evidence(h.lock) else 0)
         want.depth += 1
 

@@ -7,7 +7,7 @@ the one that the witness kept, and the class's.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from fastlock._classes cimport CONSUMERS, FClass, class_at, class_label, class_name, graph
+from fastlock._classes cimport CONSUMERS, FClass, class_at, class_label, class_name, graph, pair_settle
 from fastlock._facts cimport agent_facts, blank_event, lock_facts, lock_name
 from fastlock._graph cimport *
 from fastlock._native cimport fl_site_key
@@ -31,7 +31,9 @@ cdef dict link_agent(GLink* link):
     if s != NULL and agent_id(s) == link.agent and s.pub.state != A_FREE:
         return agent_facts(s)
     name = (<bytes>link.name).decode("utf-8", "ignore")
-    return {"id": link.agent, "kind": "thread", "name": name or "thread", "ident": 0, "native_id": 0, "state": "ended"}
+    # A record that was a task's once is one of tasks for ever, and only threads park.
+    kind = "task" if s != NULL and s.parker == NULL else "thread"
+    return {"id": link.agent, "kind": kind, "name": name or kind, "ident": 0, "native_id": 0, "state": "ended"}
 
 
 cdef dict link_lock(uint32_t index, uint64_t serial, uint32_t node):
@@ -115,7 +117,7 @@ cdef dict rank_event(FLock* L, FSelf* me):
         elif held.node == L.node and own.key is not None and other.key is not None and not is_above(own.key, other.key):
             what = f"key {own.key!r} wanted while key {other.key!r} is held"
         if what is not None:
-            return violation(what, L, held, held_site(me, held), me, own)
+            return violation(what, L, held, held_site(me.thread if me.held[i].flags & H_IN_TASK else me, held), me, own)
     return None
 
 
@@ -156,16 +158,17 @@ cdef dict node_facts(uint32_t node, dict acquired):
 cdef tuple flush_counts():
     """Adds what the locks have counted to their edges: (how often each class's locks were acquired, what each edge was given)."""
     cdef uint32_t i
+    cdef uint64_t edge, n
     cdef FLock* L
     acquired, given = {}, {}
     for i in range(1, lock_limit()):
         L = lock_at(i)
         if L.serial and L.node:
             acquired[L.node] = acquired.get(L.node, 0) + L.acquired
-            if L.pair_edge and L.pair_count:
-                graph_count(graph, L.pair_edge - 1, L.pair_count)
-                given[L.pair_edge - 1] = given.get(L.pair_edge - 1, 0) + L.pair_count
-                L.pair_count = 0
+            edge = L.pair_count >> G_EDGE_BITS << G_EDGE_BITS | L.pair_edge
+            n = pair_settle(L)
+            if n:
+                given[edge] = given.get(edge, 0) + n
     return acquired, given
 
 

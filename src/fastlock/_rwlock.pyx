@@ -15,7 +15,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._block cimport acquire_blocking
 from fastlock._classes cimport class_written
 from fastlock._core cimport (
-    NOTE_ORDER, before, how_held, lock_dropped, lock_made, note_given, note_taken, notes, parse_timeout)
+    NOTE_ORDER, before, before_in_loop, how_held, lock_dropped, lock_made, note_given, note_taken, notes, parse_timeout, taken_in_loop)
+from fastlock._loops cimport given_in_loop, share_given_in_loop
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
 from fastlock._park cimport *
@@ -84,7 +85,11 @@ cdef class RWLock:
 
 cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = current_agent()
+        if me.loops:
+            return read_in_loop(L, me, timeout_ns)
     if me.depth != 0:
         before(L, me, timeout_ns, H_SHARED | (H_RECURSIVE if L.marks & M_READERS else 0))
     if not FL_CAS_WORDS and L.word == 0:
@@ -93,6 +98,16 @@ cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
             return 0
     note_taken(L, me, H_SHARED | how_held(timeout_ns))
+    return note_share(L, me)
+
+
+cdef int read_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
+    """The same in a thread that runs an event loop. Shares are the thread's; at level order the task's stack has them."""
+    cdef FSelf* who = before_in_loop(L, me, timeout_ns, H_SHARED | (H_RECURSIVE if L.marks & M_READERS else 0))
+    if not try_take(L, me, WAIT_SHARED, 0):
+        if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
+            return 0
+    taken_in_loop(L, who, H_SHARED | how_held(timeout_ns))
     return note_share(L, me)
 
 
@@ -109,7 +124,11 @@ cdef int note_share(FLock* L, FSelf* me) except -1:
 
 cdef int read_give(RWLock self) except -1:
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = current_agent()
+        if me.loops:
+            share_given_in_loop(L, me)
     if not hold_drop(me, L):
         raise RuntimeError("cannot release un-acquired read lock")
     note_given(L, me)
@@ -122,9 +141,13 @@ cdef int read_give(RWLock self) except -1:
 
 cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
     if not L.marks & M_WRITTEN:
         class_written(L, notes & NOTE_ORDER)
+    if FL_UNLIKELY(me == NULL):
+        me = current_agent()
+        if me.loops:
+            return write_in_loop(L, me, timeout_ns)
     before(L, me, timeout_ns, 0)
     if FL_CAS_WORDS or L.count != 0 or not fl_word_take(&L.word, me.word):
         if not try_take(L, me, WAIT_EXCLUSIVE, 0):
@@ -134,9 +157,23 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
     return 1
 
 
+cdef int write_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
+    """The same in a thread that runs an event loop."""
+    cdef FSelf* who = before_in_loop(L, me, timeout_ns, 0)
+    if not try_take(L, me, WAIT_EXCLUSIVE, 0):
+        if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
+            return 0
+    taken_in_loop(L, who, how_held(timeout_ns))
+    return 1
+
+
 cdef int write_give(RWLock self) except -1:
     cdef FLock* L = self.rec
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = current_agent()
+        if me.loops and owner_bits(fl_load64(&L.word)) == me.word:
+            given_in_loop(L, me)
     if fl_word_drop(&L.word, me.word):
         note_given(L, me)
         return 0
@@ -217,6 +254,11 @@ cdef object write_exit_method(WriteGuard self, PyObject** args, Py_ssize_t count
     write_give(self.lock)
 
 
+cdef void forget_agent() noexcept nogil:
+    fl_tls_set(NULL)
+
+
+agent_cached(forget_agent)
 fl_type_method(RWLock, "read", <void*>rwlock_read_method, METH_NOARGS,
                "read($self, /)\n--\n\nReturns the context manager that holds a share of the lock.")
 fl_type_method(RWLock, "write", <void*>rwlock_write_method, METH_NOARGS,

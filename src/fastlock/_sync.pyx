@@ -213,7 +213,11 @@ cdef uint32_t waiting(FLock* L) noexcept:
 
 
 cdef int lock_exit(LockType lock) except -1:
-    cdef FSelf* me = current_agent()
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_UNLIKELY(me == NULL):
+        me = current_agent()
+        if me.loops:
+            return lock_release(lock)
     if fl_word_drop(&lock.rec.word, me.word | W_WITH):
         lock.rec.marks |= M_OWNED
         note_given(lock.rec, me)
@@ -647,6 +651,11 @@ cdef class Barrier:
         return shown(self, "broken" if self.broken else f"waiters={self.n_waiting}/{self._parties}")
 
 
+cdef void forget_agent() noexcept nogil:
+    fl_tls_set(NULL)
+
+
+agent_cached(forget_agent)
 fl_type_name(Condition, b"threading.Condition")
 fl_type_name(Semaphore, b"threading.Semaphore")
 fl_type_name(BoundedSemaphore, b"threading.BoundedSemaphore")

@@ -66,6 +66,9 @@ cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
     N_GRANTED = 3      # has been given what it waits for
     N_SUSPENDED = 4    # its thread runs Python code (signal handler, report): give it nothing
 
+cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
+    F_TOLD = 128       # has been reported as a long one
+
 cdef struct FAgent:
     # Public part. Written by the agent itself (wait_*, name) and by who creates, ends or recycles it.
     uint32_t index
@@ -110,6 +113,8 @@ cdef enum:  # FHeld.flags, and how a lock is wanted; the graph takes them from h
     H_EVIDENCE = 16
     H_REACQUIRE = 32   # a condition's wait takes its lock again
     H_NESTED = 64      # sanctioned by nested()
+    H_ONE_STEP = 512   # wanted in the very step of the task's in which everything held was taken: no other task of its thread comes between
+    H_IN_TASK = 1024   # held by a task in the name of its loop's thread, as all synchronous locks are
 
 cdef struct FHeld:
     # One entry of an agent's held stack, at level order; the agent's own. An entry whose lock the agent does not hold
@@ -117,6 +122,7 @@ cdef struct FHeld:
     FLock* lock
     uint64_t chain             # hash of the classes and modes up to here; 0: a class is not known yet
     uint32_t flags
+    uint32_t stamp             # of a task's: the upper half of what `placed` was; with H_IN_TASK, of another one the entry is stale
 
 cdef struct FSelf
 
@@ -149,8 +155,8 @@ cdef struct FLock:
     uint64_t tag               # the class, hashed; 0 with it
     uint64_t acquired          # how often
     uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
-    uint64_t pair_count        # how often since
-    uint32_t pair_edge         # edge + 1 that pair_count belongs to
+    uint64_t pair_count        # generation of that pair's edge (24), how often since (40)
+    uint32_t pair_edge         # its index; 0: none
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused
     int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
@@ -196,7 +202,9 @@ cdef struct FSelf:
     void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
     uint32_t owns              # exclusive holds, shares and permits
     uint32_t pins              # findings that tell of the task
-    uint8_t loops              # a thread's: event loops that it runs
+    uint8_t loops              # a thread's: whether it runs an event loop; its own, see agent_runs_loop()
+    uint64_t step              # a thread's: in which step of its loop `now` is who runs, see _loops.pxd
+    FSelf* now
     # scratch of the detector, guarded by its mutex
     uint64_t mark
     uint32_t mark_index
@@ -212,6 +220,9 @@ cdef uint32_t agent_limit() noexcept nogil
 cdef uint64_t agent_id(FSelf* s) noexcept nogil
 cdef void agent_refresh_name(FSelf* s) noexcept
 cdef object task_name(object task)
+cdef void agent_runs_loop(bint runs) noexcept nogil
+ctypedef void (*forget_fn)() noexcept nogil
+cdef void agent_cached(forget_fn forget) noexcept
 ctypedef void (*death_fn)(FSelf*) noexcept nogil
 cdef void set_death_callback(death_fn callback) noexcept
 
@@ -243,7 +254,16 @@ cdef inline uint64_t held_tag(FLock* L, uint32_t flags) noexcept nogil:
     return L.tag
 
 cdef inline FSelf* current_agent() noexcept:
-    """The running thread's agent: one load, after the first times."""
+    """The running thread's agent: one load, after the first times. Never from the cache where the thread runs an event loop."""
+    cdef FSelf* s = <FSelf*>fl_tls_get()
+    if s == NULL:
+        s = agent_attach_named()
+        if s.settled and not s.loops:
+            fl_tls_set(s)
+    return s
+
+cdef inline FSelf* thread_agent() noexcept:
+    """The same, for modules where nothing depends on whether the thread runs a loop: from the cache there too."""
     cdef FSelf* s = <FSelf*>fl_tls_get()
     if s == NULL:
         s = agent_attach_named()

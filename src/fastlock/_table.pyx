@@ -36,6 +36,7 @@ cdef enum:
     BUCKETS = 64
     # Recycle dead agents in batches: one sweep over all locks tells which of them still own one.
     DEAD_BATCH = 256
+    MAX_CACHES = 8
 
 cdef FSelf* agent_chunks[65536]
 cdef FAgent* public_chunks[65536]
@@ -58,6 +59,8 @@ cdef fl_mutex table_mutex
 cdef fl_mutex buckets[BUCKETS]
 cdef pthread_key_t exit_key
 cdef death_fn on_death = NULL
+cdef forget_fn caches[MAX_CACHES]      # written at import only
+cdef int n_caches = 0
 cdef uint32_t alive_at_fork = 0        # index of the forking thread's agent
 
 
@@ -182,6 +185,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     s.owns = 0
     s.pins = 0
     s.loops = 0
+    s.step = 0
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
     s.salt = mix(s.word, 0)
     fl_store8(&s.pub.state, A_ALIVE)
@@ -288,6 +292,23 @@ cdef FSelf* agent_attach_named() noexcept:
         if s.named >= 64:
             s.settled = 1
     return s
+
+
+cdef void agent_cached(forget_fn forget) noexcept:
+    """Registers how a module's cache of the running agent is emptied: what it does otherwise in a loop's thread depends on that."""
+    global n_caches
+    if n_caches == MAX_CACHES:
+        abort()
+    caches[n_caches] = forget
+    n_caches += 1
+
+
+cdef void agent_runs_loop(bint runs) noexcept nogil:
+    """The calling thread begins or ends to run an event loop: from its next acquire on everything of its goes the longer way, or not."""
+    cdef int i
+    agent_attach().loops = runs
+    for i in range(n_caches):
+        caches[i]()
 
 
 cdef void set_death_callback(death_fn callback) noexcept:
@@ -528,6 +549,7 @@ cdef void after_fork_child() noexcept nogil:
     if me != NULL:
         me.pub.native_id = fl_native_id()
         me.owed = NULL                  # whoever was to be woken stayed behind
+        me.loops = 0                    # asyncio says the same of the child
     for i in range(contended_used):
         c = contended_at(i)
         if c.serial != 0:

@@ -260,7 +260,7 @@ cdef int task_keep(FSelf* t) except -1:
 cdef FSelf* caller() except NULL:
     """Who is running: the task, else the thread."""
     cdef PyObject* task = running_task()
-    return task_agent(task) if task != NULL else current_agent()
+    return task_agent(task) if task != NULL else thread_agent()
 
 
 # ---- fork ------------------------------------------------------------------------------------------------------

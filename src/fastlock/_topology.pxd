@@ -7,6 +7,8 @@ no circle, and one within a component can.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from fastlock._graph_types cimport G_EDGE_BITS
+from fastlock._native cimport fl_cas64, fl_put64, fl_relaxed64
 from fastlock._pool cimport List, Map, Pool
 
 cdef struct Node:
@@ -41,8 +43,8 @@ cdef struct Edge:
     uint8_t direct             # some witness is direct
     uint8_t recorded           # a circle's record names it
     uint32_t watched           # records that name it and may yet change
-    uint64_t count             # atomic, without the mutex
-    uint8_t saturated          # the same
+    uint64_t count             # generation (24) | how often (40); atomic, without the mutex; 0: no edge
+    uint8_t saturated          # atomic, without the mutex
 
 cdef struct Component:
     uint32_t first             # also links the unused
@@ -62,6 +64,7 @@ cdef struct Topology:
     Pool components
     Map by_pair
     uint64_t next_rank
+    uint64_t generation        # of the newest edge
     uint64_t cyclic            # edges inside components
     uint32_t stamp
     List forward
@@ -95,3 +98,36 @@ cdef inline bint together(Topology* t, uint32_t a, uint32_t b) noexcept nogil:
     """Whether an edge between the two may lie on a circle."""
     cdef uint32_t c = node_at(t, a).component
     return c != 0 and c == node_at(t, b).component
+
+cdef inline void edge_begins(Topology* t, uint32_t e) noexcept nogil:
+    t.generation = (t.generation + 1) & 0xFFFFFF
+    t.generation += t.generation == 0
+    fl_put64(&edge_at(t, e).count, t.generation << G_EDGE_BITS)
+
+cdef inline void edge_ends(Topology* t, uint32_t e) noexcept nogil:
+    """From here on nothing is counted for it."""
+    fl_put64(&edge_at(t, e).count, 0)
+
+cdef inline uint64_t edge_ref(Topology* t, uint32_t e) noexcept nogil:
+    """An edge for those who keep it without the mutex."""
+    return fl_relaxed64(&edge_at(t, e).count) >> G_EDGE_BITS << G_EDGE_BITS | e
+
+cdef inline uint64_t edge_count(Edge* edge) noexcept nogil:
+    return fl_relaxed64(&edge.count) & ((<uint64_t>1 << G_EDGE_BITS) - 1)
+
+cdef inline bint is_edge(Topology* t, uint64_t ref) noexcept nogil:
+    """Whether the edge is still there; no mutex, for records stay where they are."""
+    return ref != 0 and (fl_relaxed64(&edge_at(t, <uint32_t>ref).count) ^ ref) >> G_EDGE_BITS == 0
+
+cdef inline bint edge_counts(Topology* t, uint64_t ref, uint64_t n) noexcept nogil:
+    """Adds to an edge's count, which stops at its most; False where the edge has gone. Compared and added in one step,
+    so that what comes late is never given to the edge that has taken the place."""
+    cdef uint64_t most = (<uint64_t>1 << G_EDGE_BITS) - 1
+    cdef uint64_t* count = &edge_at(t, <uint32_t>ref).count
+    cdef uint64_t known
+    while True:
+        known = fl_relaxed64(count)
+        if ref == 0 or (known ^ ref) >> G_EDGE_BITS:
+            return False
+        if fl_cas64(count, known, known + min(n, most - (known & most))):
+            return True

@@ -429,14 +429,12 @@ cdef uint32_t topology_insert(Topology* t, uint32_t tail, uint32_t head) noexcep
     cdef uint32_t e = pool_take(&t.edges)
     if e == 0:
         return 0
-    if not map_put(&t.by_pair, (<uint64_t>tail << 32) | head, e):
-        pool_put(&t.edges, e)
-        return 0
-    if not make_way(t, tail, head):
+    if not map_put(&t.by_pair, (<uint64_t>tail << 32) | head, e) or not make_way(t, tail, head):
         map_drop(&t.by_pair, (<uint64_t>tail << 32) | head)
         pool_put(&t.edges, e)
         return 0
     link(t, e, tail, head)
+    edge_begins(t, e)
     if together(t, tail, head):
         component_at(t, node_at(t, tail).component).edges += 1
         t.cyclic += 1
@@ -453,6 +451,7 @@ cdef void detach(Topology* t, uint32_t e) noexcept nogil:
         t.cyclic -= 1
     map_drop(&t.by_pair, (<uint64_t>edge.tail << 32) | edge.head)
     unlink(t, e)
+    edge_ends(t, e)
     pool_put(&t.edges, e)
 
 

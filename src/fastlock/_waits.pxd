@@ -51,3 +51,4 @@ cdef bint split_unknown(Found* found) noexcept
 cdef void weigh(Found* found) noexcept nogil
 cdef bint has_evidence(FLock* L) noexcept nogil
 cdef bint stands_still(FSelf* s) noexcept nogil
+cdef FNode* top_of(FSelf* s) noexcept nogil

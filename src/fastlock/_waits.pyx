@@ -100,7 +100,22 @@ cdef bint reach(FSelf* s) noexcept nogil:
 
 
 cdef FNode* top_of(FSelf* s) noexcept nogil:
-    return <FNode*>fl_load64(&s.top)
+    """What the agent waits for, NULL where it runs. A future's condition stands for the result that is waited for outside of it."""
+    cdef FNode* n = <FNode*>fl_load64(&s.top)
+    cdef FNode* outer
+    cdef FLock* L
+    if n == NULL or n.outer == NULL or fl_get8(&n.mode) != WAIT_NOTIFY:
+        return n
+    outer = n.outer
+    L = lock_at(fl_get32(&outer.lock_index))
+    return outer if L != NULL and L.kind == K_RESULT else n
+
+
+cdef bint does_run(FSelf* s) noexcept nogil:
+    """Whether the agent's innermost wait is none, or none any more: it runs a signal handler or a report, or has been given what it waits for."""
+    cdef FNode* n = <FNode*>fl_load64(&s.top)
+    cdef uint8_t state = fl_get8(&n.state) if n != NULL else <uint8_t>N_IDLE
+    return state != N_QUEUED and state != N_WOKEN
 
 
 cdef uint64_t reach_shared(FLock* L) noexcept nogil:
@@ -163,12 +178,11 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     """The same for what the agent itself waits for."""
     cdef FNode* n = top_of(s)
     cdef FLock* L
+    cdef FSelf* owner
     cdef uint64_t word
-    cdef uint8_t state
     if n == NULL:
         return s.task != NULL and reach_told(s)
-    state = fl_get8(&n.state)
-    if state != N_QUEUED and state != N_WOKEN:
+    if does_run(s):
         return False
     L = lock_at(fl_get32(&n.lock_index))
     if L == NULL or fl_load64(&L.serial) != fl_get64(&n.lock_serial) or L.marks & M_SIGNAL:
@@ -178,7 +192,10 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
             return False
         walk.kind[index] = ANY
         return True
-    if L.kind != K_LOCK and L.kind != K_RLOCK and L.kind != K_RWLOCK and L.kind != K_RESULT:
+    if L.kind == K_RESULT:
+        owner = agent_of(fl_load64(&L.word))        # one that has ended has brought it: whoever waits is about to be woken
+        return owner != NULL and fl_load8(&owner.pub.state) == A_ALIVE and reach(owner)
+    if L.kind != K_LOCK and L.kind != K_RLOCK and L.kind != K_RWLOCK:
         return False        # anybody may wake a condition or an event
     word = fl_load64(&L.word)
     if owner_bits(word) != 0:
@@ -293,7 +310,9 @@ cdef int64_t last_of_circle() noexcept nogil:
 
 cdef bint has_evidence(FLock* L) noexcept nogil:
     """Whether the holder is known to be the one who will release: DESIGN's evidence of ownership."""
-    if L.kind == K_RLOCK or L.kind == K_RWLOCK or L.kind == K_RESULT or (L.marks & M_AIO and L.kind == K_LOCK):
+    if L.kind == K_RESULT:
+        return True         # only the task that runs the coroutine can bring what it returns
+    if L.kind == K_RLOCK or L.kind == K_RWLOCK or (L.marks & M_AIO and L.kind == K_LOCK):
         return not L.marks & M_SIGNAL
     if L.kind != K_LOCK or L.marks & M_SIGNAL:
         return False

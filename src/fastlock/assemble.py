@@ -6,8 +6,8 @@ import linecache
 import os
 import sys
 import time
+import tokenize  # from 3.13 on linecache imports it with the first line that it reads, and that is a report's
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
@@ -167,6 +167,41 @@ def stack_of_awaits(sites: Iterable[Site], limit: int = 40) -> tuple[Site, ...]:
     return tuple(source_site(site.file, site.line, site.function) for site in kept)
 
 
+def failure() -> str:
+    """Return the exception that is being handled as Python shows it, those that led to it first.
+
+    Not by the module traceback: it is imported by few programs, and takes up to 25 ms of each process's start.
+    """
+    error = sys.exc_info()[1]
+    chain: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        lines = ["Traceback (most recent call last):"]
+        entry = error.__traceback__
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            site = source_site(code.co_filename, entry.tb_lineno or 0, code.co_name)
+            lines.append(f'  File "{site.file}", line {site.line}, in {site.function}\n    {site.text}')
+            entry = entry.tb_next
+        chain.insert(0, "\n".join([*lines, f"{type(error).__qualname__}: {_text_of(error)}"]))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\nwhich led to\n".join(chain) + "\n"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as worse:  # a class of the user's
+        return f"<its text cannot be had: {type(worse).__qualname__}>"
+
+
+def stacks_in(event: Mapping[str, Any]) -> dict[int, tuple[Site, ...]]:
+    """Return the stacks that the core has read itself, by agent: a suspended task's is its await chain."""
+    stacks = event.get("stacks", {})
+    return {agent: tuple(source_site(*place) for place in places) for agent, places in stacks.items()}
+
+
 def process_name() -> str:
     """Return the name people know this process by: its script, else its main module, else its interpreter."""
     script: str = os.path.basename((getattr(sys, "argv", None) or [""])[0])
@@ -186,13 +221,13 @@ class Sites:
 
     def __init__(self, lookup: SiteLookup) -> None:
         self._lookup = lookup
-        self._known: dict[int, Site | None] = {0: None}
+        self._known: dict[int | tuple[str, int, str], Site | None] = {0: None}
 
-    def __call__(self, site_id: int | None) -> Site | None:
-        """Return the Site of an id, None for 0, None and unknown ones."""
+    def __call__(self, site_id: int | tuple[str, int, str] | None) -> Site | None:
+        """Return the Site of an id, None for 0, None and unknown ones; or of (file, line, function), which no acquire has interned."""
         number = site_id or 0
         if number not in self._known:
-            raw = self._lookup(number)
+            raw = number if isinstance(number, tuple) else self._lookup(number)
             self._known[number] = None if raw is None else source_site(raw[0], raw[1], raw[2])
         return self._known[number]
 
@@ -287,5 +322,5 @@ def _left_s(deadline_ns: int | None, now_ns: int) -> float | None:
 def iso(wall_s: float | None) -> str:
     """Return wall-clock seconds (None: now) as ISO 8601 in UTC, with milliseconds."""
     # "+00:00" and not "Z": datetime.fromisoformat() of 3.10 reads only the former.
-    moment = datetime.fromtimestamp(time.time() if wall_s is None else wall_s, timezone.utc)
-    return moment.isoformat(timespec="milliseconds")
+    seconds, fraction_us = divmod(round((time.time() if wall_s is None else wall_s) * 1e6), 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction_us // 1000:03}+00:00"

@@ -22,4 +22,4 @@ if config.switch("verbose"):
     patching.install()  # now, for the count
     _tell()
 else:
-    patching.install_with_threading()
+    patching.install_when_imported()

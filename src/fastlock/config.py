@@ -16,9 +16,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from typing import Any, NamedTuple
 
-from fastlock import orderfile
 from fastlock.errors import ConfigError
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
@@ -58,6 +58,7 @@ class Settings:
     json: str | None = None
     suppress: tuple[str, ...] = ()
     suppress_file: PatternFile | None = None
+    publish_awaits: bool = False
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
@@ -112,6 +113,8 @@ def _seconds_or_none(value: Any) -> float | None:
 
 
 def _json(value: Any) -> str | None:
+    if value is not None:
+        import_module("fastlock.reporting.jsonl")  # now, and not by the first report
     return None if value is None else _writable(value, "appended to")
 
 
@@ -130,14 +133,15 @@ def _writable(value: Any, purpose: str = "written") -> str:
 
 
 def _order_graph(value: Any) -> str:
+    header = import_module("fastlock.orderfile").ANY_HEADER.encode()  # which not every process that starts needs
     path = _writable(value)
     if os.path.isfile(path):  # of a FIFO or a terminal nothing is lost, and reading it could wait for ever
         try:
             with open(path, "rb") as file:
-                begins = file.read(len(orderfile.ANY_HEADER))
+                begins = file.read(len(header))
         except OSError as exc:
             raise ConfigError(f"cannot be read: {exc.strerror}") from None
-        if begins and begins != orderfile.ANY_HEADER.encode():
+        if begins and begins != header:
             raise ConfigError("exists and is no order graph; it is left as it is")
     return path
 
@@ -169,6 +173,15 @@ def _suppress_file(value: Any) -> PatternFile | None:
     return PatternFile(path, _suppress(pattern for pattern in patterns if pattern))
 
 
+def _publish_awaits(value: Any) -> bool:
+    on = _SWITCHES.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(on, bool):
+        raise ConfigError("must be True or False")
+    if on and sys.version_info < (3, 14):
+        raise ConfigError(f"needs Python 3.14 or later, whose asyncio shows who awaits whom; this is {sys.version.split()[0]}")
+    return on
+
+
 def _summary(text: str) -> bool:
     if not (text.isascii() and text.isdecimal()):
         raise ConfigError("must be the id of the process that ends with a summary")
@@ -186,6 +199,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "json": _json,
     "suppress": _suppress,
     "suppress_file": _suppress_file,
+    "publish_awaits": _publish_awaits,
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
@@ -309,10 +323,11 @@ def apply(settings: Settings) -> None:
     from fastlock import _core
 
     if _disabled:
-        _core.set_limits(-1, -1)
+        _core.set_limits(-1, -1, -1)
         _core.set_level(LEVELS["off"])
         return
-    _core.set_limits(_nanoseconds(settings.slow_wait), _nanoseconds(settings.acquire_timeout))
+    limits = (settings.slow_wait, settings.acquire_timeout, settings.loop_block)
+    _core.set_limits(*map(_nanoseconds, limits))
     _core.set_level(LEVELS[settings.level])
 
 
@@ -355,6 +370,7 @@ def configure(
     json: str | os.PathLike[str] | None = _UNSET,
     suppress: Iterable[str] = _UNSET,
     suppress_file: str | os.PathLike[str] | None = _UNSET,
+    publish_awaits: bool = _UNSET,
 ) -> None:
     """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
 
@@ -364,7 +380,8 @@ def configure(
     findings are appended to. ``suppress``: fingerprints, or the first 6 or more digits of one, and globs of lock classes
     or names; FL010 and FL011 that match one are counted in ``suppressed()`` and neither reported nor raised.
     ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
-    place. Settings are kept but inert under FASTLOCK_DISABLE=1.
+    place. ``publish_awaits`` (3.14 and later): a task that waits for an aio lock also stands under its owner in
+    ``python -m asyncio pstree PID``, at about a microsecond for each such wait. Settings are kept but inert under FASTLOCK_DISABLE=1.
     """
     given = {name: value for name, value in locals().items() if value is not _UNSET}
     _change({name: _parse(name, value) for name, value in given.items()})

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar, overload
+
+# The two functions that hashlib and json take from there: those load OpenSSL and four more modules at each start of a process.
+try:
+    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # through 3.11
+    except ImportError:
+        from hashlib import sha256
+try:
+    from _json import encode_basestring_ascii as _quoted  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    from json.encoder import py_encode_basestring_ascii as _quoted  # type: ignore[attr-defined,unused-ignore]
 
 # A code never changes its meaning; a title may be reworded.
 CODES: Mapping[str, str] = {
@@ -28,7 +39,7 @@ CODES: Mapping[str, str] = {
 TIERS = ("proven", "high", "possible", "will-clear", "measured")
 
 # In these a waiter's own holds, and a holder's own waits, are accidental: the wait and the hold make the finding.
-_NOT_A_CIRCLE = frozenset({"FL003", "FL004", "FL020"})
+_NOT_A_CIRCLE = frozenset({"FL003", "FL004", "FL006", "FL020"})
 
 
 @dataclass(frozen=True)
@@ -207,6 +218,9 @@ class Finding:
     orders: tuple[OrderFact, ...] = field(default=(), repr=False)
     filters: tuple[str, ...] = field(default=(), repr=False)
     excerpt: Excerpt | None = field(default=None, repr=False)
+    # Of a circle, the classes (class_of) of the order that the fix turns round; of an acquire that a policy refused, the exception.
+    turns: tuple[tuple[str, str], tuple[str, str]] | None = field(default=None, repr=False)
+    refused: str = field(default="", repr=False)
 
     @property
     def told(self) -> Excerpt:
@@ -334,7 +348,9 @@ def fingerprint(code: str, locks: Iterable[LockFact], edges: Iterable[EdgeFact])
     for edge in _essential(code, by_id, tuple(edges)):
         classes = (named.get(edge.holds, ""), named.get(edge.waits, edge.what))
         facts.add((*classes, *_site_key(edge.held_at), *_site_key(edge.wanted_at)))
-    return sha256(json.dumps([code, sorted(facts)]).encode("ascii")).hexdigest()
+    listed = ", ".join(f"[{', '.join(map(_quoted, fact))}]" for fact in sorted(facts))
+    digest: str = sha256(f"[{_quoted(code)}, [{listed}]]".encode("ascii")).hexdigest()  # of JSON
+    return digest
 
 
 def _essential(code: str, locks: Mapping[int | None, LockFact], edges: tuple[EdgeFact, ...]) -> Iterable[EdgeFact]:
@@ -353,7 +369,20 @@ def _site_key(site: Site | None) -> tuple[str, str]:
     return ("", "") if site is None else (site.function.rpartition(".")[2], " ".join(site.text.split()))
 
 
+def class_of(lock: LockFact) -> tuple[str, str]:
+    """Return the lock's class and, where that is its creation site, the file.
+
+    The class is without the directories that tell files of one name apart: whether there are several is not known from the start.
+    """
+    name, at, place = lock.lock_class.rpartition("@")
+    path = place.partition(":")[0]
+    if at and path and lock.created is not None and f"/{lock.created.file}".endswith(f"/{path}"):
+        return f"{name}@{basename(path)}{place[len(path):]}", lock.created.file
+    return lock.lock_class, ""
+
+
 def _class_key(lock: LockFact) -> str:
+    lock = replace(lock, lock_class=class_of(lock)[0])
     # A class that is a creation site has a line number in it, which an edit above the line would change.
     place = re.fullmatch(r"(?:.*@)?(.*?):(\d+)", lock.lock_class)
     if place is None:

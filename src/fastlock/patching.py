@@ -1,5 +1,7 @@
 """``install``: from here on ``threading``'s factories make fastlock's locks; the only module that touches ``threading``.
 
+What is done to asyncio is in `patching_aio`.
+
 What it reaches: the factories in ``threading`` itself, module globals that are the same objects (``from threading import
 Lock``, under whatever name), and the locks of ``logging`` and its handlers where nobody holds them. What it does not
 reach: locks that exist already, and factories that were copied into class attributes, default arguments, closures,
@@ -19,12 +21,12 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from fastlock import _clocks, config
+from fastlock import _clocks, config, imports, patching_aio
 from fastlock.errors import FastlockError
+from fastlock.replacing import Change, Replacements, namespace
 
 # The name in threading and the name in fastlock. threading.RLock itself stays: it is a function that looks _CRLock up at
 # each call, so copies of it that anybody took are ours as well, and it still pickles by its name.
@@ -52,38 +54,34 @@ _RAW_LOCK = type(_thread.allocate_lock())
 _RAW_RLOCK = _thread.RLock
 
 
-class _Change(NamedTuple):
-    """One value that was replaced: a factory under a name, or a free lock."""
-
-    namespace: dict[str, Any]
-    name: str
-    before: Any
-    after: Any
-
-
 # Raw and re-entrant: a signal handler may install in the middle of an install.
 _mutex = _thread.RLock()
 os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
-_factories: list[_Change] = []
-_locks: list[_Change] = []
+_factories = Replacements()
+_locks: list[Change] = []
 _installed = False
 _hooked = False
 _raw_locks = 0
 _follows = False
-_waits_to_install = False  # both: until somebody imports threading
-_waits_to_follow = False
 
 
 def install(threading: bool = True, asyncio: bool = True) -> None:
-    """Make ``threading``'s locks fastlock's, from here on and for the whole process; a second call does nothing.
+    """Make ``threading``'s and ``asyncio``'s locks fastlock's, from here on and for the whole process; again does nothing.
 
-    ``asyncio`` is accepted and has nothing to do yet: wrappers of asyncio's locks come with a later version.
+    Each may be left out. ``asyncio`` is not imported: where it is not yet, its locks are replaced as soon as it is.
     FastlockError where gevent or eventlet has patched ``threading``; nothing happens under FASTLOCK_DISABLE=1. Any
     thread; about a millisecond for each 10,000 objects that exist.
     """
-    global _installed, _raw_locks
-    if config.disabled() or not threading:
+    if config.disabled():
         return
+    if threading:
+        _install_threading()
+    if asyncio:
+        patching_aio.install()
+
+
+def _install_threading() -> None:
+    global _installed, _raw_locks
     with _mutex, _gc_paused():
         if _installed:
             return
@@ -104,9 +102,10 @@ def uninstall() -> None:
 
     A lock of ``logging`` that is held stays fastlock's, and so do names that modules imported meanwhile. Any thread.
     """
-    global _installed, _waits_to_install
+    global _installed
+    imports.forget("threading", _install_imported)
+    patching_aio.uninstall()
     with _mutex, _gc_paused():
-        _waits_to_install = False
         if _installed:
             _installed = False
             _restore()
@@ -118,8 +117,8 @@ def installed() -> bool:
 
 
 def raw_locks() -> int:
-    """Return how many raw locks existed at ``install``, the interpreter's own included; fastlock cannot see them."""
-    return _raw_locks
+    """Return how many locks existed at ``install``, the interpreter's own included; fastlock cannot see them."""
+    return _raw_locks + patching_aio.raw_locks()
 
 
 def follow_threads() -> None:
@@ -129,17 +128,20 @@ def follow_threads() -> None:
     goes on below level order, or threads that never met would seem to, and costs about a microsecond. Subclasses that
     override them count as long as they call them.
     """
-    global _follows, _waits_to_follow
+    global _follows
+    if "threading" not in sys.modules and not config.disabled():
+        imports.after("threading", _follow_imported)
+        return
     with _mutex:
         if _follows or config.disabled():
-            return
-        if "threading" not in sys.modules:
-            _waits_to_follow = True
-            _wait_for_threading()
             return
         _follows = True
         cls = _threading().Thread
         cls.start, cls.join = _followed_start(cls.start), _followed_join(cls.join)
+
+
+def _follow_imported(threading: ModuleType) -> None:
+    follow_threads()
 
 
 def _followed_start(start: Any) -> Any:
@@ -161,63 +163,19 @@ def _followed_join(join: Any) -> Any:
     return followed
 
 
-def install_with_threading() -> None:
-    """Install now where ``threading`` is imported already, else as soon as somebody imports it: fastlock itself does not.
+def install_when_imported() -> None:
+    """Install now what is imported already, and the rest as soon as somebody imports it: fastlock itself does not.
 
     For the start of a process, which must not look different to a program that imports threading in its own time.
     """
-    global _waits_to_install
-    if "threading" in sys.modules:
-        install()
-    elif not config.disabled():
-        _waits_to_install = True
-        _wait_for_threading()
+    if config.disabled():
+        return
+    patching_aio.install()
+    imports.after("threading", _install_imported)
 
 
-def _wait_for_threading() -> None:
-    if not any(type(finder) is _ThreadingFinder for finder in sys.meta_path):
-        sys.meta_path.insert(0, _ThreadingFinder())
-
-
-class _ThreadingFinder:
-    """Finds ``threading`` as the others on sys.meta_path do, and has it patched after its body has run."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != "threading":
-            return None
-        for finder in sys.meta_path:
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = None if find is None else find(name, path, target)
-            if spec is not None and spec.loader is not None:
-                spec.loader = _ThreadingLoader(spec.loader)
-                return spec  # type: ignore[no-any-return]
-        return None
-
-
-class _ThreadingLoader:
-    """The real loader, and what follows it."""
-
-    def __init__(self, original: Any) -> None:
-        self._original = original
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        _stop_waiting()  # here and not in find_spec, for people look for modules that they do not import
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._original
-        module.__loader__ = self._original
-        self._original.exec_module(module)
-        if _waits_to_install:
-            install()
-        if _waits_to_follow:
-            follow_threads()
-
-
-def _stop_waiting() -> None:
-    for finder in [finder for finder in sys.meta_path if type(finder) is _ThreadingFinder]:
-        sys.meta_path.remove(finder)
+def _install_imported(threading: ModuleType) -> None:
+    install(asyncio=False)
 
 
 def _threading() -> ModuleType:
@@ -253,43 +211,19 @@ def _replace_factories() -> None:
         before, after = home.get(name), getattr(fastlock, ours_name)
         if before is not None and before is not after:
             ours_by_id[id(before)] = after
-            _replace_factory(home, name, before, after)
-    for module_name, module in sys.modules.copy().items():
-        if str(module_name).partition(".")[0] not in _RAW_MODULES:
-            _replace_copies(_namespace(module), ours_by_id)
+            _factories.replace(home, name, before, after)
+    _factories.replace_copies(ours_by_id, _RAW_MODULES, _RAW_NAMES)
     if sys.version_info >= (3, 13):
         # From 3.13 on threading.Lock is a class, which pickles by the name _thread.lock (multiprocessing does so).
-        _replace_factory(vars(_thread), "lock", vars(_thread)["lock"], fastlock.Lock)
-
-
-def _replace_copies(namespace: dict[str, Any], ours_by_id: dict[int, Any]) -> None:
-    for name, value in namespace.copy().items():
-        if id(value) in ours_by_id and not any(raw in str(name) for raw in _RAW_NAMES):
-            _replace_factory(namespace, name, value, ours_by_id[id(value)])
-
-
-def _replace_factory(namespace: dict[str, Any], name: str, before: Any, after: Any) -> None:
-    # Recorded first: a signal handler's exception in between leaves nothing that _restore would miss.
-    _factories.append(_Change(namespace, name, before, after))
-    namespace[name] = after
-
-
-def _namespace(module: Any) -> dict[str, Any]:
-    """Return a module's globals without running a lazy module's __getattribute__, which would load it."""
-    if not issubclass(type(module), ModuleType):
-        return {}
-    return object.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
+        _factories.replace(vars(_thread), "lock", vars(_thread)["lock"], fastlock.Lock)
 
 
 def _restore() -> None:
-    for namespace, name, before, after in reversed(_factories):
-        if namespace.get(name) is after:
-            namespace[name] = before
-    _factories.clear()
+    _factories.restore()
     if not _someone_is_logging():
-        for namespace, name, before, after in reversed(_locks):
-            if namespace.get(name) is after:
-                _exchange_if_free(_Change(namespace, name, after, before))
+        for home, name, before, after in reversed(_locks):
+            if home.get(name) is after:
+                _exchange_if_free(Change(home, name, after, before))
     _locks.clear()
 
 
@@ -303,21 +237,21 @@ def _replace_locks_of_logging() -> None:
     # An import that is still going on in another thread may not have got so far.
     handlers = [reference() for reference in list(getattr(logging, "_handlerList", ()))]
     places = [(vars(logging), "_lock"), *((vars(handler), "lock") for handler in handlers if handler is not None)]
-    for namespace, name in places:
-        lock = namespace.get(name)
+    for home, name in places:
+        lock = home.get(name)
         if type(lock) is _RAW_RLOCK:
-            change = _Change(namespace, name, lock, _threading().RLock())
+            change = Change(home, name, lock, _threading().RLock())
             if _exchange_if_free(change):
                 _locks.append(change)
 
 
-def _exchange_if_free(change: _Change) -> bool:
+def _exchange_if_free(change: Change) -> bool:
     """Exchange a lock unless somebody holds it; meanwhile we do, so that nobody is between its acquire and release."""
     lock = change.before
     if lock._is_owned() or not lock.acquire(blocking=False):
         return False
     try:
-        change.namespace[change.name] = change.after
+        change.make()
     finally:
         lock.release()
     return True
@@ -353,7 +287,7 @@ def _count_raw_locks() -> int:
     ours = {id(change.before) for change in _locks}  # nobody uses these any more
     for name, module in sys.modules.copy().items():
         if str(name).partition(".")[0] == "fastlock":
-            ours.update(map(id, _namespace(module).values()))
+            ours.update(map(id, namespace(module).values()))
     # Locks are known to the garbage collector on every version, so there is no need to search containers for them.
     return sum(
         (type(thing) is _RAW_LOCK or type(thing) is _RAW_RLOCK) and id(thing) not in ours for thing in gc.get_objects()

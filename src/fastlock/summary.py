@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import traceback
 from collections.abc import Mapping, Sequence
 
 from fastlock import _core, config, suppression, watchdog
-from fastlock.advice import Advice, advice_from_dump
-from fastlock.assemble import Sites, process_name
+from fastlock.advising import Advice, advice_from_dump
+from fastlock.assemble import Sites, failure, process_name
 from fastlock.findings import Finding
 from fastlock.order import OrderGraph, dump, graph_from_dump
 from fastlock.reporting import fact, printable, times
@@ -26,12 +25,11 @@ _pid = 0  # of the process that tells; 0 when it has told
 
 
 def start() -> None:
-    """Have the summary written at the end of this process, where the environment asks for it; once, at import."""
+    """Have the summary written at the end of this process; once, at import, where the environment asks for it."""
     global _pid
-    if config.ending().summary:
-        _pid = os.getpid()
-        atexit.register(_at_exit)
-        watchdog.before_exit(_tell)
+    _pid = os.getpid()
+    atexit.register(_at_exit)
+    watchdog.before_exit(_tell)
 
 
 def _at_exit() -> None:
@@ -51,7 +49,7 @@ def _tell() -> None:
         lines = summary(graph, advice_from_dump(facts), watchdog.findings())
         watchdog.write("\n".join([*lines, *_save(graph), ""]))
     except Exception:
-        watchdog.write("fastlock: the summary failed\n" + traceback.format_exc())
+        watchdog.write(f"fastlock: the summary failed\n{failure()}")
 
 
 def _save(graph: OrderGraph) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from fnmatch import fnmatchcase
 
 from fastlock import config
-from fastlock.findings import Finding
+from fastlock.findings import Finding, class_of
 from fastlock.kept import FindingList, KeptFindings
 
 CODES = frozenset({"FL010", "FL011"})
@@ -26,11 +26,12 @@ def patterns() -> tuple[str, ...]:
 def matches(finding: Finding) -> bool:
     """Tell whether a pattern suppresses the finding: a start of its fingerprint, or a glob of one of its locks.
 
-    A glob is held against the classes and the names of the locks, each in full and in its case. Any thread.
+    A glob is held against the classes and the names of the locks, each in full and in its case; a class that has directories
+    in it, to tell files of one name apart, is met without them as well. Any thread.
     """
     if finding.code not in CODES:
         return False
-    names = {name for lock in finding.locks for name in (lock.lock_class, lock.name)}
+    names = {name for lock in finding.locks for name in (lock.lock_class, class_of(lock)[0], lock.name)}
     return any(_is_start(pattern, finding) or any(fnmatchcase(name, pattern) for name in names) for pattern in patterns())
 
 

@@ -20,17 +20,17 @@ import functools
 import itertools
 import os
 import sys
-import traceback
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType
+from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, assemble, config, suppression, suspended
+from fastlock import _core, _late, assemble, chains, config, related, suppression, suspended, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
-from fastlock.reporting import jsonl, logs, text
+from fastlock.reporting import logs, text
 
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
@@ -103,8 +103,8 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
     if event["code"] in suppression.CODES:
         return _handle_prediction(event, assemble.stack_from_frame(frame))
-    if event["code"] == "FL002":
-        event["reasons"].append(_way_in(event, frame))
+    if event["code"] == "FL002" and event["locks"][0]["kind"] != "Result":
+        event["reasons"].append(ways.way_in(event, frame))
     suspended.note_stopped(event)
     stack = assemble.stack_from_frame(frame)
     policy = event["policy"] or config.current().on_deadlock
@@ -114,6 +114,7 @@ def handle(event: dict[str, Any]) -> BaseException | None:
         return None
     # Everybody's stacks now, for the exception lets them go on.
     finding = assemble.finding_from_event(event, site=_core.site, stacks={**stacks_of(event), event["closing"]: stack})
+    finding = replace(related.advised(finding, _known.all()), refused="DeadlockError")
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
 
@@ -126,46 +127,11 @@ def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseEx
         _post(event, stack, None)
         return None
     finding = assemble.finding_from_event(event, site=_core.site, stacks={event["closing"]: stack})
-    event["refused"] = not suppression.matches(finding)
+    refused = not suppression.matches(finding)
+    if refused:
+        finding = replace(related.advised(finding, _known.all()), refused="LockOrderError")
     _post(event, stack, finding)
-    return LockOrderError.from_finding(finding) if event["refused"] else None
-
-
-def _way_in(event: dict[str, Any], frame: FrameType | None) -> str:
-    """Say how an agent came to want what it holds, from the frames between the one that wants it and the one that holds it."""
-    edge = event["edges"][0]
-    held = _core.site(edge["held_at"])
-    holder = None if held is None else (held[0], held[3])
-    handlers, finalisers = _signal_handlers(), _finalisers()
-    between: list[CodeType] = []
-    way = ""
-    while frame is not None:
-        code = frame.f_code
-        if between and (code.co_filename, code.co_firstlineno) == holder:
-            # Without another function in between it calls itself.
-            return way or ("direct" if set(between) == {code} else "through a callback")
-        if code in handlers:
-            way = way or "in a signal handler"
-        elif code.co_name == "__del__" or code in finalisers:
-            way = way or "in a finaliser"
-        between.append(code)
-        frame = frame.f_back
-    alone = bool(between) and (between[0].co_filename, between[0].co_firstlineno) == holder
-    return "direct" if alone else way or "direct"
-
-
-def _signal_handlers() -> set[CodeType]:
-    signal = sys.modules.get("signal")
-    if signal is None:
-        return set()
-    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
-    functions = [getattr(handler, "__func__", handler) for handler in handlers]
-    return {function.__code__ for function in functions if hasattr(function, "__code__")}
-
-
-def _finalisers() -> set[CodeType]:
-    weakref = sys.modules.get("weakref")
-    return set() if weakref is None else {weakref.finalize.__call__.__code__}
+    return LockOrderError.from_finding(finding) if refused else None
 
 
 def _post(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -198,8 +164,9 @@ def _take_ticket() -> bool:
 
 def _run() -> None:
     while True:
-        if not _work.acquire(timeout=PATIENCE_S if _predictions else -1):
+        if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
+        _report_late_waits()
         while _inbox:
             item = _inbox.popleft()
             if not isinstance(item, tuple):
@@ -211,6 +178,26 @@ def _run() -> None:
                 _try_to_report(*item)
 
 
+def _patience_s() -> float:
+    """Return how long to wait for work before something else is due; -1 for ever."""
+    due_ns = _late.due_ns()
+    until_due_s = -1 if due_ns < 0 else max(0, due_ns - time.monotonic_ns()) / 1e9
+    if not _predictions:
+        return until_due_s
+    return PATIENCE_S if until_due_s < 0 else min(PATIENCE_S, until_due_s)
+
+
+def _report_late_waits() -> None:
+    """Report what tasks have waited for too long, who have no thread that could do it."""
+    if not 0 <= _late.due_ns() <= time.monotonic_ns():
+        return
+    for event in _late.late_waits():
+        policy = event["policy"] or config.current().on_deadlock
+        # No agent of it runs here, so there is none to raise in.
+        event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
+        _try_to_report(event, (), None)
+
+
 def _report_predictions() -> None:
     while _predictions:
         _try_to_report(*_predictions.popleft())
@@ -220,27 +207,29 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
     try:
         _report(event, stack, finding)
     except Exception:
-        write("fastlock: a report failed\n" + traceback.format_exc())
+        write(f"fastlock: a report failed\n{assemble.failure()}")
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     if finding is None:
         # Where the others of an inversion stand now has nothing to do with it.
         stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
-        stacks[event["closing"]] = stack
-        finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+        if stack:
+            stacks[event["closing"]] = stack
+        stacks |= assemble.stacks_in(event)
+        finding = _in_context(assemble.draft_from_event(event, site=_core.site, stacks=stacks))
     if suppression.matches(finding):
         suppression.keep(finding.whole())
         return
     if _known.is_news(finding):
         write(f"{_page(finding)}\n{_suppressed()}")
-        if event.get("refused"):
-            write("fastlock: the acquire was refused: LockOrderError, and the lock was not taken\n")
         finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, is_new = _known.record(finding)
     if is_new:
         path = config.current().json
         if path is not None:
+            from fastlock.reporting import jsonl  # imported when the file was named
+
             try:
                 jsonl.append(path, finding)
             except OSError as error:
@@ -255,14 +244,25 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _exit()
 
 
+def _in_context(finding: Finding) -> Finding:
+    """A finding that is news, as what else is known makes it."""
+    if not _known.is_news(finding) or finding.code not in related.CODES:
+        return finding
+    known: tuple[Finding, ...] = _known.all()
+    if finding.code == "FL001":  # it comes first, and knows how often each order was taken from what waits behind it
+        known += tuple(ready or assemble.draft_from_event(event, site=_core.site) for event, _, ready in _predictions)
+    if finding.code in related.CIRCLES:
+        return related.advised(finding, known)
+    return related.explained(finding, known, _core.table())
+
+
 def _page(finding: Finding) -> str:
     """The report, or one line for the prediction of what has been reported as a deadlock."""
-    classes = {lock.lock_class for lock in finding.locks} if finding.code == "FL010" else set()
-    for known in _known.all() if classes else ():
-        if known.code == "FL001" and {lock.lock_class for lock in known.locks} == classes:
-            ours, theirs = finding.fingerprint[:6], known.fingerprint[:6]
-            return f"{finding.code} {finding.title}: the orders of deadlock {theirs}, which has happened (report {ours})"
-    return str(finding)
+    deadlock = related.deadlock_of(finding, _known.all())
+    if deadlock is None:
+        return str(finding)
+    ours, theirs = finding.fingerprint[:6], deadlock.fingerprint[:6]
+    return f"{finding.code} {finding.title}: the orders of deadlock {theirs}, which has happened (report {ours})"
 
 
 def _suppressed() -> str:
@@ -274,7 +274,7 @@ def _suppressed() -> str:
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     """Where the finding's agents stand now: a thread, and a task that has stopped its thread, where that one is; a task where it awaits."""
-    frames = suspended.frames_now()
+    frames = chains.frames_now()
     stacks = {}
     for agent in itertools.islice(event["agents"], 64):
         if agent["state"] == "alive":
@@ -327,7 +327,7 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         try:
             call()
         except BaseException:  # also SystemExit: a hook must not end a thread of ours silently
-            write(f"fastlock: {what} failed\n{traceback.format_exc()}")
+            write(f"fastlock: {what} failed\n{assemble.failure()}")
         finally:
             done.release()
 
@@ -390,5 +390,7 @@ def start() -> None:
     """Give the core its handler; once, at import."""
     _core.set_handler(handle)
     suspended.start()
+    _late.set_waker(_wake_reporter)
+    config.observe(lambda settings: _late.look_again())
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

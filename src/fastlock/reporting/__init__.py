@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 import unicodedata
 
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
@@ -57,14 +56,15 @@ def duration(seconds: float) -> str:
 
 def wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
     """Return text as lines of at most so many characters, with one indent for the first and one for the others."""
-    return textwrap.wrap(
-        text,
-        columns,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    # textwrap does this as well, and to import it takes longer than to import all of this package.
+    words = text.split()
+    lines: list[str] = []
+    while words:
+        line = (rest if lines else first) + words.pop(0)
+        while words and len(line) + 1 + len(words[0]) <= columns:
+            line += f" {words.pop(0)}"
+        lines.append(line)
+    return lines
 
 
 def fact(label: str, text: str) -> list[str]:

@@ -52,6 +52,17 @@ def scenario(finding: Finding, names: Labels) -> list[str]:
     return ["  This has not happened yet: time runs down", *draw(people, takes, waits), f"    {end}"]
 
 
+def passed(finding: Finding, names: Labels) -> list[str]:
+    """Return the filters that an inversion has passed; several jobs of one pool thread are no distinct agents."""
+    jobs = Counter(edge.agent for edge in finding.edges if edge.holds is not None and edge.waits is not None)
+    twice = {agent: number for agent, number in jobs.items() if number > 1}
+    words = [
+        f"{'two' if number == 2 else number} jobs of pool {names.agent(agent)}" for agent, number in twice.items()
+    ]  # any two threads of the pool may run them at once
+    others = [] if len(jobs) == len(twice) else ["distinct agents"]
+    return [each for name in finding.filters for each in ([*others, *words] if name == "distinct agents" else [name])]
+
+
 _Cell = tuple[str, str]
 
 

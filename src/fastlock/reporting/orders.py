@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from fastlock.findings import EdgeFact, Finding, OrderFact, Site
+from collections.abc import Callable
+
+from fastlock.findings import EdgeFact, Finding, OrderFact, Site, class_of
 from fastlock.reporting import Labels, times
+
+Order = tuple[tuple[str, str], tuple[str, str]]  # two classes, as class_of() has them
 
 
 def orders_of(finding: Finding) -> tuple[OrderFact, ...]:
@@ -37,22 +41,43 @@ def _both_sites(order: OrderFact, names: Labels) -> str:
 
 def fix(finding: Finding, names: Labels) -> str:
     """Return which line should take which lock first."""
-    # The rarer order adapts to the more frequent one: fewer callers rely on it.
-    orders = sorted(orders_of(finding), key=lambda order: (order.count, effort(order, names)))
+    orders = _by_rank(finding, names)
     if not orders:
         return "take these locks in one order everywhere"
-    rare = orders[0]
-    of_one_class = all_of_one_class(finding, rare.held_at, names)
+    turned, others = orders[0], orders[1:]
+    of_one_class = all_of_one_class(finding, turned.held_at, names)
     if of_one_class is not None:
         return of_one_class
-    where = "everywhere" if rare.held_at is None else f"in {names.site(rare.held_at)}"
-    first = f"{where} take {names.lock(rare.then)} before {names.lock(rare.first)}"
-    if len(orders) == 2 and rare.held_at is not None and orders[1].held_at is not None:
-        first += f", as {names.site(orders[1].held_at)} does"
-    if rare.count == orders[1 % len(orders)].count:
+    where = "everywhere" if turned.held_at is None else f"in {names.site(turned.held_at)}"
+    first = f"{where} take {names.lock(turned.then)} before {names.lock(turned.first)}"
+    if len(others) == 1 and turned.held_at is not None and others[0].held_at is not None:
+        first += f", as {names.site(others[0].held_at)} does"
+    # Advice that was given before stands, whatever has become of the counts: then they speak for nothing.
+    if not others or turned.count >= others[0].count:
         return first
-    most = times(orders[1].count) if len(orders) == 2 else f"{times(orders[1].count)} and more"
-    return f"{first}: this order was taken {times(rare.count)}, the other{'' if len(orders) == 2 else 's'} {most}"
+    most = times(others[0].count) if len(others) == 1 else f"{times(others[0].count)} and more"
+    return f"{first}: this order was taken {times(turned.count)}, the other{'' if len(others) == 1 else 's'} {most}"
+
+
+def _by_rank(finding: Finding, names: Labels) -> list[OrderFact]:
+    # The rarer order adapts to the more frequent one: fewer callers rely on it.
+    said = turns_as_said(finding)
+    return sorted(orders_of(finding), key=lambda o: (not said(o.first, o.then), o.count, effort(o, names)))
+
+
+def turned(finding: Finding, names: Labels) -> OrderFact | None:
+    """Return the order of an inversion that the fix turns round."""
+    return next(iter(_by_rank(finding, names)), None)
+
+
+def turns_as_said(finding: Finding) -> Callable[[int | None, int | None], bool]:
+    """Return what tells whether an order of two locks is the one that was said to be turned round."""
+    classes = {lock.id: class_of(lock) for lock in finding.told.locks}
+
+    def is_turned(first: int | None, then: int | None) -> bool:
+        return first is not None and then is not None and finding.turns == (classes.get(first), classes.get(then))
+
+    return is_turned
 
 
 def all_of_one_class(finding: Finding, held: Site | None, names: Labels) -> str | None:

@@ -13,6 +13,7 @@ from fastlock.reporting.wording import (
     ITS_LOOP,
     first_to_give_up,
     held_site,
+    is_result,
     reasons_of,
     relation,
     waiting_edge,
@@ -27,7 +28,8 @@ _SOURCE = 64
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
-_NOBODY_WAITS = frozenset({"FL010", "FL011"})  # found before the acquire, and it goes on where nothing is raised
+_NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
+_REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
@@ -211,12 +213,14 @@ class _Page:
                 holds[lock.id] = None
         for held in holds:
             name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row("holds", name, held_site(self.finding, held, agent))
+            yield _Row("owes " if is_result(self.locks.get(held)) else "holds", name, held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
                 name = wanted_name(edge, self.names) + self._wanted_how(edge)
-                if self.finding.code in _NOBODY_WAITS:
+                if self.finding.code == "FL005":
+                    yield _Row("await", "", edge.wanted_at)
+                elif self.finding.code in _NOBODY_WAITS:
                     yield _Row("wants", name, edge.wanted_at)
                 else:
                     age = "" if edge.waits is None else duration(edge.since_s)
@@ -266,28 +270,35 @@ class _Page:
         finding = self.finding
         facts = [("How" if at == 0 else "", reason) for at, reason in enumerate(ways_of(finding))]
         if finding.filters:
-            facts.append(("Passed", ", ".join(finding.filters)))
+            facts.append(("Passed", ", ".join(inversion.passed(finding, self.names))))
         label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
         if finding.behind:
             name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
             verb = "waits" if finding.behind == 1 else "wait"
             facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
-        if finding.clears is not None and finding.code not in _NOBODY_WAITS:
+        if finding.refused:
+            facts.append(("Refused", self._refused()))
+        elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
             facts.append(("By itself?", self._clears()))
         facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
         return [line for label, text in facts if text for line in fact(label, text)]
 
+    def _refused(self) -> str:
+        edge = waiting_edge(self.finding)
+        lock = wanted_name(edge, self.names)
+        return f"the acquire in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised, and {lock} was not taken"
+
     def _reasons_are(self) -> str:
-        if self.finding.code == "FL011":
-            return "Declared"
+        if self.finding.code in _REASONS:
+            return _REASONS[self.finding.code]
         if self.finding.tier == "possible":
             return "Doubts" if self.finding.code == "FL010" else "Not proven"
         return "Evidence"
 
     def _clears(self) -> str:
         code = self.finding.code
-        if code == "FL020":
+        if code in ("FL006", "FL020"):
             return self._released()
         soonest = first_to_give_up(self.finding)
         if self.finding.clears:
@@ -302,7 +313,8 @@ class _Page:
     def _released(self) -> str:
         edge = waiting_edge(self.finding)
         limit = "the wait has no timeout" if edge.deadline_s is None else f"at the latest {self._gives_up(edge)}"
-        return f"as soon as it is released; {limit}"
+        when = f"not before {self.finding.reasons[0]} ends" if self.finding.reasons else "as soon as it is released"
+        return f"{when}; {limit}"
 
     def _gives_up(self, edge: EdgeFact) -> str:
         return f"{self.names.agent(edge.agent)} gives up in {duration(edge.deadline_s or 0.0)}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.findings import EdgeFact, Finding, LockFact, Site, class_of
 from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
@@ -38,7 +38,30 @@ def complete(finding: Finding) -> Finding:
     if finding.tier == "possible" and finding.reasons:
         explanation += f" {'Only possible' if inversion else 'Possible, not proven'}: {'; '.join(reasons_of(finding))}."
     explanation = explanation[:1].upper() + explanation[1:]
+    if finding.code in _TURNED:
+        finding = replace(finding, turns=_TURNED[finding.code](finding, names))
     return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
+
+
+def turning(finding: Finding, turns: orders.Order | None) -> Finding:
+    """Return the finding with a fix that turns the order of these two classes round, which was advised before."""
+    finding = replace(finding, turns=turns)
+    return replace(finding, fix=_FIX[finding.code](finding, Labels(finding)))
+
+
+def _order_of(finding: Finding, first: int | None, then: int | None) -> orders.Order | None:
+    held, wanted = lock_of(finding, first), lock_of(finding, then)
+    return None if held is None or wanted is None else (class_of(held), class_of(wanted))
+
+
+def _turned_of_circle(finding: Finding, names: Labels) -> orders.Order | None:
+    edge = _easiest(finding, names)
+    return _order_of(finding, edge.holds, edge.waits)
+
+
+def _turned_of_inversion(finding: Finding, names: Labels) -> orders.Order | None:
+    order = orders.turned(finding, names)
+    return None if order is None else _order_of(finding, order.first, order.then)
 
 
 def ways_of(finding: Finding) -> list[str]:
@@ -102,12 +125,19 @@ def relation(lock: LockFact | None, holder: int) -> str:
     """Return how the lock and an agent that keeps others from it belong together: "held by", "read by", "behind" ..."""
     if lock is None:
         return "depends on"
+    if is_result(lock):
+        return "comes from"
     if lock.kind != "RWLock":
         return f"one of {len(lock.holders)} holders" if len(lock.holders) > 1 else "held by"
     if holder in lock.readers:
         return "read by"
     # A reader also waits for a writer that only stands before it in the queue.
     return "written by" if holder == lock.owner else "behind"
+
+
+def is_result(lock: LockFact | None) -> bool:
+    """Tell whether this is no lock, but what a task is to bring about."""
+    return lock is not None and lock.kind == "Result"
 
 
 def _why_possible(finding: Finding, names: Labels) -> str:
@@ -151,6 +181,8 @@ def _one_waits(finding: Finding, names: Labels, edge: EdgeFact, other: EdgeFact)
 def _explain_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     agent, lock = names.agent(edge.agent), names.lock(edge.waits)
+    if is_result(lock_of(finding, edge.waits)):
+        return f"{agent} waits for {lock}{_at(edge.wanted_at, names)}, and is itself the thread that runs the loop of it."
     held = held_site(finding, edge.waits, edge.agent)
     again = f"asks for it again{_at(edge.wanted_at, names)}{_WAYS.get(way_in(finding), '')}"
     return f"{agent} holds {lock}{_at(held, names, 'since')} and {again}: it waits for itself."
@@ -197,7 +229,8 @@ def _explain_slow(finding: Finding, names: Labels) -> str:
     others = len(lock.holders) - 1 if lock is not None else 0
     more = f" and by {others} more" if others > 0 else ""
     since = _at(held_site(finding, edge.waits, holder), names, "since")
-    return f"{waits}, held by {names.agent(holder)}{since}{more}."
+    cause = "".join(f": behind {reason}" for reason in finding.reasons[:1])
+    return f"{waits}, held by {names.agent(holder)}{since}{more}{cause}."
 
 
 def _explain_pair(finding: Finding, names: Labels) -> str:
@@ -210,6 +243,20 @@ def _explain_pair(finding: Finding, names: Labels) -> str:
     return f"{names.agent(edge.agent)} {' and '.join(parts)}."
 
 
+def _explain_await(finding: Finding, names: Labels) -> str:
+    edge = finding.told.edges[0]
+    lock = names.lock(edge.holds)
+    agent = next((agent for agent in finding.told.agents if agent.id == edge.agent), None)
+    loop = "the loop" if agent is None or agent.loop is None else f"the loop of {agent.loop}"
+    held = f"{names.agent(edge.agent)} holds {lock}{_at(edge.held_at, names, 'since')}, and is suspended{_at(edge.wanted_at, names)}"
+    return f"{held}: another task of {loop} that wants {lock} stops the whole loop, and with it the task that would release it."
+
+
+def _explain_loop(finding: Finding, names: Labels) -> str:
+    stopped = "".join(f"; {reason}" for reason in finding.reasons)
+    return f"{_explain_slow(finding, names)[:-1]}{stopped}."
+
+
 def _explain_rank(finding: Finding, names: Labels) -> str:
     pair = _explain_pair(finding, names)
     return f"{pair[:-1]}, against the order that the program declares: {'; '.join(finding.reasons)}." if finding.reasons else pair
@@ -220,7 +267,12 @@ def _easiest(finding: Finding, names: Labels) -> EdgeFact:
     # Thousands of agents may run the same two lines: only one edge for each pair of lines is judged.
     edges = finding.told.edges
     pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
-    return min(pairs.values(), key=lambda edge: (edge.holds is None, orders.effort(edge, names)), default=edges[0])
+    said = orders.turns_as_said(finding)
+
+    def rank(edge: EdgeFact) -> tuple[bool, bool, tuple[int, str, str]]:
+        return not said(edge.holds, edge.waits), edge.holds is None, orders.effort(edge, names)
+
+    return min(pairs.values(), key=rank, default=edges[0])
 
 
 def _fix_order(finding: Finding, names: Labels) -> str:
@@ -233,7 +285,9 @@ def _fix_order(finding: Finding, names: Labels) -> str:
     of_one_class = orders.all_of_one_class(finding, held, names)
     if of_one_class is not None:
         return of_one_class
-    if edge.waits is None:
+    if is_result(lock_of(finding, edge.waits)) and edge.holds is None:
+        return _await_it(edge, names)
+    if edge.waits is None or is_result(lock_of(finding, edge.waits)):
         return f"release {mine} before {names.site(wanted)}"
     if held is None or wanted is None:
         return f"take {theirs} and {mine} in one order everywhere"
@@ -241,9 +295,15 @@ def _fix_order(finding: Finding, names: Labels) -> str:
     return f"in {names.site(held)} take {theirs} first, or release {mine} before {before}"
 
 
+def _await_it(edge: EdgeFact, names: Labels) -> str:
+    return f"in {names.site(edge.wanted_at)} await the coroutine: a loop's thread cannot wait for work of its own loop"
+
+
 def _fix_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     lock, way = lock_of(finding, edge.waits), way_in(finding)
+    if is_result(lock):
+        return _await_it(edge, names)
     name, where = names.lock(edge.waits), names.site(edge.wanted_at)
     if way in ("signal handler", "finaliser"):
         instead = "let it only put into a queue.SimpleQueue, and do the work outside"
@@ -284,6 +344,8 @@ def _fix_rwlock(finding: Finding, names: Labels) -> str:
 
 
 def _fix_slow(finding: Finding, names: Labels) -> str:
+    if finding.reasons:
+        return f"solve {finding.reasons[0]}: this wait is behind it, and ends with it"
     edge = waiting_edge(finding)
     holder = holder_of(finding, edge)
     limit = f"give the wait in {names.site(edge.wanted_at)} a timeout"
@@ -324,14 +386,18 @@ def _fix_await(finding: Finding, names: Labels) -> str:
 
 def _keep_from_await(edge: EdgeFact, names: Labels) -> str:
     lock = edge.holds if edge.holds is not None else edge.waits
-    taken = f"(taken at {names.site(edge.held_at)})"
-    return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before the await {taken}"
+    before = "the await" if edge.wanted_at is None else f"the await in {names.site(edge.wanted_at)}"
+    return f"make {names.lock(lock)} a fastlock.aio.Lock, or release it before {before}"
 
 
 def _fix_loop(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
-    where = names.site(edge.wanted_at)
-    return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or move {where} into asyncio.to_thread()"
+    away = f"move what {names.site(edge.wanted_at)} does into asyncio.to_thread()"
+    holder = holder_of(finding, edge)
+    agent = next((agent for agent in finding.told.agents if agent.id == holder), None)
+    if agent is None or agent.kind == "thread":
+        return away
+    return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or {away}"
 
 
 def _fix_pool(finding: Finding, names: Labels) -> str:
@@ -350,8 +416,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL002": _explain_self,
     "FL003": _explain_abandoned,
     "FL004": _explain_orphan,
-    "FL005": _explain_pair,
-    "FL006": _explain_pair,
+    "FL005": _explain_await,
+    "FL006": _explain_loop,
     "FL010": orders.explain,
     "FL011": _explain_rank,
     "FL012": _explain_rwlock,
@@ -359,6 +425,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL030": _explain_pair,
     "FL031": _explain_pair,
 }
+
+_TURNED = {"FL001": _turned_of_circle, "FL010": _turned_of_inversion}
 
 _FIX: dict[str, _Phrase] = {
     "FL001": _fix_order,
