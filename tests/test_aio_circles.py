@@ -436,3 +436,163 @@ def test_a_child_of_a_fork_lacks_the_tasks_of_its_parent() -> None:
     assert status == 0
     assert text.endswith(" FL004"), text
     assert text.startswith(("timeout", "TimeoutError")), text
+
+
+# ---- what will clear, and what is no circle ---------------------------------------------------------------------
+
+LIMITS = {
+    "a limit of wait_for": "await asyncio.wait_for(take(other), 50)",
+    "a timer that cancels the task": "asyncio.get_running_loop().call_later(50, asyncio.current_task().cancel); await take(other)",
+    "a limit of wait_for around a task": "await asyncio.wait_for(asyncio.gather(take(other)), 50)",
+}
+if sys.version_info >= (3, 11):
+    LIMITS["asyncio.timeout"] = "async with asyncio.timeout(50): await take(other)"
+    LIMITS["asyncio.timeout around another task"] = "async with asyncio.timeout(50): await asyncio.create_task(take(other))"
+
+
+@pytest.mark.parametrize("body", LIMITS.values(), ids=LIMITS)
+def test_a_circle_with_a_limit_in_it_will_clear(body: str) -> None:
+    """Whoever gives up by itself is named with the time that is left, and no policy acts."""
+    finding, text = ask(
+        f"""
+        fastlock.configure(on_deadlock="raise")
+        left, right = aio.Lock(), aio.Lock()
+        async def take(lock):
+            async with lock: pass
+        async def limited(mine, other):
+            async with mine:
+                await until(lambda: left.locked() and right.locked())
+                {body}
+        async def unlimited(mine, other):
+            async with mine:
+                await until(lambda: mine._waiters)
+                await take(other)
+        async def main():
+            tasks = [asyncio.create_task(limited(left, right)), asyncio.create_task(unlimited(right, left))]
+            await until(lambda: codes() or any(task.done() for task in tasks))
+            assert not any(task.done() for task in tasks)
+            tell([fastlock.findings()[0].to_dict(), str(fastlock.findings()[0])])
+        asyncio.run(main())
+        """
+    )
+    assert (finding["code"], finding["tier"], finding["clears"]) == ("FL001", "will-clear", True)
+    assert "gives up in 50s" in text
+
+
+def test_a_limit_does_not_help_in_a_loop_that_is_stopped() -> None:
+    """The timeout of a task fires in its loop: where that one stands still the circle is proven."""
+    finding = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        lock = fastlock.Lock()
+        async def keeper():
+            with lock: await asyncio.wait_for(asyncio.sleep(1000), 5)
+        async def taker():
+            try:
+                with lock: pass
+            except fastlock.DeadlockError as error:
+                tell(error.finding.to_dict())
+        async def main():
+            kept = asyncio.create_task(keeper())
+            await until(lock.locked)
+            await asyncio.wait_for(taker(), 5)
+        asyncio.run(main())
+        """
+    )
+    assert (finding["tier"], finding["clears"]) == ("proven", False)
+
+
+QUIET = {
+    "a holder that sleeps": "async with lock: await asyncio.sleep(0.01)",
+    "a holder that awaits a task that sleeps": "async with lock: await asyncio.create_task(asyncio.sleep(0.01))",
+    "a holder that awaits a future of a thread": "async with lock: await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.01)",
+    "a holder that gathers": "async with lock: await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0))",
+    "a holder that awaits one of two": "async with lock: await asyncio.wait([asyncio.create_task(wants()), asyncio.create_task(asyncio.sleep(0.01))],"
+    " return_when=asyncio.FIRST_COMPLETED)",
+    "a holder that does not await who wants": "async with lock: task = asyncio.create_task(wants()); await asyncio.sleep(0.01)",
+    "a holder that awaits an event": "async with lock: asyncio.get_running_loop().call_later(0.01, event.set); await event.wait()",
+    "a holder that a thread resumes": "async with lock: threading.Timer(0.01, loop.call_soon_threadsafe, [event.set]).start(); await event.wait()",
+    "a synchronous lock across await that nobody of the loop wants": "sync.acquire(); await asyncio.sleep(0.01); sync.release()",
+}
+
+
+@pytest.mark.parametrize("body", QUIET.values(), ids=QUIET)
+def test_a_holder_that_goes_on_is_no_finding(body: str) -> None:
+    """Tasks and a thread wait for a holder that is suspended on what will happen: nothing is found, and everybody gets the lock."""
+    found = ask(
+        f"""
+        lock, sync, event = aio.Lock(), fastlock.Lock(), asyncio.Event()
+        async def wants():
+            async with lock: pass
+        async def holder(loop):
+            {body}
+        def stranger():
+            for _ in range(100):
+                with sync: pass
+        async def main():
+            loop = asyncio.get_running_loop()
+            for _ in range(3):
+                event.clear()
+                tasks = [asyncio.create_task(coroutine) for coroutine in (holder(loop), wants(), wants())]
+                await asyncio.sleep(0)
+                thread = start(stranger)
+                await asyncio.wait(tasks)
+                await until(lambda: not thread.is_alive())
+                assert [task.exception() for task in tasks] == [None] * 3 and thread.error is None
+            tell([codes(), [finding.code for finding in fastlock.find_deadlocks()]])
+        asyncio.run(main())
+        """
+    )
+    assert found == [["FL005"] if "sync." in body else [], []]
+
+
+def test_a_gate_of_asyncios_keeps_tasks_apart() -> None:
+    """Two orders of two locks under a third one: nobody ever waits in a circle."""
+    assert ask(
+        """
+        gate, left, right = aio.Lock(), aio.Lock(), aio.Lock()
+        async def member(one, other):
+            for _ in range(20):
+                async with gate, one:
+                    await asyncio.sleep(0)
+                    async with other: await asyncio.sleep(0)
+        async def main():
+            await asyncio.gather(member(left, right), member(right, left), member(left, right))
+            tell(codes())
+        asyncio.run(main())
+        """
+    ) == []
+
+
+def test_the_holder_among_ten_thousand_tasks_is_found_in_bounded_time() -> None:
+    """A find looks at each task of the one loop once a round; it is told in less than a second, and nothing is left in the table."""
+    took, holders, agents = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        lock = fastlock.Lock()
+        async def idle(): await asyncio.sleep(1000)
+        async def deep(): await idle()
+        async def keeper():
+            with lock: await idle()
+        async def taker():
+            begun = time.perf_counter()
+            try:
+                with lock: pass
+            except fastlock.DeadlockError as error:
+                return time.perf_counter() - begun, error.finding
+        async def main():
+            tasks = [asyncio.create_task(deep()) for _ in range(10000)]
+            kept = asyncio.create_task(keeper(), name="keeper")
+            await until(lock.locked)
+            took, finding = await taker()
+            agents = [agent.name for agent in finding.agents]
+            del finding
+            fastlock.snapshot()
+            gc.collect()
+            tell([took, agents, len(fastlock.snapshot().agents)])
+        asyncio.run(main())
+        """
+    )
+    assert took < 1.0
+    assert holders[1] == "keeper"
+    assert agents < 20
