@@ -28,8 +28,8 @@ cdef class Entry:
 
 
 cdef object owner_of(FLock* L):
-    """The task that holds the lock, None where nobody does, or no task."""
-    cdef FSelf* s = agent_of(L.word)
+    """The task that holds the lock, None where nobody does, or no task, or anybody may release it."""
+    cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL else NULL
     return <object><PyObject*>s.task if s != NULL and s.task != NULL else None
 
 

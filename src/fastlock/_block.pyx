@@ -132,7 +132,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         return TAKEN
     if slow_wait_ns >= 0:
         slow_at = n.since_ns + slow_wait_ns
-    if me.loops and loop_block_ns >= 0:
+    if me.loops and loop_block_ns >= 0 and top_of(me) == n:     # the condition inside a future is no lock of the program's
         loop_at = n.since_ns + loop_block_ns
     while True:
         now = fl_now_ns()

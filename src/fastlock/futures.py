@@ -7,6 +7,7 @@ others have put around those goes on working; and a loop or an executor of a kin
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -49,7 +50,6 @@ def _future_types() -> tuple[type[Any], type[Any]]:
 
     class Followed(Future):  # type: ignore[type-arg]
         __slots__ = ()  # or no future could be made one
-        __doc__ = Future.__doc__
         _fastlock: _results.Expected
 
         def result(self, timeout: float | None = None) -> Any:
@@ -77,12 +77,12 @@ def _future_types() -> tuple[type[Any], type[Any]]:
             super().set_exception(exception)
 
         def cancel(self) -> bool:
-            cancelled = super().cancel()
-            if cancelled:
+            if cancelled := super().cancel():
                 self._fastlock.over()
             return cancelled
 
-    Followed.__name__, Followed.__qualname__, Followed.__module__ = Future.__name__, Future.__qualname__, Future.__module__
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(Followed, name, getattr(Future, name))
     return Future, Followed
 
 
@@ -116,15 +116,15 @@ def _followed_executor(original: Any) -> Any:
 
 def _has_threads(executor: Any, default: Any) -> bool:
     """Tell whether it is threads of this interpreter that the executor runs functions in: others are sent pickles."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    if executor is None and default is None:
+    executor = default if executor is None else executor
+    if executor is None:
         return True  # the loop makes one
-    cls = type(default if executor is None else executor)
-    if cls is ThreadPoolExecutor:
-        return True
+    threads = sys.modules.get("concurrent.futures.thread")
+    if threads is None or not isinstance(executor, threads.ThreadPoolExecutor):
+        return False
+    cls = type(executor)
     home = "concurrent.futures.interpreter"
-    return issubclass(cls, ThreadPoolExecutor) and all(base.__module__ != home for base in cls.__mro__)
+    return cls is threads.ThreadPoolExecutor or all(base.__module__ != home for base in cls.__mro__)
 
 
 def _followed_to_thread(original: Any, asyncios: type[Any]) -> Any:

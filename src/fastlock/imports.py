@@ -24,7 +24,7 @@ Follower = Callable[[ModuleType], None]
 _mutex = _thread.RLock()
 os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
 _waiting: dict[str, list[Follower]] = {}
-_loading: set[str] = set()  # whose bodies run, through a loader of ours
+_loading: dict[str, int] = {}  # whose bodies run, through a loader of ours, and in which thread
 _finding: set[tuple[int, str]] = set()  # which threads ask the other finders for what
 
 
@@ -123,11 +123,11 @@ class _Loader:
             spec.loader = self._original
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._original
-        _loading.add(name)
+        _loading[name] = _thread.get_ident()
         try:
             self._original.exec_module(module)
         finally:
-            _loading.discard(name)
+            _loading.pop(name, None)
         _call_followers(name, module)
 
 
@@ -135,6 +135,8 @@ def _after_fork_in_child() -> None:
     # Of what other threads were in the middle of, nothing goes on here; their modules are in the state that they were in.
     me = _thread.get_ident()
     _finding.intersection_update({question for question in _finding if question[0] == me})
+    for name in [name for name, ident in _loading.items() if ident != me]:
+        del _loading[name]
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import _thread
 import gc
-import importlib
-import importlib.util
 import os
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -21,8 +18,6 @@ from fastlock import _awaits, aio, config, futures, imports
 from fastlock.replacing import Replacements, namespace
 
 _NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
-# What else is to know that asyncio is there, once in a process, as "module:function" that takes asyncio.
-FOLLOWERS = ("fastlock.loops:follow_loops",)
 
 # Raw and re-entrant: a signal handler may install in the middle of an install.
 _mutex = _thread.RLock()
@@ -30,7 +25,6 @@ os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-
 _replaced = Replacements()
 _wanted = False
 _installed = False
-_followed = False
 _raw_locks = 0
 
 
@@ -75,7 +69,6 @@ def _patch(asyncio: ModuleType) -> None:
             _replaced.restore()
             raise
         _installed, _raw_locks = True, raw_locks
-    _call_followers(asyncio)
 
 
 def _primitives(asyncio: ModuleType) -> dict[str, Any]:
@@ -99,18 +92,6 @@ def _replace(asyncio: ModuleType, before: dict[str, Any]) -> None:
 def _count(before: dict[str, Any]) -> int:
     kinds = tuple(before[name] for name in ("Lock", "Semaphore", "BoundedSemaphore") if name in before)
     return sum(type(thing) in kinds for thing in gc.get_objects())
-
-
-def _call_followers(asyncio: ModuleType) -> None:
-    global _followed
-    if _followed:
-        return
-    _followed = True
-    for follower in FOLLOWERS:
-        module, _, function = follower.partition(":")
-        if importlib.util.find_spec(module) is not None:
-            follow: Callable[[ModuleType], None] = getattr(importlib.import_module(module), function)
-            follow(asyncio)
 
 
 def _publish_awaits(settings: config.Settings) -> None:
