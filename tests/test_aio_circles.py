@@ -357,7 +357,7 @@ ENDS = {"returns": "return", "raises": "raise ValueError", "is cancelled": "awai
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_a_task_that_ends_with_a_lock_leaves_it_abandoned(end: str, late: bool) -> None:
     """Whoever waits already is told at once, whoever comes later when it starts to wait; the policy raises in each."""
-    findings, errors, seen = ask(
+    findings, errors, seen, stack = ask(
         f"""
         fastlock.configure(on_deadlock="raise")
         lock = aio.Lock()
@@ -385,7 +385,7 @@ def test_a_task_that_ends_with_a_lock_leaves_it_abandoned(end: str, late: bool) 
             kept = [finding.to_dict() for finding in fastlock.findings()]
             lock.release()              # another one may; then it is a signal
             async with lock: pass
-            tell([kept, errors, str(fastlock.findings()[0])])
+            tell([kept, errors, str(fastlock.findings()[0]), [frame["text"] for frame in kept[0]["agents"][0]["stack"]]])
         asyncio.run(main())
         """
     )
@@ -394,6 +394,7 @@ def test_a_task_that_ends_with_a_lock_leaves_it_abandoned(end: str, late: bool) 
     assert errors == ["DeadlockError", "DeadlockError"]
     assert "that task has ended and left it locked" in findings[0]["explanation"]
     assert 'task "the owner"' in seen and "ended" in seen
+    assert stack[-1] == "async with lock: pass"
 
 
 def test_a_child_of_a_fork_lacks_the_tasks_of_its_parent() -> None:
@@ -596,3 +597,59 @@ def test_the_holder_among_ten_thousand_tasks_is_found_in_bounded_time() -> None:
     assert took < 1.0
     assert holders[1] == "keeper"
     assert agents < 20
+
+
+# ---- waits that are no circle ----------------------------------------------------------------------------------
+
+def test_a_lock_timeout_names_the_task_that_owns_the_lock() -> None:
+    """A task's limit and a thread's: the owner is a task, of asyncio's lock and, suspended, of a synchronous one."""
+    texts = ask(
+        """
+        fastlock.configure(acquire_timeout=0.01)
+        own, sync = aio.Lock(), fastlock.Lock()
+        async def owner():
+            async with own:
+                with sync: await asyncio.sleep(1000)
+        def stranger(said):
+            try:
+                sync.acquire()
+            except fastlock.LockTimeout as error:
+                said.append([str(error), error.owner])
+        async def main():
+            asyncio.create_task(owner(), name="the owner")
+            await until(sync.locked)
+            said = []
+            try:
+                await own.acquire()
+            except fastlock.LockTimeout as error:
+                said.append([str(error), error.owner])
+            await asyncio.to_thread(stranger, said)
+            tell(said)
+        asyncio.run(main())
+        """
+    )
+    assert [owner for _, owner in texts] == ['task "the owner"'] * 2
+    assert all('held by task "the owner" since program.py:' in text for text, _ in texts)
+
+
+def test_a_long_wait_names_the_suspended_holder() -> None:
+    """FL020 of a thread: who holds the lock is a task that sleeps, and where it does."""
+    finding, text = ask(
+        """
+        fastlock.configure(slow_wait=0.01)
+        lock = fastlock.Lock()
+        async def owner():
+            with lock: await asyncio.sleep(1000)
+        async def main():
+            asyncio.create_task(owner(), name="the owner")
+            await until(lock.locked)
+            start(lock.acquire, name="stranger")
+            await told("FL020")
+            finding = next(finding for finding in fastlock.findings() if finding.code == "FL020")
+            tell([finding.to_dict(), str(finding)])
+        asyncio.run(main())
+        """
+    )
+    assert [agent["name"] for agent in finding["agents"]] == ["stranger", "the owner"]
+    assert [frame["function"].rpartition(".")[2] for frame in finding["agents"][1]["stack"]][:1] == ["owner"]
+    assert 'held by task "the owner"' in text

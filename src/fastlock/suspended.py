@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from _weakref import ref
 from collections.abc import Iterable, Iterator, Sequence
 from types import CodeType, CoroutineType, FunctionType
 from typing import Any
@@ -23,6 +24,7 @@ BY_TASK, BY_GATHER, BY_GROUP, BY_WAIT, BY_JOB = range(2, 7)
 
 MOST_TASKS = 20_000  # that one question leads to
 MOST_PARENTS = 32
+MOST_FOUND = 256
 _OURS = __file__.rpartition("suspended")[0]
 
 
@@ -71,8 +73,32 @@ def _suspended_tasks(ident: int) -> list[Any]:
     return [task for task in asyncio.all_tasks(loop) if task is not current]
 
 
+# Who was found last, by thread and frame: the second round of a find, and who wants the lock next, need not look at every task.
+_found: dict[tuple[int, int], ref[Any]] = {}
+
+
 def _holder(ident: int, frame: int, code: CodeType | None) -> Any:
-    """Return the suspended task that the frame belongs to, None where there is none."""
+    """Return the suspended task that the frame belongs to, None where there is none; some 1 us for each task of the loop."""
+    known = _found.get((ident, frame), _nobody)()
+    if known is not None and not known.done() and _has(links_of(known.get_coro()), frame):
+        return known
+    task = _searched(ident, frame, code)
+    if len(_found) >= MOST_FOUND:
+        _found.clear()
+    if task is not None and frame != 0:
+        _found[ident, frame] = ref(task)
+    return task
+
+
+def _nobody() -> None:
+    return None
+
+
+def _has(links: Sequence[Any], frame: int) -> bool:
+    return knows_frames() and (is_in(links, frame) or has_entered(links, frame))
+
+
+def _searched(ident: int, frame: int, code: CodeType | None) -> Any:
     tasks = _suspended_tasks(ident)
     if frame == 0 or not knows_frames():
         able = [task for task in tasks if any(getattr(link, "cr_code", None) is code for link in links_of(task.get_coro()))]
@@ -295,8 +321,9 @@ def _timers(loop: Any, tasks: Sequence[Any]) -> Iterator[float]:
 # ---- for reports --------------------------------------------------------------------------------------------
 
 
-def note_stopped(event: dict[str, Any]) -> None:
-    """Add to an event how many tasks stand still with each one that has stopped its loop."""
+def note_tasks(event: dict[str, Any]) -> None:
+    """Add to an event who holds a lock in the name of a thread, and how many tasks stand still with each that has stopped its loop."""
+    name_holder(event)
     stands: dict[int, int] = {}
     for agent in itertools.islice(event["agents"], 64):
         task = _core.task_of(agent["id"]) if agent.get("stops") else None
@@ -306,10 +333,30 @@ def note_stopped(event: dict[str, Any]) -> None:
     event["stands"] = stands
 
 
+def name_holder(event: dict[str, Any]) -> None:
+    """Put the suspended task that holds the lock of a long or expired wait in the place of its loop's thread."""
+    placed = event.get("placed")
+    if placed is None or "asyncio" not in sys.modules:
+        return
+    task = _holder(*placed[:3])
+    facts = None if task is None else _core.suspended_holder(task, *placed[3:])
+    if facts is None:
+        return
+    facts["task"] = task  # its record is not kept
+    lock, waiter = event["locks"][0], event["edges"][0]["agent"]
+    thread, lock["owner"] = lock["owner"], facts["id"]
+    event["agents"] = [agent for agent in event["agents"] if agent["id"] == waiter or agent["id"] != thread] + [facts]
+    for edge in event["edges"][1:]:
+        if edge["agent"] == thread:
+            edge.update(agent=facts["id"], waits=None, wanted_at=0, since_ns=0, deadline_ns=None, what="")
+
+
 def await_chain(agent: dict[str, Any]) -> list[Site] | None:
     """Return the lines where a suspended task awaits, without their source, the innermost last; None for an agent that is none."""
-    task = _core.task_of(agent["id"]) if agent["kind"] == "task" and not agent["stops"] else None
-    if task is None:
+    if agent["kind"] != "task" or agent["stops"]:
+        return None
+    task = agent.get("task") or _core.task_of(agent["id"])
+    if task is None or task is _asyncio().asyncio.current_task(task.get_loop()):
         return None
     sites = []
     for link in links_of(task.get_coro()):
