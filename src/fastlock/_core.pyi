@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias, final
 from typing_extensions import disjoint_base
 
 from fastlock._block import find_circles as find_circles, set_handler as set_handler, set_limits as set_limits
-from fastlock._facts import site as site, table as table, task_of as task_of
+from fastlock._facts import site as site, suspended_holder as suspended_holder, table as table, task_of as task_of
 from fastlock._resolve import frame_here as frame_here, set_resolver as set_resolver, set_waiting as set_waiting
 
 _OnDeadlock: TypeAlias = Literal["report", "raise", "exit"] | Callable[..., Any] | None

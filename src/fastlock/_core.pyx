@@ -24,7 +24,7 @@ import warnings
 from _thread import allocate_lock as raw_lock
 from fastlock._block import find_circles, set_handler, set_limits
 from fastlock._clocks import follow
-from fastlock._facts import site, table, task_of
+from fastlock._facts import site, suspended_holder, table, task_of
 from fastlock._resolve import frame_here, set_resolver, set_waiting
 
 cdef extern from "Python.h":

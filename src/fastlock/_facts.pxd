@@ -12,7 +12,7 @@ cdef object agent_name(FSelf* s)
 cdef dict agent_facts(FSelf* s)
 cdef dict lock_facts(FLock* L, dict readers, dict waiters)
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
-                     int64_t since_ns, int64_t deadline_ns, uint8_t how=*)
+                     int64_t since_ns, int64_t deadline_ns)
 cdef dict blank_event(str code, FSelf* me)
 cdef bytes raw_report(Found* found)
 cdef Circle circle_of(Found* found)

@@ -13,7 +13,8 @@ from fastlock._native cimport fl_load64, fl_load8, fl_mutex, fl_mutex_lock, fl_m
 from fastlock._options cimport LockOptions, options_of
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
-from fastlock._tasks cimport task_agent_in
+from fastlock._resolve cimport placed_by
+from fastlock._tasks cimport task_agent_in, task_rest
 from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_TASK, BY_WAIT
 from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found, top_of
 
@@ -250,12 +251,11 @@ cdef object what_of(FLock* L, uint8_t mode):
 
 
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
-                     int64_t since_ns, int64_t deadline_ns, uint8_t how=0):
+                     int64_t since_ns, int64_t deadline_ns):
     return {"agent": agent, "holds": holds.serial if holds != NULL else None,
             "waits": waits.serial if waits != NULL else None, "mode": MODES.get(mode, "exclusive"),
             "held_at": held_site, "wanted_at": wanted_site, "since_ns": since_ns,
-            "deadline_ns": deadline_ns if (waits != NULL or how) and deadline_ns >= 0 else None,
-            "what": HOWS[how] if how else what_of(waits, mode)}
+            "deadline_ns": deadline_ns if waits != NULL and deadline_ns >= 0 else None, "what": what_of(waits, mode)}
 
 
 cdef dict blank_event(str code, FSelf* me):
@@ -325,8 +325,12 @@ cdef class Circle:
 
     def edge(self, uint32_t i):
         cdef Edge* e = &self.found.edges[i]
-        return edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
-                          e.since_ns, e.deadline_ns, e.how)
+        facts = edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
+                           e.since_ns, e.deadline_ns)
+        if e.how:
+            facts["what"] = HOWS[e.how]
+            facts["deadline_ns"] = e.deadline_ns if e.deadline_ns >= 0 else None
+        return facts
 
 
 @cython.final
@@ -484,7 +488,21 @@ cdef dict wait_event(str code, FSelf* me, FLock* L):
             event["locks"].append(lock_facts(lock_at(n.lock_index), readers, waiters))
     event["behind"] = len(waiters.get(L.serial, [])) - 1
     event["clears"] = mine.deadline_ns >= 0
+    event["placed"] = placed_by(L)
     return event
+
+
+def suspended_holder(task, uint32_t index, uint64_t serial, uint64_t placed):
+    """The facts of a task that has been found to hold a lock in the name of its loop's thread, None where the lock has been let go since."""
+    cdef FLock* L = lock_at(index)
+    cdef FSelf* thread = agent_of(L.word)
+    cdef FSelf* t
+    if L.serial != serial or L.placed != placed or not L.marks & M_PLACED or thread == NULL:
+        return None
+    t = task_agent_in(<PyObject*>task, thread)
+    facts = agent_facts(t)
+    task_rest(t)
+    return facts
 
 
 cdef dict holder_edge(uint64_t holder, FLock* L):

@@ -13,7 +13,8 @@ from fastlock._block cimport is_kept, is_looking, raw_known, slow_after, write_r
 from fastlock._facts cimport circle_event, circle_of, class_key, found_key, wait_event
 from fastlock._native cimport *
 from fastlock._table cimport *
-from fastlock._waits cimport NOTHING, Found, confirm, examine, release_found, stands_still
+from fastlock._resolve cimport examine_all
+from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still
 
 import os
 
@@ -138,9 +139,10 @@ cdef int late_wait(FSelf* s, set seen, list events) except -1:
 cdef object late_circle(FSelf* s):
     """The event of the circle that a late wait is in, {} where that has been told, None where it is in none."""
     cdef Found found
+    cdef bint taken
     cdef uint64_t key
     cdef uint32_t i
-    if examine(s, &found) == NOTHING:
+    if examine_all(s, &found, NULL, NULL, &taken) == NOTHING:
         return None
     if not confirm(&found):
         release_found(&found)
@@ -149,7 +151,8 @@ cdef object late_circle(FSelf* s):
     for i in range(found.n):
         if found.edges[i].wait_number and found.edges[i].agent.task != NULL and found.edges[i].agent.top != NULL:
             found.edges[i].agent.top.flags |= F_TOLD
-    s.top.flags |= F_TOLD
+    if s.top != NULL:
+        s.top.flags |= F_TOLD
     if found.proven and raw_known(key):
         release_found(&found)
         return {}               # as it formed

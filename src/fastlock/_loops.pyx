@@ -24,7 +24,13 @@ from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task, task_agent, task_keep, task_known, task_rest
 from fastlock._waits cimport has_evidence
 
+import os
 import sys
+
+from _thread import get_ident
+
+cdef extern from "Python.h":
+    void PyErr_WriteUnraisable(object)
 
 cdef enum:
     PLACES = 1024              # a power of two
@@ -46,6 +52,7 @@ cdef Place places[PLACES]
 cdef int armed = 0
 cdef int looked_at = 0
 cdef bint stacks = False
+cdef dict loops_running = {}    # ident of a thread to the loop that it runs
 memset(places, 0, sizeof(places))
 
 
@@ -208,6 +215,23 @@ cdef class Follower:
     def __call__(self, loop):
         self.__wrapped__(loop)
         agent_runs_loop(loop is not None)
+        if loop is not None:
+            loops_running[get_ident()] = loop
+        else:
+            loops_running.pop(get_ident(), None)
+
+
+def loop_of(ident):
+    """The event loop that the thread of this ident runs, None where it runs none or none is known."""
+    return loops_running.get(ident)
+
+
+def ident_of(loop):
+    """The ident of the thread that runs this event loop, None where none is known to."""
+    for ident, other in list(loops_running.items()):
+        if other is loop:
+            return ident
+    return None
 
 
 def runs_loop():
@@ -228,5 +252,10 @@ def follow_loops(asyncio_module):
     follower = Follower.__new__(Follower)
     follower.__wrapped__ = original
     asyncio_module.events._set_running_loop = asyncio_module._set_running_loop = follower
-    if asyncio_module._get_running_loop() is not None:
+    loop = asyncio_module._get_running_loop()
+    if loop is not None:
         agent_runs_loop(True)
+        loops_running[get_ident()] = loop
+
+
+os.register_at_fork(after_in_child=loops_running.clear)       # asyncio says the same of the child

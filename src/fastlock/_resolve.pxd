@@ -4,4 +4,4 @@ from fastlock._table cimport FLock, FNode, FSelf
 from fastlock._waits cimport Found
 
 cdef int examine_all(FSelf* me, Found* found, FLock* L, FNode* n, bint* taken) except -1
-cdef object holder_behind(FLock* L)
+cdef tuple placed_by(FLock* L)

@@ -434,20 +434,9 @@ cdef bint is_unknown(Found* found, Asked asked):
     return found.code == FL002 and found.n == 1 and found.edges[0].waits != NULL and found.edges[0].waits_serial in asked.unknown
 
 
-cdef object holder_behind(FLock* L):
-    """The suspended task that holds a lock of its loop's thread, None where there is none or it is not known; not inside a walk."""
+cdef tuple placed_by(FLock* L):
+    """What to ask of who holds a lock of a loop's thread, with which lock() can tell later that it is still so: None where it is a thread."""
     cdef FSelf* owner = agent_of(L.word)
-    cdef uint64_t caller
-    if resolver is None or owner == NULL or owner.task != NULL or not L.marks & M_PLACED or owner.loops == 0 or not is_suspended(L, owner):
+    if owner == NULL or owner.task != NULL or not L.marks & M_PLACED or owner.loops == 0 or not is_suspended(L, owner):
         return None
-    caller = current_agent().word
-    if caller in busy:
-        return None
-    busy.add(caller)
-    try:
-        return resolver([], [(owner.pub.ident, placed_frame(L), site_code(L.site))])[2][0]
-    except Exception:
-        PyErr_WriteUnraisable(resolver)
-        return None
-    finally:
-        busy.discard(caller)
+    return (owner.pub.ident, placed_frame(L), site_code(L.site), L.index, L.serial, L.placed)

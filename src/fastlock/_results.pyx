@@ -21,7 +21,7 @@ from fastlock._options cimport checked_options
 from fastlock._park cimport wait_pop, wait_push
 from fastlock._sites cimport site_created
 from fastlock._table cimport *
-from fastlock._tasks cimport running_loop, task_agent, task_known, task_rest
+from fastlock._tasks cimport running_loop, running_task, task_agent, task_known, task_rest
 
 import os
 import weakref
@@ -172,6 +172,8 @@ cdef class Expected:
             self.resolve(result, future)
             agent_refresh_name(result.waiter)
             n = wait_push(result.waiter, result.rec, WAIT_EXCLUSIVE, 0, limit_ns, site_created())
+            if result.waiter.loops:
+                n.task = running_task()
             error = look_for_task(result.rec, result.waiter, n, True)
             if error is not None:
                 raise error

@@ -221,10 +221,10 @@ cdef FSelf* agent_of(uint64_t word) noexcept nogil
 cdef uint32_t agent_limit() noexcept nogil
 cdef uint64_t agent_id(FSelf* s) noexcept nogil
 cdef void agent_refresh_name(FSelf* s) noexcept
+cdef object task_name(object task)
 cdef void agent_runs_loop(bint runs) noexcept nogil
 ctypedef void (*forget_fn)() noexcept nogil
 cdef void agent_cached(forget_fn forget) noexcept
-cdef object task_name(object task)
 ctypedef void (*death_fn)(FSelf*) noexcept nogil
 cdef void set_death_callback(death_fn callback) noexcept
 

@@ -197,6 +197,7 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     """The same for what the agent itself waits for."""
     cdef FNode* n = top_of(s)
     cdef FLock* L
+    cdef FSelf* owner
     cdef uint64_t word
     if n == NULL:
         return s.task != NULL and reach_told(s)

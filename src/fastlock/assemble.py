@@ -161,6 +161,12 @@ def stack_from_frame(frame: FrameType | None, limit: int = 40) -> tuple[Site, ..
     return tuple(stack)
 
 
+def stack_of_awaits(sites: Iterable[Site], limit: int = 40) -> tuple[Site, ...]:
+    """Return at most ``limit`` innermost lines of a suspended task, with their source."""
+    kept = [site for site in sites if not site.file.startswith(_OUR_DIRECTORY)][-limit:]
+    return tuple(source_site(site.file, site.line, site.function) for site in kept)
+
+
 def failure() -> str:
     """Return the exception that is being handled as Python shows it, those that led to it first.
 
@@ -194,12 +200,6 @@ def stacks_in(event: Mapping[str, Any]) -> dict[int, tuple[Site, ...]]:
     """Return the stacks that the core has read itself, by agent: a suspended task's is its await chain."""
     stacks = event.get("stacks", {})
     return {agent: tuple(source_site(*place) for place in places) for agent, places in stacks.items()}
-
-
-def stack_of_awaits(sites: Iterable[Site], limit: int = 40) -> tuple[Site, ...]:
-    """Return at most ``limit`` innermost lines of a suspended task, with their source."""
-    kept = [site for site in sites if not site.file.startswith(_OUR_DIRECTORY)][-limit:]
-    return tuple(source_site(site.file, site.line, site.function) for site in kept)
 
 
 def process_name() -> str:

@@ -25,5 +25,5 @@ def find_deadlocks() -> list[Finding]:
     """Return the circles, self-deadlocks and abandoned locks there are now, whatever the level; any thread."""
     events = _core.find_circles()
     for event in events:
-        suspended.note_stopped(event)
+        suspended.note_tasks(event)
     return [assemble.finding_from_event(event, site=_core.site, stacks=watchdog.stacks_of(event)) for event in events]

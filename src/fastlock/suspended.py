@@ -6,40 +6,26 @@ takes no lock. asyncio itself is looked at only where the program has loaded it.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import sys
 import time
-from _thread import get_ident
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType
+from _weakref import ref
+from collections.abc import Iterable, Iterator, Sequence
+from types import CodeType, CoroutineType, FunctionType
 from typing import Any
 
 from fastlock import _core
+from fastlock._loops import ident_of, loop_of
+from fastlock.chains import entered, frame_of, has_entered, is_in, knows_frames, links_of, referents
 from fastlock.findings import Site
 
 # How one agent depends on another: the numbers of _told.pxd.
 BY_TASK, BY_GATHER, BY_GROUP, BY_WAIT, BY_JOB = range(2, 7)
 
-MOST_LINKS = 200  # of a chain of awaits
 MOST_TASKS = 20_000  # that one question leads to
 MOST_PARENTS = 32
-_OLD = sys.version_info < (3, 11)
-_SUSPENDED = (CoroutineType, GeneratorType, AsyncGeneratorType)
-_ITERATORS = frozenset({"async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable"})
-_AWAITED = {CoroutineType: "cr_await", GeneratorType: "gi_yieldfrom", AsyncGeneratorType: "ag_await"}
-_FRAME = {CoroutineType: "cr_frame", GeneratorType: "gi_frame", AsyncGeneratorType: "ag_frame"}
-
-
-
-
-
-def _no_worker(future: Any) -> Any:
-    return None
-
-
-# What a concurrent.futures.Future is worked on by: a task, or the id of a thread's agent; None where that is not known.
-worker_of: Callable[[Any], Any] = _no_worker
+MOST_FOUND = 256
+_OURS = __file__.rpartition("suspended")[0]
 
 
 class _Asyncio:
@@ -49,6 +35,9 @@ class _Asyncio:
         import asyncio
         from asyncio import tasks
 
+        from fastlock._results import executor_job_thread
+
+        self.job_thread = executor_job_thread
         self.asyncio = asyncio
         self.gathering: type = tasks._GatheringFuture
         self.wait_for: CodeType | None = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
@@ -72,164 +61,55 @@ def _asyncio() -> _Asyncio:
     return _known
 
 
-# ---- frames ---------------------------------------------------------------------------------------------
-
-
-def _measure() -> int | None:
-    """Return where a suspended frame lies inside its coroutine or generator, None where that is not the same for all."""
-    told: list[int] = []
-
-    def generator() -> Iterator[None]:
-        told.append(_core.frame_here())
-        yield
-
-    async def coroutine() -> None:
-        told.append(_core.frame_here())
-
-    async def async_generator() -> Any:
-        told.append(_core.frame_here())
-        yield
-
-    one, two, three = generator(), coroutine(), async_generator()
-    next(one)
-    frames = [one.gi_frame]
-    for step in (two, three.__anext__()):
-        frames.append(getattr(two, "cr_frame") if step is two else three.ag_frame)
-        try:
-            step.send(None)
-        except (StopIteration, StopAsyncIteration):
-            continue
-    places = frames if _OLD else [one, two, three]
-    offsets = {frame - (id(place) & _MASK) for frame, place in zip(told, places)}
-    return offsets.pop() if len(offsets) == 1 and 0 not in told else None
-
-
-_MASK = (1 << 48) - 1
-_OFFSET = _measure()
-
-
-def _address(link: Any) -> int:
-    """Return what the core notes of a frame: where the one of a suspended coroutine or generator is."""
-    if _OLD:
-        return id(getattr(link, _FRAME[type(link)])) & _MASK
-    return (id(link) + (_OFFSET or 0)) & _MASK
-
-
-def links_of(coroutine: Any) -> list[Any]:
-    """Return a chain of awaits: coroutines, generators and, at its end, what is waited for, the innermost last."""
-    links: list[Any] = []
-    link = coroutine
-    while link is not None and len(links) < MOST_LINKS:
-        links.append(link)
-        attribute = _AWAITED.get(type(link))
-        if attribute is not None:
-            link = getattr(link, attribute)
-        elif type(link).__name__ in _ITERATORS:
-            link = next((each for each in gc.get_referents(link) if type(each) in _SUSPENDED), None)
-        else:
-            link = getattr(link, "cr_await", None)  # a coroutine of another making, as Cython's
-    return links
-
-
-def _referents(link: Any) -> list[Any]:
-    """Return what the frame of a suspended coroutine or generator refers to, its stack of values included."""
-    if type(link) not in _SUSPENDED:
-        return []
-    found = gc.get_referents(link)
-    if _OLD:
-        found += [each for frame in found if type(frame) is FrameType for each in gc.get_referents(frame)]
-    return found
-
-
-def _entered(link: Any) -> Iterator[Any]:
-    """Yield the generators behind the context managers and iterations that a suspended frame is in."""
-    for each in _referents(link):
-        if type(each) in _SUSPENDED:
-            yield each
-            continue
-        manager = getattr(each, "__self__", each) if type(each).__name__ == "method" else each
-        yield from _generators(manager)
-
-
-def _generators(manager: Any) -> Iterator[Any]:
-    contextlib = sys.modules.get("contextlib")
-    if contextlib is None:
-        return
-    if isinstance(manager, contextlib._GeneratorContextManagerBase):
-        yield manager.gen
-    elif isinstance(manager, contextlib._BaseExitStack):
-        for _, callback in list(manager._exit_callbacks):
-            yield from _generators(getattr(callback, "__self__", None))
-
-
-def _is_in(links: Iterable[Any], frame: int, depth: int = 3) -> bool:
-    """Tell whether one of the frames that a suspended frame has entered is the one looked for."""
-    for link in links:
-        for generator in _entered(link) if type(link) in _SUSPENDED else ():
-            if _address(generator) == frame or (depth and _is_in([generator], frame, depth - 1)):
-                return True
-    return False
-
-
 # ---- who holds a lock of a loop's thread ------------------------------------------------------------------
-
-
-def loops_of(ident: int) -> list[Any]:
-    """Return the event loops that a thread runs."""
-    asyncio = _asyncio().asyncio
-    running = asyncio._get_running_loop()
-    if running is not None and ident == get_ident():
-        return [running]
-    loops = []
-    frame = frames_now().get(ident)
-    while frame is not None:
-        if frame.f_code.co_name == "run_forever":
-            loop = frame.f_locals.get("self")
-            if isinstance(loop, asyncio.AbstractEventLoop):
-                loops.append(loop)
-        frame = frame.f_back
-    return loops
-
-
-def frames_now() -> dict[int, FrameType]:
-    """Return the innermost frame of each thread.
-
-    Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so none
-    starts meanwhile.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return sys._current_frames()
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _suspended_tasks(ident: int) -> list[Any]:
     asyncio = _asyncio().asyncio
-    tasks: list[Any] = []
-    for loop in loops_of(ident):
-        current = asyncio.current_task(loop)
-        tasks += [task for task in asyncio.all_tasks(loop) if task is not current]
-    return tasks
+    loop = loop_of(ident)
+    if loop is None:
+        return []
+    current = asyncio.current_task(loop)
+    return [task for task in asyncio.all_tasks(loop) if task is not current]
+
+
+# Who was found last, by thread and frame: the second round of a find, and who wants the lock next, need not look at every task.
+_found: dict[tuple[int, int], ref[Any]] = {}
 
 
 def _holder(ident: int, frame: int, code: CodeType | None) -> Any:
-    """Return the suspended task that the frame belongs to, None where there is none."""
+    """Return the suspended task that the frame belongs to, None where there is none; some 1 us for each task of the loop."""
+    known = _found.get((ident, frame), _nobody)()
+    if known is not None and not known.done() and _has(links_of(known.get_coro()), frame):
+        return known
+    task = _searched(ident, frame, code)
+    if len(_found) >= MOST_FOUND:
+        _found.clear()
+    if task is not None and frame != 0:
+        _found[ident, frame] = ref(task)
+    return task
+
+
+def _nobody() -> None:
+    return None
+
+
+def _has(links: Sequence[Any], frame: int) -> bool:
+    return knows_frames() and (is_in(links, frame) or has_entered(links, frame))
+
+
+def _searched(ident: int, frame: int, code: CodeType | None) -> Any:
     tasks = _suspended_tasks(ident)
-    if frame == 0 or _OFFSET is None:
+    if frame == 0 or not knows_frames():
         able = [task for task in tasks if any(getattr(link, "cr_code", None) is code for link in links_of(task.get_coro()))]
         return able[0] if len(able) == 1 else None
-    address = _OFFSET
     chains = []
     for task in tasks:
         links = links_of(task.get_coro())
-        for link in links:
-            if (type(link) in _SUSPENDED and _address(link) == frame) if _OLD else (id(link) + address) & _MASK == frame:
-                return task
+        if is_in(links, frame):
+            return task
         chains.append((task, links))
-    return next((task for task, links in chains if _is_in(links, frame)), None)
+    return next((task for task, links in chains if has_entered(links, frame)), None)
 
 
 # ---- what a task awaits -------------------------------------------------------------------------------------
@@ -269,13 +149,22 @@ def _behind(future: Any) -> list[tuple[Any, int]]:
     """Return what a future of asyncio's own making stands for: a gather's children, a shield's inner one, a thread's work."""
     if isinstance(future, _asyncio().gathering):
         return [(child, BY_GATHER) for child in list(future._children)]
+    worker = _asyncio().job_thread(future)
+    if worker is not None:
+        return [(worker, BY_JOB)]
     for callback, _ in list(getattr(future, "_callbacks", None) or ()):
         if isinstance(callback, FunctionType):
             if callback.__qualname__ == "shield.<locals>._outer_done_callback":
                 return [(inner, BY_TASK) for inner in _cell(callback, "inner")]
             if callback.__qualname__ == "_chain_future.<locals>._call_check_cancel":
-                return [(source, BY_JOB) for source in _cell(callback, "source")]
+                return [(task, BY_TASK) for source in _cell(callback, "source") for task in _run_by(source)]
     return []
+
+
+def _run_by(future: Any) -> list[Any]:
+    """Return the task whose result a concurrent future is to have, as run_coroutine_threadsafe() makes one."""
+    callbacks = list(getattr(future, "_done_callbacks", None) or ())
+    return [task for callback in callbacks if isinstance(callback, FunctionType) for task in _cell(callback, "source")]
 
 
 def _cell(function: FunctionType, name: str) -> list[Any]:
@@ -287,19 +176,15 @@ def _cell(function: FunctionType, name: str) -> list[Any]:
 def _agents(future: Any, how: int, depth: int = 8) -> Iterator[tuple[Any, int]]:
     """Yield the tasks, and the ids of threads' agents, that a future needs all of."""
     asyncio = _asyncio().asyncio
-    if future is None or depth == 0:
-        return
-    if not asyncio.isfuture(future):
-        worker = worker_of(future)
-        if worker is not None:
-            yield worker, BY_JOB
-    elif future.done():
+    if isinstance(future, int):
+        yield future, how
+    elif depth == 0 or not asyncio.isfuture(future) or future.done():
         return
     elif isinstance(future, asyncio.Task):
         yield future, how
     else:
-        for inner, _ in _behind(future):
-            yield from _agents(inner, how if how != BY_TASK else _, depth - 1)
+        for inner, way in _behind(future):
+            yield from _agents(inner, way if how == BY_TASK else how, depth - 1)
 
 
 def _relations(tasks: Iterable[Any]) -> list[tuple[Any, ...]]:
@@ -328,31 +213,32 @@ def _relations(tasks: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 def thread_of(loop: Any) -> int | None:
     """Return the ident of the thread that runs a loop, None where that is not known."""
-    ident = getattr(loop, "_thread_id", None)
-    return ident if isinstance(ident, int) else None
+    ident = getattr(loop, "_thread_id", None)  # uvloop does not say
+    return ident if isinstance(ident, int) else ident_of(loop)
 
 
 def _await_site(task: Any) -> tuple[CodeType | None, int]:
     """Return the innermost await of the program's own in a suspended task: code object and instruction."""
     place: tuple[CodeType | None, int] = (None, 0)
     for link in links_of(task.get_coro()):
-        frame = getattr(link, _FRAME[type(link)], None) if type(link) in _FRAME else None
+        frame = frame_of(link)
         if frame is not None and (place[0] is None or not _is_asyncio(frame.f_code.co_filename)):
             place = (frame.f_code, frame.f_lasti)
     return place
 
 
 def _is_asyncio(file: str) -> bool:
-    return "/asyncio/" in file or "/uvloop/" in file or file.startswith("<")
+    return "/asyncio/" in file or "/uvloop/" in file or file.startswith(("<", _OURS))
 
 
 def resolve(tasks: Sequence[Any], frames: Sequence[tuple[int, int, CodeType | None]]) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return who awaits whom from these tasks on, which of them have ended, and the task that each frame belongs to or None."""
+    """Return who awaits whom from these tasks and the holders on, which of them have ended, and the task of each frame or None."""
     if "asyncio" not in sys.modules:
         return [], [], [None] * len(frames)
     ended = [task for task in tasks if task.done()]
-    relations = _relations([task for task in tasks if not task.done()])
-    return relations, ended, [_holder(*frame) for frame in frames]
+    holders = [_holder(*frame) for frame in frames]
+    going_on = [task for task in [*tasks, *holders] if task is not None and not task.done()]
+    return _relations(going_on), ended, holders
 
 
 # ---- deadlines ----------------------------------------------------------------------------------------------
@@ -407,7 +293,7 @@ def _timeouts(task: Any) -> Iterator[float]:
             handle = link.cr_frame.f_locals.get("timeout_handle")
             if handle is not None and not handle.cancelled():
                 yield handle.when()
-        for each in [*_referents(link), *(inner for one in _entered(link) for inner in _referents(one))]:
+        for each in [*referents(link), *(inner for one in entered(link) for inner in referents(one))]:
             when = _when(getattr(each, "__self__", each) if type(each).__name__ == "method" else each)
             if when is not None:
                 yield when
@@ -435,8 +321,9 @@ def _timers(loop: Any, tasks: Sequence[Any]) -> Iterator[float]:
 # ---- for reports --------------------------------------------------------------------------------------------
 
 
-def note_stopped(event: dict[str, Any]) -> None:
-    """Add to an event how many tasks stand still with each one that has stopped its loop."""
+def note_tasks(event: dict[str, Any]) -> None:
+    """Add to an event who holds a lock in the name of a thread, and how many tasks stand still with each that has stopped its loop."""
+    name_holder(event)
     stands: dict[int, int] = {}
     for agent in itertools.islice(event["agents"], 64):
         task = _core.task_of(agent["id"]) if agent.get("stops") else None
@@ -446,14 +333,34 @@ def note_stopped(event: dict[str, Any]) -> None:
     event["stands"] = stands
 
 
+def name_holder(event: dict[str, Any]) -> None:
+    """Put the suspended task that holds the lock of a long or expired wait in the place of its loop's thread."""
+    placed = event.get("placed")
+    if placed is None or "asyncio" not in sys.modules:
+        return
+    task = _holder(*placed[:3])
+    facts = None if task is None else _core.suspended_holder(task, *placed[3:])
+    if facts is None:
+        return
+    facts["task"] = task  # its record is not kept
+    lock, waiter = event["locks"][0], event["edges"][0]["agent"]
+    thread, lock["owner"] = lock["owner"], facts["id"]
+    event["agents"] = [agent for agent in event["agents"] if agent["id"] == waiter or agent["id"] != thread] + [facts]
+    for edge in event["edges"][1:]:
+        if edge["agent"] == thread:
+            edge.update(agent=facts["id"], waits=None, wanted_at=0, since_ns=0, deadline_ns=None, what="")
+
+
 def await_chain(agent: dict[str, Any]) -> list[Site] | None:
     """Return the lines where a suspended task awaits, without their source, the innermost last; None for an agent that is none."""
-    task = _core.task_of(agent["id"]) if agent["kind"] == "task" and not agent["stops"] else None
-    if task is None:
+    if agent["kind"] != "task" or agent["stops"]:
+        return None
+    task = agent.get("task") or _core.task_of(agent["id"])
+    if task is None or task is _asyncio().asyncio.current_task(task.get_loop()):
         return None
     sites = []
     for link in links_of(task.get_coro()):
-        frame = getattr(link, _FRAME[type(link)], None) if type(link) in _FRAME else None
+        frame = frame_of(link)
         if frame is not None:
             code = frame.f_code
             sites.append(Site(code.co_filename, frame.f_lineno or 0, getattr(code, "co_qualname", code.co_name)))

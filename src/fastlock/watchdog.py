@@ -24,9 +24,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
-from fastlock import _core, _late, assemble, config, related, suppression, suspended, ways
+from fastlock import _core, _late, assemble, chains, config, related, suppression, suspended, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -99,14 +100,15 @@ def findings() -> FindingList:
 def handle(event: dict[str, Any]) -> BaseException | None:
     """Take an event of the core; an exception that is returned is raised in the agent instead of its wait."""
     if event["code"] == "timeout":
+        suspended.name_holder(event)
         return assemble.lock_timeout_from_event(event, site=_core.site)
     frame = sys._getframe().f_back  # none where the thread runs nothing but lock.acquire
     if event["code"] in suppression.CODES:
         return _handle_prediction(event, assemble.stack_from_frame(frame))
     if event["code"] == "FL002" and event["locks"][0]["kind"] != "Result":
         event["reasons"].append(ways.way_in(event, frame))
-    suspended.note_stopped(event)
-    stack = assemble.stack_from_frame(frame)
+    suspended.note_tasks(event)
+    stack = _stack_of_closing(event, frame)
     policy = event["policy"] or config.current().on_deadlock
     event["policy"] = policy if event["tier"] == "proven" else "report"
     if event["policy"] != "raise":
@@ -117,6 +119,13 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     finding = replace(related.advised(finding, _known.all()), refused="DeadlockError")
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
+
+
+def _stack_of_closing(event: dict[str, Any], frame: FrameType | None) -> tuple[Site, ...]:
+    """Where the agent stands that has met something: here, unless it is a task that is told of what others have done."""
+    agent = next((agent for agent in itertools.islice(event["agents"], 1) if agent["id"] == event["closing"]), None)
+    awaits = None if agent is None else suspended.await_chain(agent)
+    return assemble.stack_from_frame(frame) if awaits is None else assemble.stack_of_awaits(awaits)
 
 
 def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseException | None:
@@ -274,7 +283,7 @@ def _suppressed() -> str:
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     """Where the finding's agents stand now: a thread, and a task that has stopped its thread, where that one is; a task where it awaits."""
-    frames = suspended.frames_now()
+    frames = chains.frames_now()
     stacks = {}
     for agent in itertools.islice(event["agents"], 64):
         if agent["state"] == "alive":
@@ -389,8 +398,8 @@ def _after_fork_in_child() -> None:
 def start() -> None:
     """Give the core its handler; once, at import."""
     _core.set_handler(handle)
+    suspended.start()
     _late.set_waker(_wake_reporter)
     config.observe(lambda settings: _late.look_again())
-    suspended.start()
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

@@ -182,7 +182,7 @@ def _explain_self(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     agent, lock = names.agent(edge.agent), names.lock(edge.waits)
     if is_result(lock_of(finding, edge.waits)):
-        return f"{agent} waits for {lock}{_at(edge.wanted_at, names)}, and is itself the thread that runs the loop of it."
+        return f"{agent} waits for {lock}{_at(edge.wanted_at, names)}, and blocks the very loop that is to bring it."
     held = held_site(finding, edge.waits, edge.agent)
     again = f"asks for it again{_at(edge.wanted_at, names)}{_WAYS.get(way_in(finding), '')}"
     return f"{agent} holds {lock}{_at(held, names, 'since')} and {again}: it waits for itself."
