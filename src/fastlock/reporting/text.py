@@ -10,6 +10,7 @@ from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, base
 from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
+    causes_of,
     ITS_LOOP,
     first_to_give_up,
     held_site,
@@ -313,7 +314,7 @@ class _Page:
     def _released(self) -> str:
         edge = waiting_edge(self.finding)
         limit = "the wait has no timeout" if edge.deadline_s is None else f"at the latest {self._gives_up(edge)}"
-        when = f"not before {self.finding.reasons[0]} ends" if self.finding.reasons else "as soon as it is released"
+        when = next((f"not before {cause} ends" for cause in causes_of(self.finding)), "as soon as it is released")
         return f"{when}; {limit}"
 
     def _gives_up(self, edge: EdgeFact) -> str:

@@ -77,6 +77,11 @@ def reasons_of(finding: Finding) -> list[str]:
     return [reason for reason in finding.reasons if reason != CONFIRMED and reason not in ways]
 
 
+def causes_of(finding: Finding) -> tuple[str, ...]:
+    """Return the deadlock that a long wait is behind, where it is one; what a blocked loop's reasons say is its effect."""
+    return finding.reasons[:1] if finding.code == "FL020" else ()
+
+
 def lock_of(finding: Finding, lock_id: int | None) -> LockFact | None:
     """Return the lock with that id, or None."""
     return next((lock for lock in finding.told.locks if lock.id == lock_id), None)
@@ -229,7 +234,7 @@ def _explain_slow(finding: Finding, names: Labels) -> str:
     others = len(lock.holders) - 1 if lock is not None else 0
     more = f" and by {others} more" if others > 0 else ""
     since = _at(held_site(finding, edge.waits, holder), names, "since")
-    cause = "".join(f": behind {reason}" for reason in finding.reasons[:1])
+    cause = "".join(f": behind {cause}" for cause in causes_of(finding))
     return f"{waits}, held by {names.agent(holder)}{since}{more}{cause}."
 
 
@@ -344,8 +349,8 @@ def _fix_rwlock(finding: Finding, names: Labels) -> str:
 
 
 def _fix_slow(finding: Finding, names: Labels) -> str:
-    if finding.reasons:
-        return f"solve {finding.reasons[0]}: this wait is behind it, and ends with it"
+    for cause in causes_of(finding):
+        return f"solve {cause}: this wait is behind it, and ends with it"
     edge = waiting_edge(finding)
     holder = holder_of(finding, edge)
     limit = f"give the wait in {names.site(edge.wanted_at)} a timeout"
