@@ -31,9 +31,6 @@ _AWAITED = {CoroutineType: "cr_await", GeneratorType: "gi_yieldfrom", AsyncGener
 _FRAME = {CoroutineType: "cr_frame", GeneratorType: "gi_frame", AsyncGeneratorType: "ag_frame"}
 
 
-
-
-
 def _no_worker(future: Any) -> Any:
     return None
 
@@ -50,10 +47,10 @@ class _Asyncio:
         from asyncio import tasks
 
         self.asyncio = asyncio
-        self.gathering: type = tasks._GatheringFuture
+        self.gathering: Any = tasks._GatheringFuture  # type: ignore[attr-defined]
         self.wait_for: CodeType | None = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
-        self.wait: CodeType = tasks._wait.__code__
-        self.timeout: type | tuple[()] = getattr(asyncio, "Timeout", ())
+        self.wait: CodeType = tasks._wait.__code__  # type: ignore[attr-defined]
+        self.timeout: Any = getattr(asyncio, "Timeout", ())
         group = getattr(asyncio, "TaskGroup", None)
         names = ("__aexit__", "_aexit")
         self.group: type | tuple[()] = group or ()
@@ -79,7 +76,7 @@ def _measure() -> int | None:
     """Return where a suspended frame lies inside its coroutine or generator, None where that is not the same for all."""
     told: list[int] = []
 
-    def generator() -> Iterator[None]:
+    def generator() -> Any:
         told.append(_core.frame_here())
         yield
 
@@ -306,7 +303,7 @@ def _relations(tasks: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Return who awaits whom, from these tasks on: (task, its thread, how, code and instruction of the await, what is awaited)."""
     asyncio = _asyncio().asyncio
     relations: list[tuple[Any, ...]] = []
-    asked = set()
+    asked: set[Any] = set()
     queue = list(tasks)
     while queue and len(asked) < MOST_TASKS:
         task = queue.pop()
