@@ -70,13 +70,15 @@ seen = []
 async def inner():
     with lock: seen.append(runs_loop())
 async def outer():
-    running = asyncio._get_running_loop()
+    running, task = asyncio._get_running_loop(), asyncio.current_task()
+    asyncio.tasks._leave_task(running, task)
     asyncio._set_running_loop(None)
     seen.append(runs_loop())
     other = asyncio.new_event_loop()
     other.run_until_complete(inner())
     seen.append(runs_loop())
     asyncio._set_running_loop(running)
+    asyncio.tasks._enter_task(running, task)
     with lock: seen.append(runs_loop())
 asyncio.run(outer())
 tell(seen + [runs_loop()])
@@ -188,7 +190,7 @@ def test_locks_are_what_they_are_elsewhere(level: str, tmp_path: Path) -> None:
     plugin = tmp_path / "inside_a_loop.py"
     plugin.write_text(
         f"""
-import asyncio, pytest, fastlock
+import asyncio, gc, pytest, fastlock
 fastlock.configure(level="{level}", loop_block=3600)
 
 @pytest.hookimpl(tryfirst=True)
@@ -197,6 +199,7 @@ def pytest_pyfunc_call(pyfuncitem):
         arguments = {{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}}
         pyfuncitem.obj(**arguments)
     asyncio.run(body())
+    gc.collect()  # a task that has failed is a cycle, with its frames and what they hold
     return True
 """
     )
