@@ -10,8 +10,8 @@ from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, base
 from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
-    causes_of,
     ITS_LOOP,
+    causes_of,
     first_to_give_up,
     held_site,
     is_result,
