@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+HOWS: Mapping[int, str]
 KINDS: Mapping[int, str]
 MODES: Mapping[int, str]
 WHATS: Mapping[int, str]

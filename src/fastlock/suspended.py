@@ -39,10 +39,10 @@ class _Asyncio:
 
         self.job_thread = executor_job_thread
         self.asyncio = asyncio
-        self.gathering: type = tasks._GatheringFuture
+        self.gathering: Any = tasks._GatheringFuture  # type: ignore[attr-defined]
         self.wait_for: CodeType | None = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
-        self.wait: CodeType = tasks._wait.__code__
-        self.timeout: type | tuple[()] = getattr(asyncio, "Timeout", ())
+        self.wait: CodeType = tasks._wait.__code__  # type: ignore[attr-defined]
+        self.timeout: Any = getattr(asyncio, "Timeout", ())
         group = getattr(asyncio, "TaskGroup", None)
         names = ("__aexit__", "_aexit")
         self.group: type | tuple[()] = group or ()
@@ -191,7 +191,7 @@ def _relations(tasks: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Return who awaits whom, from these tasks on: (task, its thread, how, code and instruction of the await, what is awaited)."""
     asyncio = _asyncio().asyncio
     relations: list[tuple[Any, ...]] = []
-    asked = set()
+    asked: set[Any] = set()
     queue = list(tasks)
     while queue and len(asked) < MOST_TASKS:
         task = queue.pop()
