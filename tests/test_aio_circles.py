@@ -480,6 +480,24 @@ def test_a_circle_with_a_limit_in_it_will_clear(body: str) -> None:
     assert "gives up in 50s" in text
 
 
+def test_a_cancellation_that_is_due_clears_a_circle() -> None:
+    """A task awaits one that wants its lock and is to be cancelled in this very turn of the loop: nothing is raised."""
+    tier, ended = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        lock = aio.Lock()
+        async def main():
+            async with lock:
+                task = asyncio.create_task(lock.acquire())
+                asyncio.get_running_loop().call_soon(task.cancel)
+                await asyncio.wait([task])
+            tell([found("FL001")[0].tier, task.cancelled()])
+        asyncio.run(main())
+        """
+    )
+    assert (tier, ended) == ("will-clear", True)
+
+
 def test_a_limit_does_not_help_in_a_loop_that_is_stopped() -> None:
     """The timeout of a task fires in its loop: where that one stands still the circle is proven."""
     finding = ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastlock import _core, assemble, config, patching, suspended, watchdog
+from fastlock import _core, assemble, config, patching, standing, suspended, watchdog
 from fastlock.findings import Finding, Snapshot
 
 
@@ -26,4 +26,4 @@ def find_deadlocks() -> list[Finding]:
     events = _core.find_circles()
     for event in events:
         suspended.note_tasks(event)
-    return [assemble.finding_from_event(event, site=_core.site, stacks=watchdog.stacks_of(event)) for event in events]
+    return [assemble.finding_from_event(event, site=_core.site, stacks=standing.stacks_of(event)) for event in events]

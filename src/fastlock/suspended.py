@@ -311,11 +311,11 @@ def _when(manager: Any) -> float | None:
 
 
 def _timers(loop: Any, tasks: Sequence[Any]) -> Iterator[float]:
-    """Yield the times of the loop's timers that cancel one of these tasks."""
-    for handle in list(getattr(loop, "_scheduled", ())):
+    """Yield the times of the loop's timers, and of callbacks that are due, which cancel one of these tasks."""
+    for handle in [*getattr(loop, "_scheduled", ()), *getattr(loop, "_ready", ())]:
         callback = getattr(handle, "_callback", None)
-        if getattr(callback, "__self__", None) in tasks and not handle.cancelled():
-            yield handle.when()
+        if getattr(callback, "__name__", "") == "cancel" and callback.__self__ in tasks and not handle.cancelled():
+            yield handle.when() if hasattr(handle, "when") else loop.time()
 
 
 # ---- for reports --------------------------------------------------------------------------------------------

@@ -17,17 +17,15 @@ import _thread
 import atexit
 import contextlib
 import functools
-import itertools
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
-from fastlock import _core, _late, assemble, chains, config, related, suppression, suspended, ways
+from fastlock import _core, _late, assemble, config, related, standing, suppression, suspended, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -108,24 +106,17 @@ def handle(event: dict[str, Any]) -> BaseException | None:
     if event["code"] == "FL002" and event["locks"][0]["kind"] != "Result":
         event["reasons"].append(ways.way_in(event, frame))
     suspended.note_tasks(event)
-    stack = _stack_of_closing(event, frame)
+    stack = standing.stack_of_closing(event, frame)
     policy = event["policy"] or config.current().on_deadlock
     event["policy"] = policy if event["tier"] == "proven" else "report"
     if event["policy"] != "raise":
         _post(event, stack, None)
         return None
     # Everybody's stacks now, for the exception lets them go on.
-    finding = assemble.finding_from_event(event, site=_core.site, stacks={**stacks_of(event), event["closing"]: stack})
+    finding = assemble.finding_from_event(event, site=_core.site, stacks={**standing.stacks_of(event), event["closing"]: stack})
     finding = replace(related.advised(finding, _known.all()), refused="DeadlockError")
     _post(event, stack, finding)
     return DeadlockError.from_finding(finding)
-
-
-def _stack_of_closing(event: dict[str, Any], frame: FrameType | None) -> tuple[Site, ...]:
-    """Where the agent stands that has met something: here, unless it is a task that is told of what others have done."""
-    agent = next((agent for agent in itertools.islice(event["agents"], 1) if agent["id"] == event["closing"]), None)
-    awaits = None if agent is None else suspended.await_chain(agent)
-    return assemble.stack_from_frame(frame) if awaits is None else assemble.stack_of_awaits(awaits)
 
 
 def _handle_prediction(event: dict[str, Any], stack: tuple[Site, ...]) -> BaseException | None:
@@ -222,7 +213,7 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     if finding is None:
         # Where the others of an inversion stand now has nothing to do with it.
-        stacks = {} if event["code"] in suppression.CODES else stacks_of(event)
+        stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
         if stack:
             stacks[event["closing"]] = stack
         stacks |= assemble.stacks_in(event)
@@ -279,18 +270,6 @@ def _suppressed() -> str:
     global _suppressed_told
     before, _suppressed_told = _suppressed_told, suppression.told()
     return "" if _suppressed_told == before else f"fastlock: {_suppressed_told}\n"
-
-
-def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
-    """Where the finding's agents stand now: a thread, and a task that has stopped its thread, where that one is; a task where it awaits."""
-    frames = chains.frames_now()
-    stacks = {}
-    for agent in itertools.islice(event["agents"], 64):
-        if agent["state"] == "alive":
-            awaits = suspended.await_chain(agent)
-            frame = frames.get(agent["ident"]) if awaits is None else None
-            stacks[agent["id"]] = assemble.stack_from_frame(frame) if awaits is None else assemble.stack_of_awaits(awaits)
-    return stacks
 
 
 def _call_hooks(finding: Finding) -> None:
