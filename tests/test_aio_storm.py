@@ -112,6 +112,8 @@ class World:
             await self.hold(rest, naps)
 
     async def notification(self, timed: bool) -> None:
+        # Up to 3.11 wait_for() leaves its own task behind when it is cancelled while it times out: with asyncio's Condition as well.
+        timed = timed and sys.version_info >= (3, 12)
         try:
             await (asyncio.wait_for(self.condition.wait(), 1) if timed else self.condition.wait())
         except asyncio.TimeoutError:

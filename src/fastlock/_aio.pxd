@@ -11,6 +11,7 @@ cdef class Primitive:
     cdef FLock* rec
     cdef public object _waiters         # deque of futures, None until somebody waits
     cdef public object _loop            # the first one that somebody waited on
+    cdef list onlookers                 # futures of those who wait until it could be had, without a place in the queue
     cdef object __weakref__
     cdef dict __dict__
 
@@ -18,12 +19,14 @@ cdef class Primitive:
     cdef int attempt(self, Acquisition a) except -1       # takes it where that is possible now: 1, else 0
     cdef int woken(self, Acquisition a) except -1         # its turn has come: takes it
     cdef int given_up(self, Acquisition a) except -1      # cancelled, timed out, refused: lets the next one have it
-    cdef int enqueue(self, Acquisition a) except -1          # queues it, oldest first
-    cdef int dequeue(self, Acquisition a) except -1         # and takes it out again, if it is still there
+    cdef bint available(self, Acquisition a) except -1    # whether attempt() would take it
+    cdef int enqueue(self, Acquisition a) except -1       # queues it, oldest first
+    cdef int dequeue(self, Acquisition a) except -1       # and takes it out again, if it is still there
 
     cdef int open(self, uint8_t kind) except -1
     cdef object shown(self, object state)
     cdef int wake_first(self) except -1
+    cdef int tell_onlookers(self) except -1
     cdef bint nobody_waits(self) except -1
 
 cdef class Acquisition:
@@ -41,6 +44,7 @@ cdef class Acquisition:
     cdef uint8_t state
     cdef bint entering                  # `async with`: the result is None
     cdef bint trying                    # takes it at once or not at all
+    cdef bint looking                   # waits until it could be had, and does not take it
     cdef bint again                     # a condition's wait takes its lock back: no policy and no limit acts on it
     cdef bint granted                   # has been given what it waits for
     cdef object failed                  # what a check raised that may not keep it from taking its lock back
@@ -53,6 +57,7 @@ cdef class Acquisition:
     cdef int publish(self, object loop) except -1
     cdef int look_again(self) except -1
     cdef int leave_queue(self) except -1
+    cdef int join_queue(self) except -1
     cdef int unpublish(self) except -1
     cdef int finish(self) except -1
     cdef int withdraw(self) except -1

@@ -194,6 +194,18 @@ cdef class Primitive:
     cdef int given_up(self, Acquisition a) except -1:
         raise NotImplementedError
 
+    cdef bint available(self, Acquisition a) except -1:
+        raise NotImplementedError
+
+    cdef int tell_onlookers(self) except -1:
+        """Called when it could be had again; each looks for itself whether that is so."""
+        onlookers = self.onlookers
+        self.onlookers = None
+        for future in onlookers:
+            if not future.done():
+                tell_turn(future)
+        return 0
+
     cdef int enqueue(self, Acquisition a) except -1:
         if self._waiters is None:
             self._waiters = deque()
@@ -217,7 +229,7 @@ cdef class Primitive:
     cdef int wake_first(self) except -1:
         """Tells the first waiter that it is its turn; the cancelled ones on the way take themselves out."""
         if not self._waiters:
-            return 0
+            return self.tell_onlookers() if self.onlookers is not None else 0
         if publishing:
             awaits_moved(self.rec)
         future = self._waiters[0]
@@ -370,11 +382,11 @@ cdef class Acquisition:
         self.state = OVER               # where what follows raises
         if running_loop() == NULL and not self.again:
             refuse(self.what)       # but a coroutine that is closed with its loop takes its lock back, where it can
-        if self.what.attempt(self):
+        if self.what.available(self) if self.looking else self.what.attempt(self):
             return NULL
         loop = self.what._get_loop()    # only who waits binds it: a lock may outlive the loop that it was first used in
         self.future = loop.create_future()
-        self.what.enqueue(self)
+        self.join_queue()
         self.state = WAITS
         try:
             self.publish(loop)
@@ -437,7 +449,21 @@ cdef class Acquisition:
         if self.entry is not None:
             entry, self.entry = self.entry, None
             awaits_end(entry)
-        return self.what.dequeue(self) if self.future is not None else 0
+        if self.future is None:
+            return 0
+        if not self.looking:
+            return self.what.dequeue(self)
+        if self.what.onlookers is not None and self.future in self.what.onlookers:
+            self.what.onlookers.remove(self.future)
+        return 0
+
+    cdef int join_queue(self) except -1:
+        if not self.looking:
+            return self.what.enqueue(self)
+        if self.what.onlookers is None:
+            self.what.onlookers = []
+        self.what.onlookers.append(self.future)
+        return 0
 
     cdef int unpublish(self) except -1:
         """Takes the wait out of the table, whatever ended it."""
@@ -453,7 +479,8 @@ cdef class Acquisition:
     cdef int finish(self) except -1:
         try:
             self.leave_queue()
-            self.what.woken(self)       # before the wait ends: a task that holds or waits all the time stays one agent
+            if not self.looking:
+                self.what.woken(self)   # before the wait ends: a task that holds or waits all the time stays one agent
         finally:
             self.unpublish()
         if publishing:
@@ -463,7 +490,8 @@ cdef class Acquisition:
     cdef int withdraw(self) except -1:
         try:
             self.leave_queue()
-            self.what.given_up(self)
+            if not self.looking:
+                self.what.given_up(self)
         finally:
             self.unpublish()
         return 0
@@ -539,10 +567,13 @@ cdef class Lock(Primitive):
         self.free()
         self.wake_first()
 
+    cdef bint available(self, Acquisition a) except -1:
+        return self.rec.word == 0 and self.nobody_waits()
+
     cdef int attempt(self, Acquisition a) except -1:
         cdef FSelf* t = agent_for(a.owner)
         order_checked(a, self.rec, t, 0)
-        if self.rec.word != 0 or not self.nobody_waits():
+        if not Lock.available(self, a):
             return refused(t)
         return self.take(a.owner, t, a.site, H_TRY if a.trying else 0)
 
@@ -623,7 +654,7 @@ cdef object lock_aexit_method(Lock self, PyObject** args, Py_ssize_t count):
     if self.rec.word == 0:
         raise RuntimeError("Lock is not acquired.")
     self.free()
-    if self._waiters:
+    if self._waiters or self.onlookers is not None:
         self.wake_first()
     return ready
 
@@ -667,6 +698,9 @@ cdef class RLock(Lock):
             return 0
         self.free()
         return self.wake_first()
+
+    cdef bint available(self, Acquisition a) except -1:
+        return self.owned_by(<PyObject*>a.owner if a.owner is not None else NULL) or Lock.available(self, a)
 
     cdef int attempt(self, Acquisition a) except -1:
         if self.owned_by(<PyObject*>a.owner if a.owner is not None else NULL):

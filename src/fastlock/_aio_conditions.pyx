@@ -10,12 +10,12 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from fastlock._aio cimport (
-    Acquisition, Lock, Primitive, RLock, acquisition, enter_by_acquire, lock_enter, ready, rlock_enter, tell_turn,
+    Acquisition, Lock, Primitive, RLock, acquisition, enter_by_acquire, is_closing, lock_enter, ready, rlock_enter, tell_turn,
     unexpected)
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
-from fastlock._tasks cimport running_task
+from fastlock._tasks cimport running_loop, running_task
 
 from asyncio import CancelledError
 from collections import deque
@@ -115,7 +115,7 @@ async def wait(Condition self, owner):
             await acquisition(self, WAIT_NOTIFY, False)
             return True
         finally:
-            error = None
+            error = again = None
             while True:
                 try:
                     again = taking_again(self, owner)
@@ -123,7 +123,13 @@ async def wait(Condition self, owner):
                     break
                 except CancelledError as cancelled:
                     error = cancelled
-            error = restored(self, again, depth) or error
+                except RuntimeError:
+                    if running_loop() != NULL:
+                        raise
+                    again = None        # closed with its loop, and somebody else has the lock: see __aexit__
+                    break
+            if again is not None:
+                error = restored(self, again, depth) or error
             if error is not None:
                 try:
                     raise error
@@ -191,6 +197,11 @@ cdef object condition_aenter_method(Condition self, PyObject* unused):
 
 
 cdef object condition_aexit_method(Condition self, PyObject** args, Py_ssize_t count):
+    cdef Lock lock
+    if type(self) is Condition and isinstance(self.lock, Lock) and running_loop() == NULL:
+        lock = self.lock
+        if lock.rec.word == 0 or (lock.owner is not None and not is_closing(lock.owner)):
+            return ready                # a wait that was closed with its loop has come back without it
     self.release()
     return ready
 

@@ -119,7 +119,7 @@ cdef class RWLock(SharedPrimitive):
 
     cdef int ended_read(self) except -1:
         self.rec.count -= 1
-        return self.pass_on() if self._waiters and self.rec.count == 0 else 0
+        return self.pass_on() if self.rec.count == 0 and (self._waiters or self.onlookers is not None) else 0
 
     cdef int give_write(self, bint leaving) except -1:
         """The same for the exclusive hold, whose owner is one."""
@@ -135,7 +135,7 @@ cdef class RWLock(SharedPrimitive):
         self.owner = None
         if t != NULL:
             given_by(self.rec, t)
-        return self.pass_on() if self._waiters else 0
+        return self.pass_on() if self._waiters or self.onlookers is not None else 0
 
     cdef int attempt(self, Acquisition a) except -1:
         cdef FSelf* t
@@ -143,9 +143,12 @@ cdef class RWLock(SharedPrimitive):
             class_written(self.rec, notes & NOTE_ORDER)
         t = agent_for(a.owner)
         order_checked(a, self.rec, t, 0 if a.mode == WAIT_EXCLUSIVE else self.wanted_shared())
-        if not (self.lets_write() if a.mode == WAIT_EXCLUSIVE else self.lets_read()):
+        if not self.available(a):
             return refused(t)
         return self.take_for(a, t)
+
+    cdef bint available(self, Acquisition a) except -1:
+        return self.lets_write() if a.mode == WAIT_EXCLUSIVE else self.lets_read()
 
     cdef int take_for(self, Acquisition a, FSelf* t) except -1:
         cdef uint32_t flags = H_TRY if a.trying else 0
@@ -180,8 +183,10 @@ cdef class RWLock(SharedPrimitive):
         """Lets in the oldest writer, or the readers before the next writer: all readers, where they are preferred."""
         cdef Acquisition a
         cdef bint let_in = False
-        if self.rec.word != 0 or not self._waiters:
+        if self.rec.word != 0:
             return 0
+        if not self._waiters:
+            return self.tell_onlookers() if self.onlookers is not None else 0
         left = []
         try:
             while self._waiters:
@@ -200,7 +205,7 @@ cdef class RWLock(SharedPrimitive):
                         break
         finally:
             self._waiters.extendleft(reversed(left))
-        return 0
+        return self.tell_onlookers() if self.onlookers is not None and self.rec.word == 0 else 0
 
     cdef int let_in(self, Acquisition a) except -1:
         self.take_for(a, agent_for(a.owner))

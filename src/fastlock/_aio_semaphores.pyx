@@ -92,6 +92,8 @@ cdef class Semaphore(SharedPrimitive):
         self.rec.count += 1
         if self._waiters:
             self.wake_next()
+        elif self.onlookers is not None:
+            self.tell_onlookers()
         return 0
 
     cdef int note(self, object owner, FSelf* t, uint32_t site) except -1:
@@ -104,8 +106,11 @@ cdef class Semaphore(SharedPrimitive):
         t.owns += 1
         return 0
 
+    cdef bint available(self, Acquisition a) except -1:
+        return self.rec.count != 0 and self.nobody_waits()
+
     cdef int attempt(self, Acquisition a) except -1:
-        if self.rec.count == 0 or not self.nobody_waits():
+        if not self.available(a):
             return 0
         self.rec.count -= 1
         self.note(a.owner, agent_for(a.owner), a.site)
@@ -134,7 +139,7 @@ cdef class Semaphore(SharedPrimitive):
         while self.rec.count > 0:
             if not self.wake_next():
                 break
-        return 0
+        return self.tell_onlookers() if self.onlookers is not None and self.rec.count != 0 else 0
 
 
 cdef object semaphore_aenter_method(Semaphore self, PyObject* unused):
