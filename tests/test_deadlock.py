@@ -223,7 +223,7 @@ def test_one_lock_without_evidence_makes_the_circle_possible() -> None:
         fastlock.configure(slow_wait=0.05)
         plain, sure = fastlock.Lock(name="plain"), fastlock.RLock(name="sure")
         ring([plain, sure], "acquire", "acquire")
-        tell(found("FL001")[0].to_dict())
+        tell(next(finding for finding in found("FL001") if finding.code == "FL001").to_dict())
         """
     )
     assert finding["tier"] == "possible"
