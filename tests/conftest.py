@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+
+import finding_events
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,3 +34,19 @@ def python() -> Python:
         )
 
     return run
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """Gives linecache the sources of finding_events' sites, or of others."""
+
+    def provide(sites=finding_events.SITES):
+        files = {}
+        for file, line, _, _, text in sites.values():
+            files.setdefault(file, {})[line] = text
+        for file, lines in files.items():
+            text = [f"    {lines.get(number, '')}\n" for number in range(1, max(lines) + 1)]
+            monkeypatch.setitem(linecache.cache, file, (1, None, text, file))
+        return lambda number: sites[number][:4] if number in sites else None
+
+    return provide

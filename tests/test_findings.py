@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import linecache
 import pickle
 import sys
 import types
@@ -18,116 +17,9 @@ from hypothesis import strategies as st
 from fastlock import assemble, errors
 from fastlock.findings import CODES, TIERS, LockFact, Site
 from fastlock.reporting import jsonl, logs
+from finding_events import EVENTS, NOW, SECOND, SITES, agent, edge, event, lock
 
-SECOND = 10**9
-NOW = 5_000 * SECOND
 SCHEMA = Path(__file__).parents[1] / "docs" / "finding.schema.json"
-
-# site id: file, line, function, first line of the function, source
-SITES = {
-    1: ("/srv/app/rates.py", 88, "Rates.refresh", 80, "with rates_lock:"),
-    2: ("/srv/app/ledger.py", 41, "Ledger.post", 40, "with ledger_lock:"),
-    3: ("/srv/app/export.py", 120, "export_all", 110, "with ledger_lock:"),
-    4: ("/srv/app/export.py", 131, "export_all", 110, "rates_lock.acquire()"),
-    5: ("/srv/app/pool.py", 31, "Pool.__init__", 30, "self._lock = fastlock.Lock()"),
-}
-
-
-@pytest.fixture
-def sources(monkeypatch):
-    """Gives linecache the sources of SITES, or of other sites."""
-
-    def provide(sites=SITES):
-        files = {}
-        for file, line, _, _, text in sites.values():
-            files.setdefault(file, {})[line] = text
-        for file, lines in files.items():
-            text = [f"    {lines.get(number, '')}\n" for number in range(1, max(lines) + 1)]
-            monkeypatch.setitem(linecache.cache, file, (1, None, text, file))
-        return lambda number: sites[number][:4] if number in sites else None
-
-    return provide
-
-
-def agent(number, name="worker", state="alive"):
-    """A raw agent as the core describes it."""
-    return {"id": number, "kind": "thread", "name": name, "ident": 1, "native_id": 4100 + number, "state": state}
-
-
-def lock(number, name, kind="Lock", owner=None, readers=(), held_at=0, created=5, lock_class=None):
-    """A raw lock as the core describes it."""
-    return {
-        "id": number,
-        "name": name,
-        "class": lock_class or name,
-        "kind": kind,
-        "created": created,
-        "owner": owner,
-        "readers": list(readers),
-        "waiters": [],
-        "held_at": held_at,
-        "signal": False,
-    }
-
-
-def edge(who, holds, waits, held_at=0, wanted_at=0, age_s=4.0, left_s=None, mode="exclusive"):
-    """A raw edge as the core describes it."""
-    return {
-        "agent": who,
-        "holds": holds,
-        "waits": waits,
-        "mode": mode,
-        "held_at": held_at,
-        "wanted_at": wanted_at,
-        "since_ns": NOW - int(age_s * SECOND) if waits is not None else 0,
-        "deadline_ns": None if left_s is None else NOW + int(left_s * SECOND),
-        "what": "acquire",
-    }
-
-
-def event(code="FL001", tier="proven", agents=None, locks=None, edges=None, **more):
-    """A raw event; without parts the deadly embrace of two threads."""
-    return {
-        "code": code,
-        "tier": tier,
-        "reasons": [],
-        "detected_ns": NOW,
-        "wall_s": 1_762_300_032.5,
-        "behind": 0,
-        "clears": False,
-        "closing": 1,
-        "policy": None,
-        "agents": agents or [agent(1, "Thread-4 (refresh)"), agent(2, "exporter")],
-        "locks": locks or [lock(1, "rates_lock", owner=1, held_at=1), lock(2, "ledger_lock", owner=2, held_at=3)],
-        "edges": edges or [edge(1, 1, 2, 1, 2), edge(2, 2, 1, 3, 4, age_s=3.5)],
-        **more,
-    }
-
-
-def orphan(code):
-    """A raw event of a dead owner."""
-    state = "ended" if code == "FL003" else "lost-in-fork"
-    return event(
-        code,
-        agents=[agent(1), agent(2, "gone", state)],
-        locks=[lock(2, "ledger_lock", owner=2, held_at=3)],
-        edges=[edge(1, None, 2, 0, 2), edge(2, 2, None, 3, 0)],
-    )
-
-
-def self_wait(code, **lock_facts):
-    """A raw event of an agent that waits for what it holds."""
-    return event(code, agents=[agent(1)], locks=[lock(1, "table_lock", **lock_facts)], edges=[edge(1, 1, 1, 3, 4)])
-
-
-EVENTS = {
-    **{code: event(code, tier="high" if code == "FL010" else "proven") for code in CODES},
-    "FL002": self_wait("FL002", owner=1, held_at=3),
-    "FL003": orphan("FL003"),
-    "FL004": orphan("FL004"),
-    "FL012": self_wait("FL012", kind="RWLock", readers=[1, 2]),
-    "FL020": event("FL020", tier="measured", clears=None),
-}
 
 
 @pytest.fixture(scope="module")
@@ -363,37 +255,6 @@ def test_snapshot_has_the_keys_of_the_contract(sources):
     json.dumps(facts)
 
 
-@pytest.mark.parametrize(
-    ("argv", "module", "name"),
-    [
-        (["/srv/billing-api", "-v"], None, "billing-api"),
-        (["-m"], "shop.jobs.__main__", "shop.jobs"),
-        (["/srv/shop/__main__.py"], "shop.__main__", "shop"),
-        (["/srv/shop.pyz/__main__.py"], None, "shop.pyz"),
-        (["-c"], None, "python9"),
-        ([""], None, "python9"),
-        ([], None, "python9"),
-    ],
-)
-def test_process_name(argv, module, name, monkeypatch):
-    """The process is called by its script, else its module, else its interpreter."""
-    main = types.ModuleType("__main__")
-    main.__spec__ = None if module is None else types.SimpleNamespace(name=module)
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(sys, "executable", "/usr/bin/python9")
-    assert assemble.process_name() == name
-
-
-def test_stack_from_frame_ends_at_the_innermost():
-    """A stack is cut at its outer end and has the source of each line."""
-    stack = assemble.stack_from_frame(sys._getframe(), limit=2)
-    assert len(stack) == 2
-    assert stack[-1].function.endswith("test_stack_from_frame_ends_at_the_innermost")
-    assert stack[-1].text == "stack = assemble.stack_from_frame(sys._getframe(), limit=2)"
-    assert assemble.stack_from_frame(None) == ()
-
-
 def test_lock_timeout_names_owner_and_site(sources):
     """The error of a lock's own limit tells lock, limit, owner and where the owner took it."""
     raw = event("timeout", edges=[edge(1, None, 2, 0, 2, age_s=2.5, left_s=0), edge(2, 2, None, 3, 0)])
@@ -499,31 +360,3 @@ def test_logs_do_not_import_logging(sources, monkeypatch):
 def test_holders_are_distinct():
     """An owner that also reads is one holder, the first."""
     assert LockFact(1, "rw", "rw", "RWLock", owner=7, readers=(3, 7)).holders == (7, 3)
-
-
-def test_a_failure_is_told_as_python_tells_one() -> None:
-    """With its lines, what led to it first, and whatever its own text does."""
-
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise ZeroDivisionError
-
-    def fail() -> None:
-        try:
-            raise KeyError("first")
-        except KeyError as error:
-            raise Mute from error
-
-    try:
-        fail()
-    except Mute as error:
-        error.__cause__.__context__ = error  # type: ignore[union-attr]  # a circle, as a program can make one
-        lines = assemble.failure().splitlines()
-    assert [line for line in lines if not line.startswith("  ")] == [
-        "Traceback (most recent call last):",
-        "KeyError: 'first'",
-        "which led to",
-        "Traceback (most recent call last):",
-        f"{Mute.__qualname__}: <its text cannot be had: ZeroDivisionError>",
-    ]
-    assert [line.strip() for line in lines if line.startswith("    ")] == ['raise KeyError("first")', "fail()", "raise Mute from error"]

@@ -181,6 +181,7 @@ def test_own_limit_raises(crew: Crew) -> None:
     assert shelf_lock.acquire(timeout=0.001) is False
     crew[0].do(shelf_lock.release)
     assert shelf_lock.acquire() is True
+    shelf_lock.release()
 
 
 def test_limit_of_the_process_spares_signal_locks(crew: Crew) -> None:

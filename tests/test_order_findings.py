@@ -227,6 +227,33 @@ def test_raise_acts_on_high_and_on_ranks_only() -> None:
     assert outcomes == [None, "FL011", "FL010", [["FL010", "high", 2], ["FL011", "proven", 1]]]
 
 
+def test_a_conditions_reacquisition_is_never_refused() -> None:
+    """Nothing is raised where wait() takes its lock back, and the page does not say so."""
+    got = ask(
+        """
+        fastlock.configure(level="order", on_inversion="raise")
+        outer, inner = fastlock.RLock(name="outer"), fastlock.RLock(name="inner")
+        condition = fastlock.Condition(inner)
+        started, shown = threading.Event(), threading.Event()
+        def inwards():
+            started.wait()
+            with inner, outer: pass
+            shown.set()
+        def outwards():
+            shown.wait()
+            with condition:
+                with outer:
+                    condition.wait(0.01)
+        threads = start(inwards), start(outwards)
+        started.set()
+        for thread in threads: thread.join()
+        fastlock.watchdog.flush()
+        tell([[each.code, each.tier, each.refused, "Refused" in str(each)] for each in fastlock.findings()])
+        """
+    )
+    assert got == [["FL010", "high", "", False]]
+
+
 def test_the_error_has_the_way_of_the_agent() -> None:
     """The finding of the error has the stack of the agent that would have completed the inversion, and only this one's."""
     stacks = told(

@@ -522,8 +522,10 @@ cdef int order_wanted(FLock* L, FSelf* me, uint32_t flags) except -1:
     event = order_judge(L, me, flags, bool(flags & H_TIMED) or limit_of(L, WAIT_EXCLUSIVE) >= 0)
     if event is None:
         return 0
+    if flags & H_REACQUIRE:
+        event["policy"] = "report"      # it must come back an owner; the report is not to say that it was refused
     answer = call_handler(event)
-    if answer is not None and not flags & H_REACQUIRE:
+    if answer is not None:
         order_take_back(event)
         raise answer
     return 0

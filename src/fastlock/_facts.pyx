@@ -81,6 +81,7 @@ cdef object distinct_file(object path, object rest):
     cdef Py_ssize_t parts = 1
     others = files_of_class.setdefault((base_name(path), rest), {path: None})
     others[path] = None
+    others = tuple(others)      # what follows allocates, and a finaliser may bring another file
     while True:
         tail = "/".join(path.split("/")[-parts:])
         if tail == path or sum([other == tail or other.endswith("/" + tail) for other in others]) == 1:

@@ -157,7 +157,7 @@ cdef struct FLock:
     uint64_t tag               # the class, hashed; 0 with it
     uint64_t acquired          # how often
     uint64_t pair_key          # what was held, by whom, when this lock was last wanted: known to the graph
-    uint64_t pair_count        # generation of that pair's edge (24), how often since (40)
+    uint64_t pair_count        # generation of that pair's edge (24), how often since (40): what is more than 2^40 is lost with its carry
     uint32_t pair_edge         # its index; 0: none
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused

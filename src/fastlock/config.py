@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from fastlock.errors import ConfigError
@@ -114,7 +113,7 @@ def _seconds_or_none(value: Any) -> float | None:
 
 def _json(value: Any) -> str | None:
     if value is not None:
-        import_module("fastlock.reporting.jsonl")  # now, and not by the first report
+        import fastlock.reporting.jsonl  # now, and not by the first report
     return None if value is None else _writable(value, "appended to")
 
 
@@ -133,7 +132,8 @@ def _writable(value: Any, purpose: str = "written") -> str:
 
 
 def _order_graph(value: Any) -> str:
-    header = import_module("fastlock.orderfile").ANY_HEADER.encode()  # which not every process that starts needs
+    from fastlock import orderfile  # which not every process that starts needs
+    header = orderfile.ANY_HEADER.encode()
     path = _writable(value)
     if os.path.isfile(path):  # of a FIFO or a terminal nothing is lost, and reading it could wait for ever
         try:

@@ -381,6 +381,11 @@ def class_of(lock: LockFact) -> tuple[str, str]:
     return lock.lock_class, ""
 
 
+def classes_of(finding: Finding) -> dict[int | None, tuple[str, str]]:
+    """Return class_of() of each lock that the finding's text is about, by id."""
+    return {lock.id: class_of(lock) for lock in finding.told.locks}
+
+
 def _class_key(lock: LockFact) -> str:
     lock = replace(lock, lock_class=class_of(lock)[0])
     # A class that is a creation site has a line number in it, which an edit above the line would change.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fastlock.findings import Finding, class_of
+from fastlock.findings import Finding, class_of, classes_of
 from fastlock.reporting import orders, wording
 
 CIRCLES = frozenset({"FL001", "FL010"})
@@ -47,7 +47,7 @@ def explained(finding: Finding, known: Iterable[Finding], table: Mapping[str, An
 
 
 def _orders(finding: Finding) -> set[orders.Order]:
-    classes: dict[int | None, tuple[str, str]] = {lock.id: class_of(lock) for lock in finding.told.locks}
+    classes = classes_of(finding)
     return {
         (classes[edge.holds], classes[edge.waits])
         for edge in finding.told.edges

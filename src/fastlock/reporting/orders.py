@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastlock.findings import EdgeFact, Finding, OrderFact, Site, class_of
+from fastlock.findings import EdgeFact, Finding, OrderFact, Site, classes_of
 from fastlock.reporting import Labels, times
 
 Order = tuple[tuple[str, str], tuple[str, str]]  # two classes, as class_of() has them
@@ -72,7 +72,7 @@ def turned(finding: Finding, names: Labels) -> OrderFact | None:
 
 def turns_as_said(finding: Finding) -> Callable[[int | None, int | None], bool]:
     """Return what tells whether an order of two locks is the one that was said to be turned round."""
-    classes = {lock.id: class_of(lock) for lock in finding.told.locks}
+    classes = classes_of(finding)
 
     def is_turned(first: int | None, then: int | None) -> bool:
         return first is not None and then is not None and finding.turns == (classes.get(first), classes.get(then))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site, class_of
+from fastlock.findings import EdgeFact, Finding, LockFact, Site, classes_of
 from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
@@ -50,8 +50,8 @@ def turning(finding: Finding, turns: orders.Order | None) -> Finding:
 
 
 def _order_of(finding: Finding, first: int | None, then: int | None) -> orders.Order | None:
-    held, wanted = lock_of(finding, first), lock_of(finding, then)
-    return None if held is None or wanted is None else (class_of(held), class_of(wanted))
+    classes = classes_of(finding)
+    return (classes[first], classes[then]) if first in classes and then in classes else None
 
 
 def _turned_of_circle(finding: Finding, names: Labels) -> orders.Order | None:
