@@ -451,22 +451,25 @@ if sys.version_info >= (3, 11):
     LIMITS["asyncio.timeout around another task"] = "async with asyncio.timeout(50): await asyncio.create_task(take(other))"
 
 
+@pytest.mark.parametrize("last", ["limited", "unlimited"])
 @pytest.mark.parametrize("body", LIMITS.values(), ids=LIMITS)
-def test_a_circle_with_a_limit_in_it_will_clear(body: str) -> None:
-    """Whoever gives up by itself is named with the time that is left, and no policy acts."""
+def test_a_circle_with_a_limit_in_it_will_clear(body: str, last: str) -> None:
+    """Whoever gives up by itself is named with the time that is left, and no policy acts; also where it closes the circle and so runs."""
     finding, text = ask(
         f"""
         fastlock.configure(on_deadlock="raise")
         left, right = aio.Lock(), aio.Lock()
         async def take(lock):
             async with lock: pass
+        async def turn(who, mine):
+            await until(lambda: mine._waiters if who == {last!r} else left.locked() and right.locked())
         async def limited(mine, other):
             async with mine:
-                await until(lambda: left.locked() and right.locked())
+                await turn("limited", mine)
                 {body}
         async def unlimited(mine, other):
             async with mine:
-                await until(lambda: mine._waiters)
+                await turn("unlimited", mine)
                 await take(other)
         async def main():
             tasks = [asyncio.create_task(limited(left, right)), asyncio.create_task(unlimited(right, left))]
@@ -478,6 +481,23 @@ def test_a_circle_with_a_limit_in_it_will_clear(body: str) -> None:
     )
     assert (finding["code"], finding["tier"], finding["clears"]) == ("FL001", "will-clear", True)
     assert "gives up in 50s" in text
+
+
+@since_311
+def test_a_lock_wanted_again_within_a_timeout_will_clear() -> None:
+    """The task runs when it closes the circle of one: its timeout is known by the timer."""
+    finding = ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        lock = aio.RWLock()
+        async def main():
+            with contextlib.suppress(TimeoutError):
+                async with lock.write(), asyncio.timeout(0.05), lock.read(): pass
+            tell(found("FL002")[0].to_dict())
+        asyncio.run(main())
+        """
+    )
+    assert (finding["tier"], finding["how"]) == ("will-clear", "direct")
 
 
 def test_a_cancellation_that_is_due_clears_a_circle() -> None:

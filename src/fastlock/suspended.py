@@ -313,9 +313,17 @@ def _when(manager: Any) -> float | None:
 def _timers(loop: Any, tasks: Sequence[Any]) -> Iterator[float]:
     """Yield the times of the loop's timers, and of callbacks that are due, which cancel one of these tasks."""
     for handle in [*getattr(loop, "_scheduled", ()), *getattr(loop, "_ready", ())]:
-        callback = getattr(handle, "_callback", None)
-        if getattr(callback, "__name__", "") == "cancel" and callback.__self__ in tasks and not handle.cancelled():
+        if not handle.cancelled() and _cancelled_by(getattr(handle, "_callback", None)) in tasks:
             yield handle.when() if hasattr(handle, "when") else loop.time()
+
+
+def _cancelled_by(callback: Any) -> Any:
+    """Return the task that a callback cancels: its own cancel(), or the timeout of a manager that it is in; None where it is no such callback."""
+    name, owner = getattr(callback, "__name__", ""), getattr(callback, "__self__", None)
+    if name == "cancel":
+        return owner
+    # Of asyncio and async_timeout, and of anyio. What a running task has entered is seen in no other way.
+    return getattr(owner, {"_on_timeout": "_task", "_timeout": "_host_task"}.get(name, ""), None)
 
 
 # ---- for reports --------------------------------------------------------------------------------------------

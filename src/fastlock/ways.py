@@ -26,7 +26,8 @@ def way_in(event: dict[str, Any], frame: FrameType | None) -> str:
             way = way or "in a signal handler"
         elif code.co_name == "__del__" or code in finalisers:
             way = way or "in a finaliser"
-        between.append(code)
+        if "/asyncio/" not in code.co_filename:     # wait_for() and the like call nobody back
+            between.append(code)
         frame = frame.f_back
     alone = bool(between) and (between[0].co_filename, between[0].co_firstlineno) == holder
     return "direct" if alone else way or "direct"
