@@ -615,7 +615,7 @@ async def fine():
 tell([waiting, len(table.waits), len([agent for agent in table.agents if agent.kind == "task"]), asyncio.run(fine()), len(fastlock.findings())])
 """
     )
-    assert told == [1, 0, 0, 1, 0]
+    assert told == [2, 0, 0, 1, 0]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")

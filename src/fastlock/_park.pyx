@@ -57,7 +57,7 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
         if n == NULL:
             abort()     # inside a signal handler inside a wait, with no memory at all
     n.agent = me
-    n.outer = me.top
+    fl_store64(&n.outer, <uint64_t>me.top)
     n.next = n.prev = NULL
     n.task = NULL
     n.waiter = NULL
@@ -99,7 +99,7 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
         publish(me, n.outer)
         fl_parker_post(me.parker)   # a wake meant for the outer wait may have come to this one
     if n != &me.first:
-        n.outer = me.spare
+        fl_store64(&n.outer, <uint64_t>me.spare)
         me.spare = n
 
 
@@ -133,7 +133,7 @@ cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
     else:
         publish(t, t.top)
     if n != &t.first:
-        n.outer = t.spare
+        fl_store64(&n.outer, <uint64_t>t.spare)
         t.spare = n
 
 

@@ -103,11 +103,10 @@ cdef bint reach(FSelf* s) noexcept nogil:
 cdef FNode* top_of(FSelf* s) noexcept nogil:
     """What the agent waits for, NULL where it runs. A future's condition stands for the result that is waited for outside of it."""
     cdef FNode* n = <FNode*>fl_load64(&s.top)
-    cdef FNode* outer
+    cdef FNode* outer = <FNode*>fl_load64(&n.outer) if n != NULL else NULL
     cdef FLock* L
-    if n == NULL or n.outer == NULL or fl_get8(&n.mode) != WAIT_NOTIFY:
+    if outer == NULL or fl_get8(&n.mode) != WAIT_NOTIFY:
         return n
-    outer = n.outer
     L = lock_at(fl_get32(&outer.lock_index))
     return outer if L != NULL and L.kind == K_RESULT else n
 
