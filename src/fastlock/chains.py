@@ -40,7 +40,7 @@ def _measure() -> int | None:
 
     one, two, three = generator(), coroutine(), async_generator()
     next(one)
-    frames = [one.gi_frame]
+    frames = [getattr(one, "gi_frame")]
     for step in (two, three.__anext__()):
         frames.append(getattr(two, "cr_frame") if step is two else three.ag_frame)
         try:
