@@ -439,6 +439,48 @@ def test_a_child_of_a_fork_lacks_the_tasks_of_its_parent() -> None:
     assert text.startswith(("timeout", "TimeoutError")), text
 
 
+@pytest.mark.parametrize("waits", ["with cell: pass", "cell.acquire()"])
+def test_a_task_closes_a_circle_by_awaiting_the_work_that_waits_for_its_lock(waits: str) -> None:
+    """The thread was blocked first, by a task that still ran: it looks again by itself, long before its wait is slow."""
+    finding = ask(
+        f"""
+        fastlock.install()
+        fastlock.configure(slow_wait=1000)
+        cell = fastlock.RLock()
+        def work():
+            {waits}
+        async def main():
+            with cell:
+                job = asyncio.get_running_loop().run_in_executor(None, work)
+                wait_until(lambda: fastlock.snapshot().waits)
+                await job
+        start(lambda: asyncio.run(main()), name="loop")
+        tell(found("FL001")[0].to_dict())
+        """
+    )
+    assert (finding["tier"], locks(finding, "holds"), locks(finding, "waits")) == ("proven", [None, "cell"], ["cell", None])
+
+
+def test_a_task_closes_a_circle_by_awaiting_a_task_that_waits_for_its_lock() -> None:
+    """The same between tasks: nobody's thread is blocked, so fastlock's own looks again."""
+    finding = ask(
+        """
+        fastlock.configure(slow_wait=1000)
+        cell = aio.Lock()
+        async def wants():
+            async with cell: pass
+        async def main():
+            async with cell:
+                task = asyncio.create_task(wants(), name="late")
+                await until(lambda: cell._waiters)
+                await task
+        start(lambda: asyncio.run(main()), name="loop")
+        tell(found("FL001")[0].to_dict())
+        """
+    )
+    assert (finding["tier"], names(finding)[0]) == ("proven", "late")
+
+
 # ---- what will clear, and what is no circle ---------------------------------------------------------------------
 
 LIMITS = {

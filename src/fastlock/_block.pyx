@@ -30,6 +30,8 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     LOCK_INTR = 2              # PyLockStatus: a signal arrived
     RAW_SEEN_MAX = 4096
+    AGAIN_NS = 2000000          # after which a wait for what a task may hold looks again, and then after four times as long each
+    MOST_AGAIN_NS = 10000000000
     SLOW = 20                  # what a wait has reported: itself, where it is not the key of a circle
 
 cdef bint looking = True        # above level off
@@ -122,7 +124,7 @@ cdef void hand_back(FLock* L, uint8_t mode) noexcept:
 
 cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
-    cdef int64_t now, until, slow_at = -1, loop_at = -1
+    cdef int64_t now, until, slow_at = -1, loop_at = -1, again_at = -1, again_ns = AGAIN_NS
     cdef uint64_t reported = 0
     cdef bint late = False
     cdef int rc
@@ -136,11 +138,13 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         slow_at = n.since_ns + slow_wait_ns
     if me.loops and loop_block_ns >= 0 and top_of(me) == n:     # the condition inside a future is no lock of the program's
         loop_at = n.since_ns + loop_block_ns
+    if loops_seen and n.mode != WAIT_FLAG and (n.mode != WAIT_NOTIFY or top_of(me) != n):
+        again_at = n.since_ns + again_ns
     while True:
         now = fl_now_ns()
         if n.deadline_ns >= 0 and now >= n.deadline_ns:
             return leave(L, n)
-        until = sooner(sooner(n.deadline_ns, slow_at), loop_at)
+        until = sooner(sooner(sooner(n.deadline_ns, slow_at), loop_at), again_at)
         with nogil:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
@@ -161,6 +165,11 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             loop_at = -1
             if tell_of_loop(L, me, n, reported) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
+        if again_at >= 0 and fl_now_ns() >= again_at:
+            again_ns = min(4 * again_ns, <int64_t>MOST_AGAIN_NS)
+            again_at = fl_now_ns() + again_ns
+            if may_suspend_holder(L) and look(L, me, n, policy, late, &reported) == TAKEN:
+                return TAKEN
         if slow_at >= 0 and fl_now_ns() >= slow_at:
             slow_at = -1
             late = True
@@ -171,6 +180,12 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
 cdef inline int64_t sooner(int64_t a, int64_t b) noexcept:
     """The earlier of two moments, of which -1 is none."""
     return a if b < 0 or 0 <= a < b else b
+
+
+cdef bint may_suspend_holder(FLock* L) noexcept:
+    """Whether a task may hold the lock: what that one awaits is in no table, so it may close a circle unseen, after this wait has begun."""
+    cdef FSelf* owner = agent_of(fl_load64(&L.word))
+    return owner == NULL or owner.task != NULL or owner.loops != 0
 
 
 cdef int tell_of_loop(FLock* L, FSelf* me, FNode* n, uint64_t reported) except -1:

@@ -20,6 +20,8 @@ import os
 
 cdef enum:
     COALESCED = 16              # waits that are late within this part of slow_wait are looked at together
+    EARLY_NS = 200000000        # after which a circle is looked for once more: what a task awaits is in no table, so it may have closed one unseen
+    MOST_EARLY = 200            # waits at a time; a crowd's others are looked at when they are late
 
 cdef int64_t due = -1           # when to look; -1: there is nothing to look for
 cdef object waker = None        # makes the thread that looks ask due_ns() again
@@ -35,9 +37,9 @@ cdef int task_waits(FLock* L, FNode* n) except -1:
     global due
     cdef int64_t at
     cdef int64_t slow_ns = slow_after()
-    if slow_ns < 0 or not is_timed(L):
+    if not is_timed(L):
         return 0
-    at = n.since_ns + slow_ns
+    at = n.since_ns + sooner(slow_ns, EARLY_NS)
     if due >= 0 and due <= at:
         return 0
     due = at
@@ -83,26 +85,33 @@ def late_waits():
     """What has to be told of tasks that have waited for longer than slow_wait, as events; for fastlock's own thread."""
     global due
     cdef int64_t now = fl_now_ns(), slow_ns = slow_after(), following = -1, at
-    cdef uint32_t i
+    cdef uint32_t i, early = 0
     cdef FSelf* s
     due = -1
     fl_fence()
     events = []
     seen = set()
-    if slow_ns < 0 or not is_looking():
+    if not is_looking():
         return events
     for i in range(1, agent_limit()):
         s = agent_at(i)
         if late_lock(s) == NULL:
             continue
-        at = s.top.since_ns + slow_ns
-        if at <= now:
+        if not s.top.flags & F_LOOKED and s.top.since_ns + EARLY_NS <= now:
+            s.top.flags |= F_LOOKED
+            early += 1
+            if early <= MOST_EARLY and not stands_still(s):
+                add_circle(s, False, events)
+            if late_lock(s) == NULL:
+                continue
+        at = s.top.since_ns + slow_ns if slow_ns >= 0 else -1
+        if 0 <= at <= now:
             late_wait(s, seen, events)
             at = now + slow_ns
         if late_lock(s) != NULL:        # not yet late, or not held just now
-            following = sooner(following, at)
+            following = sooner(following, at if s.top.flags & F_LOOKED else sooner(at, s.top.since_ns + EARLY_NS))
     if following >= 0:
-        following = max(following, now + slow_ns // COALESCED)
+        following = max(following, now + sooner(slow_ns // COALESCED if slow_ns >= 0 else -1, EARLY_NS))
     due = sooner(due, following)
     return events
 
@@ -117,12 +126,8 @@ cdef int late_wait(FSelf* s, set seen, list events) except -1:
     cdef FLock* L = late_lock(s)
     cdef uint64_t number = n.wait_number, word = s.word
     keep = <object>L.obj
-    if not stands_still(s):
-        event = late_circle(s)
-        if event is not None:
-            if event:
-                events.append(event)
-            return 0
+    if not stands_still(s) and add_circle(s, True, events):
+        return 0
     if not is_kept(L):
         return 0
     n.flags |= F_TOLD
@@ -136,15 +141,23 @@ cdef int late_wait(FSelf* s, set seen, list events) except -1:
     return 0
 
 
-cdef object late_circle(FSelf* s):
-    """The event of the circle that a late wait is in, {} where that has been told, None where it is in none."""
+cdef bint add_circle(FSelf* s, bint late, list events) except -1:
+    """Adds the circle that a wait is in, if it has not been told; whether there is one, of which only a late wait counts without proof."""
+    event = late_circle(s, late)
+    if event:
+        events.append(event)
+    return event is not None
+
+
+cdef object late_circle(FSelf* s, bint late):
+    """The event of the circle that a wait is in, {} where that has been told, None where it is in none."""
     cdef Found found
     cdef bint taken
     cdef uint64_t key
     cdef uint32_t i
     if examine_all(s, &found, NULL, NULL, &taken) == NOTHING:
         return None
-    if not confirm(&found):
+    if not (found.proven or late) or not confirm(&found):
         release_found(&found)
         return None
     key = found_key(&found)

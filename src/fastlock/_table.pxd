@@ -67,6 +67,7 @@ cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
     N_SUSPENDED = 4    # its thread runs Python code (signal handler, report): give it nothing
 
 cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
+    F_LOOKED = 64      # a circle has been looked for once more, a while after it began
     F_TOLD = 128       # has been reported as a long one
 
 cdef struct FAgent:
@@ -223,6 +224,7 @@ cdef uint64_t agent_id(FSelf* s) noexcept nogil
 cdef void agent_refresh_name(FSelf* s) noexcept
 cdef object task_name(object task)
 cdef void agent_runs_loop(bint runs) noexcept nogil
+cdef bint loops_seen            # whether a thread of this process has ever run an event loop; never taken back
 ctypedef void (*forget_fn)() noexcept nogil
 cdef void agent_cached(forget_fn forget) noexcept
 ctypedef void (*death_fn)(FSelf*) noexcept nogil

@@ -222,13 +222,14 @@ def _await_site(task: Any) -> tuple[CodeType | None, int]:
     place: tuple[CodeType | None, int] = (None, 0)
     for link in links_of(task.get_coro()):
         frame = frame_of(link)
-        if frame is not None and (place[0] is None or not _is_asyncio(frame.f_code.co_filename)):
+        file = "" if frame is None else frame.f_code.co_filename
+        if frame is not None and not file.startswith(_OURS) and (place[0] is None or not _is_asyncio(file)):
             place = (frame.f_code, frame.f_lasti)
     return place
 
 
 def _is_asyncio(file: str) -> bool:
-    return "/asyncio/" in file or "/uvloop/" in file or file.startswith(("<", _OURS))
+    return "/asyncio/" in file or "/uvloop/" in file or file.startswith("<")
 
 
 def resolve(tasks: Sequence[Any], frames: Sequence[tuple[int, int, CodeType | None]]) -> tuple[list[Any], list[Any], list[Any]]:
