@@ -204,8 +204,10 @@ def test_storm_and_the_loop_is_closed(level: str, plans: list[Any], events: list
     try:
         with fastlock.at_level(level), nothing_left():
             abandon(plans, events)
-            gc.collect()
-        known = ("Lock is not acquired.", "coroutine ignored GeneratorExit", "no running event loop", "Event loop is closed")
+            for _ in range(5):          # what the collector closes lives on until it comes again
+                gc.collect()
+        # The last one where the collector comes by in the middle of a coroutine's end, which is rare.
+        known = ("Lock is not acquired.", "coroutine ignored GeneratorExit", "no running event loop", "Event loop is closed", "coroutine already executing")
         assert [text for text in complaints if not any(part in text for part in known)] == []
     finally:
         sys.unraisablehook = hook
