@@ -58,6 +58,20 @@ tell([before, ours(asyncio) == ours(asyncio.locks) == expected(asyncio), "Lock" 
     assert told == [False, True, True, 0, True, True]
 
 
+@pytest.mark.parametrize("first", ["import fastlock.aio", "from fastlock.aio import Lock", "from fastlock import aio", "fastlock.aio.Lock()"])
+def test_ours_may_bring_asyncio(first: str) -> None:
+    """Where the program's first import is of fastlock.aio, it is complete when asyncio is patched, and both are there."""
+    told = ask(f"""
+fastlock.install()
+before = "asyncio" in sys.modules
+{first}
+import asyncio
+tell([before, fastlock.aio.Lock is asyncio.Lock, sorted(ours(asyncio)) != [], patching_aio.installed(),
+      any(type(finder) is imports._Finder for finder in sys.meta_path)])
+""")
+    assert told == [False, True, True, True, False]
+
+
 def test_asyncio_that_is_there_is_patched_at_once() -> None:
     """Names, copies of names in other modules and functions are replaced, and all of it comes back by uninstall()."""
     told = ask(

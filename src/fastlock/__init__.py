@@ -70,14 +70,12 @@ _LATER.update(dict.fromkeys(("OrderCycle", "OrderEdge", "OrderGraph", "order_gra
 if not _typing.TYPE_CHECKING:
 
     def __getattr__(name):
-        if name == "aio":
-            import fastlock.aio  # not before somebody asks for it: it needs asyncio
-
-            return fastlock.aio
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
+        if name == "aio":
+            return import_module(f"{__name__}.aio")  # not before somebody asks for it: it needs asyncio
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
         return value
 

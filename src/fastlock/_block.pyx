@@ -126,7 +126,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
     cdef int64_t now, until, slow_at = -1, loop_at = -1, again_at = -1, again_ns = AGAIN_NS
     cdef uint64_t reported = 0
-    cdef bint late = False
+    cdef bint looks, late = False
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
@@ -155,7 +155,9 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             if resume(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
             continue
-        if settle(L, n) == TAKEN:
+        # Who has only come to look again leaves a free lock to the one who has been told that it is free.
+        looks = again_at >= 0 and fl_load8(&n.state) == N_QUEUED and fl_now_ns() >= again_at
+        if not looks and settle(L, n) == TAKEN:
             return TAKEN
         if fl_load8(&me.recheck):
             fl_store8(&me.recheck, 0)
@@ -165,7 +167,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             loop_at = -1
             if tell_of_loop(L, me, n, reported) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
-        if again_at >= 0 and fl_now_ns() >= again_at:
+        if looks:
             again_ns = min(4 * again_ns, <int64_t>MOST_AGAIN_NS)
             again_at = fl_now_ns() + again_ns
             if may_suspend_holder(L) and look(L, me, n, policy, late, &reported) == TAKEN:

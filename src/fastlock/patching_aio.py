@@ -3,6 +3,8 @@
 As with threading, names in asyncio's own modules and globals that are the same objects are replaced; locks that exist already
 stay what they are. asyncio is never imported here: where it is not yet, this happens as soon as the program imports it.
 
+It takes both modules, and either may bring the other: who imports fastlock.aio first is in the middle of it when asyncio has come.
+
 Guard: `_mutex`. It is taken inside the import of asyncio, so nothing is imported under it that could wait for that.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import _thread
 import gc
 import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -33,14 +36,16 @@ def install() -> None:
     global _wanted
     if not config.disabled():
         _wanted = True
-        imports.after("asyncio", _patch)
+        imports.after("fastlock.aio", _patch)
+        imports.after("asyncio", _bring_ours)
 
 
 def uninstall() -> None:
     """Take back what is still fastlock's, and wait for asyncio no more."""
     global _wanted, _installed
     _wanted = False
-    imports.forget("asyncio", _patch)
+    imports.forget("asyncio", _bring_ours)
+    imports.forget("fastlock.aio", _patch)
     with _mutex:
         _installed = False
         _replaced.restore()
@@ -56,11 +61,16 @@ def raw_locks() -> int:
     return _raw_locks
 
 
-def _patch(asyncio: ModuleType) -> None:
-    global _installed, _raw_locks
-    import fastlock.aio  # needs asyncio, and must not be waited for under the mutex
+def _bring_ours(asyncio: ModuleType) -> None:
+    import fastlock.aio  # _patch follows it: at once, or where its own import has brought asyncio, after that
 
-    ours = {name: getattr(fastlock.aio, name) for name in fastlock.aio.__all__}
+
+def _patch(aio: ModuleType) -> None:
+    global _installed, _raw_locks
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return
+    ours = {name: getattr(aio, name) for name in aio.__all__}
     with _mutex:
         if _installed or not _wanted:
             return
