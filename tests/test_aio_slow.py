@@ -141,10 +141,11 @@ def test_many_waiters_of_one_line_are_one_finding() -> None:
     """A thousand tasks that wait in one line are one finding; who else waits is counted behind it."""
     told = ask(
         """
-fastlock.configure(slow_wait=0.05)
 lock = aio.Lock()
 async def owner():
     async with lock:
+        await until(lambda: len(lock._waiters or ()) == 1000)
+        fastlock.configure(slow_wait=0.05)
         await until(fastlock.findings)
 async def waiter():
     async with lock: pass
