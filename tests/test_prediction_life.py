@@ -148,6 +148,7 @@ def test_finalisers_and_signal_handlers_that_take_locks() -> None:
         work(3)
         for thread in threads: thread.join()
         running = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
         gc.set_threshold(700)
         assert count > 1000 and not any(agent.holds for agent in fastlock.snapshot().agents)
         print("ok")
