@@ -149,10 +149,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
         if rc == LOCK_INTR:
-            if suspend(L, n) == TAKEN:
-                return TAKEN        # the handler runs as soon as bytecode does
-            Py_MakePendingCalls()
-            if resume(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
+            if run_handlers(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
             continue
         # Who has only come to look again leaves a free lock to the one who has been told that it is free.
@@ -170,18 +167,27 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         if looks:
             again_ns = min(4 * again_ns, <int64_t>MOST_AGAIN_NS)
             again_at = fl_now_ns() + again_ns
-            if may_suspend_holder(L) and look(L, me, n, policy, late, &reported) == TAKEN:
+            # A signal that came while this thread was awake, or waited for the GIL, has interrupted no park.
+            if run_handlers(L, n) == TAKEN or (may_suspend_holder(L) and look(L, me, n, policy, late, &reported) == TAKEN):
                 return TAKEN
         if slow_at >= 0 and fl_now_ns() >= slow_at:
             slow_at = -1
             late = True
-            if look(L, me, n, policy, late, &reported) == TAKEN:
+            if run_handlers(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
 
 
 cdef inline int64_t sooner(int64_t a, int64_t b) noexcept:
     """The earlier of two moments, of which -1 is none."""
     return a if b < 0 or 0 <= a < b else b
+
+
+cdef int run_handlers(FLock* L, FNode* n) except -1:
+    """Runs the signal handlers that are due; TAKEN where the lock came meanwhile."""
+    if suspend(L, n) == TAKEN:
+        return TAKEN                # they run as soon as bytecode does
+    Py_MakePendingCalls()
+    return resume(L, n)
 
 
 cdef bint may_suspend_holder(FLock* L) noexcept:
