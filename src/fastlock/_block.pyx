@@ -164,7 +164,9 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             loop_at = -1
             if tell_of_loop(L, me, n, reported) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
                 return TAKEN
-        if looks:
+        if looks and L.woken:
+            again_at = fl_now_ns() + AGAIN_NS       # the lock is another's, who is on the way: running handlers would take it
+        elif looks:
             again_ns = min(4 * again_ns, <int64_t>MOST_AGAIN_NS)
             again_at = fl_now_ns() + again_ns
             # A signal that came while this thread was awake, or waited for the GIL, has interrupted no park.
