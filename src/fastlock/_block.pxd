@@ -26,3 +26,7 @@ cdef inline int64_t to_ns(double seconds) noexcept:
     cdef double exact = seconds * 1e9
     cdef int64_t ns = <int64_t>exact
     return ns + 1 if ns < exact else ns
+
+cdef inline int64_t sooner(int64_t a, int64_t b) noexcept:
+    """The earlier of two moments, of which -1 is none."""
+    return a if b < 0 or 0 <= a < b else b

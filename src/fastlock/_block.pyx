@@ -126,7 +126,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
     cdef int64_t now, until, slow_at = -1, loop_at = -1, again_at = -1, again_ns = AGAIN_NS
     cdef uint64_t reported = 0
-    cdef bint looks, late = False
+    cdef bint wakes, looks, blocks, late = False
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
@@ -148,40 +148,38 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         with nogil:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
-        if rc == LOCK_INTR:
-            if run_handlers(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
-                return TAKEN
-            continue
-        # Who has only come to look again leaves a free lock to the one who has been told that it is free.
-        looks = again_at >= 0 and fl_load8(&n.state) == N_QUEUED and fl_now_ns() >= again_at
-        if not looks and settle(L, n) == TAKEN:
-            return TAKEN
-        if fl_load8(&me.recheck):
-            fl_store8(&me.recheck, 0)
-            if look(L, me, n, policy, late, &reported) == TAKEN:
-                return TAKEN
-        if loop_at >= 0 and fl_now_ns() >= loop_at:
-            loop_at = -1
-            if tell_of_loop(L, me, n, reported) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
-                return TAKEN
-        if looks and L.woken:
-            again_at = fl_now_ns() + AGAIN_NS       # the lock is another's, who is on the way: running handlers would take it
-        elif looks:
+        wakes = looks = rc == LOCK_INTR
+        if not wakes and again_at >= 0 and fl_load8(&n.state) == N_QUEUED and again_at <= fl_now_ns():
+            # Who has only come to look again leaves a free lock to the one who has been told that it is free, and is on the way.
+            if L.woken:
+                again_at = fl_now_ns() + AGAIN_NS
+                continue
             again_ns = min(4 * again_ns, <int64_t>MOST_AGAIN_NS)
             again_at = fl_now_ns() + again_ns
-            # A signal that came while this thread was awake, or waited for the GIL, has interrupted no park.
-            if run_handlers(L, n) == TAKEN or (may_suspend_holder(L) and look(L, me, n, policy, late, &reported) == TAKEN):
-                return TAKEN
-        if slow_at >= 0 and fl_now_ns() >= slow_at:
+            wakes = True
+            looks = may_suspend_holder(L)
+        elif not wakes and settle(L, n) == TAKEN:
+            return TAKEN
+        now = fl_now_ns()
+        blocks = 0 <= loop_at <= now
+        if 0 <= slow_at <= now:
             slow_at = -1
-            late = True
-            if run_handlers(L, n) == TAKEN or look(L, me, n, policy, late, &reported) == TAKEN:
+            late = looks = True
+        if fl_load8(&me.recheck):
+            fl_store8(&me.recheck, 0)
+            looks = True
+        if not (wakes or looks or blocks):
+            continue                # told that the lock is free, and somebody was faster
+        # Also where no park was interrupted: a signal may have come while this thread was awake, or waited for the GIL.
+        if run_handlers(L, n) == TAKEN:
+            return TAKEN
+        if blocks:
+            loop_at = -1
+            looks = True
+            if tell_of_loop(L, me, n, reported) == TAKEN:
                 return TAKEN
-
-
-cdef inline int64_t sooner(int64_t a, int64_t b) noexcept:
-    """The earlier of two moments, of which -1 is none."""
-    return a if b < 0 or 0 <= a < b else b
+        if looks and look(L, me, n, policy, late, &reported) == TAKEN:
+            return TAKEN
 
 
 cdef int run_handlers(FLock* L, FNode* n) except -1:

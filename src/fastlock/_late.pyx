@@ -1,7 +1,7 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
 """Tasks' waits that last: a thread that waits times itself, a task has nobody. So fastlock's own thread looks after them.
 
-It is told when to look only where it would look too late otherwise: at the first wait of a task, and then once in `slow_wait`
+It is told when to look only where it would look too late otherwise: EARLY_NS after the first wait of a task, and then once in `slow_wait`
 as long as one waits. A wait costs a comparison; nothing is in the program's loop, which may be idle or blocked. A look costs some
 nanoseconds for each agent that there is, and what it tells is told once for each wait.
 
@@ -9,7 +9,7 @@ Guard: the GIL. A wait is published before `due` is read, and `due` is cleared b
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastlock._block cimport is_kept, is_looking, raw_known, slow_after, write_raw
+from fastlock._block cimport is_kept, is_looking, raw_known, slow_after, sooner, write_raw
 from fastlock._facts cimport circle_event, circle_of, class_key, found_key, wait_event
 from fastlock._native cimport *
 from fastlock._table cimport *
@@ -21,7 +21,7 @@ import os
 cdef enum:
     COALESCED = 16              # waits that are late within this part of slow_wait are looked at together
     EARLY_NS = 200000000        # after which a circle is looked for once more: what a task awaits is in no table, so it may have closed one unseen
-    MOST_EARLY = 200            # waits at a time; a crowd's others are looked at when they are late
+    MOST_EARLY = 200            # waits at a time; a crowd's others are looked at the next time
 
 cdef int64_t due = -1           # when to look; -1: there is nothing to look for
 cdef object waker = None        # makes the thread that looks ask due_ns() again
@@ -82,7 +82,7 @@ def look_again():
 
 
 def late_waits():
-    """What has to be told of tasks that have waited for longer than slow_wait, as events; for fastlock's own thread."""
+    """What has to be told of tasks that have waited for so long that it is time to look, as events; for fastlock's own thread."""
     global due
     cdef int64_t now = fl_now_ns(), slow_ns = slow_after(), following = -1, at
     cdef uint32_t i, early = 0
@@ -97,10 +97,10 @@ def late_waits():
         s = agent_at(i)
         if late_lock(s) == NULL:
             continue
-        if not s.top.flags & F_LOOKED and s.top.since_ns + EARLY_NS <= now:
+        if early < MOST_EARLY and not s.top.flags & F_LOOKED and s.top.since_ns + EARLY_NS <= now:
             s.top.flags |= F_LOOKED
             early += 1
-            if early <= MOST_EARLY and not stands_still(s):
+            if not stands_still(s):
                 add_circle(s, False, events)
             if late_lock(s) == NULL:
                 continue
@@ -114,10 +114,6 @@ def late_waits():
         following = max(following, now + sooner(slow_ns // COALESCED if slow_ns >= 0 else -1, EARLY_NS))
     due = sooner(due, following)
     return events
-
-
-cdef inline int64_t sooner(int64_t a, int64_t b) noexcept:
-    return b if a < 0 or 0 <= b < a else a
 
 
 cdef int late_wait(FSelf* s, set seen, list events) except -1:

@@ -305,8 +305,8 @@ cdef void agent_cached(forget_fn forget) noexcept:
 
 cdef void agent_runs_loop(bint runs) noexcept nogil:
     """The calling thread begins or ends to run an event loop: from its next acquire on everything of its goes the longer way, or not."""
-    cdef int i
     global loops_seen
+    cdef int i
     agent_attach().loops = runs
     loops_seen = loops_seen or runs
     for i in range(n_caches):
