@@ -67,9 +67,9 @@ cdef inline void note_given(FLock* L, FSelf* me) noexcept:
             held_remove(me, L)
 
 
-cdef inline bint pair_is_known(FLock* L, FSelf* me, uint32_t flags) noexcept:
+cdef inline bint pair_is_known(FLock* L, FSelf* me, uint32_t depth, uint32_t flags) noexcept:
     """Whether this lock was last wanted under the same classes, in the same way, by this agent or by enough others."""
-    cdef FHeld* top = &me.held[me.depth - 1]
+    cdef FHeld* top = &me.held[depth - 1]
     cdef uint64_t key = top.chain ^ order_epoch ^ flags
     if L.pair_key != key ^ me.salt and L.pair_key != key:
         return False
@@ -79,7 +79,7 @@ cdef inline bint pair_is_known(FLock* L, FSelf* me, uint32_t flags) noexcept:
 
 cdef inline int order_before(FLock* L, FSelf* me, uint32_t flags) except -1:
     """The check of a lock wanted while something is held: two compares, where this lock was last wanted in the same way."""
-    if FL_LIKELY(pair_is_known(L, me, flags)):
+    if FL_LIKELY(pair_is_known(L, me, me.depth, flags)):
         L.pair_count += 1
         return 0
     return order_wanted(L, me, flags)

@@ -97,14 +97,12 @@ cdef acquire_function lock_acquire_rest
 cdef note_function taken_rest, given_rest
 
 
-cdef inline bint taken_as_usual(FLock* L, FSelf* me) noexcept:
+cdef inline bint taken_as_usual(FLock* L, FSelf* me, uint32_t depth, uint64_t key) noexcept:
     """What note_taken does, where it need not call anything: taken at the same site as before, and room on the stack."""
     cdef FHeld* h
-    cdef uint32_t depth
-    if FL_UNLIKELY(not notes & NOTE_SITE or fl_site_key() != L.site_key):
+    if FL_UNLIKELY(not notes & NOTE_SITE or key != L.site_key):
         return False
     if notes & NOTE_ORDER:
-        depth = me.depth
         if FL_UNLIKELY(depth == me.room):
             return False
         L.acquired += 1
@@ -129,27 +127,49 @@ cdef inline bint given_as_usual(FLock* L, FSelf* me) noexcept:
     return False
 
 
-cdef PyObject* lock_enter_method(PyObject* self, PyObject* unused) noexcept:
+cdef inline PyObject* lock_enter_usual(PyObject* self, bint direct) noexcept:
     cdef FLock* L = (<LockType>self).rec
     cdef FSelf* me = <FSelf*>fl_tls_get()
-    if FL_LIKELY(me != NULL and (me.depth == 0 or pair_is_known(L, me, 0)) and fl_word_take(&L.word, me.word | W_WITH)):
-        if FL_LIKELY(taken_as_usual(L, me)):
-            return fl_true()
-        return taken_rest(L, me)
+    cdef uint32_t depth
+    if FL_LIKELY(me != NULL):
+        depth = me.depth
+        if FL_LIKELY((depth == 0 or pair_is_known(L, me, depth, 0)) and fl_word_take(&L.word, me.word | W_WITH)):
+            if FL_LIKELY(taken_as_usual(L, me, depth, fl_site_key_direct() if direct else fl_site_key())):
+                return fl_true()
+            return taken_rest(L, me)
     return lock_enter_rest(self)
 
 
-cdef PyObject* lock_acquire_method(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+cdef inline PyObject* lock_acquire_usual(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names, bint direct) noexcept:
     cdef FLock* L
-    cdef FSelf* me
-    if FL_LIKELY(count == 0 and names == NULL):
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    cdef uint32_t depth
+    if FL_LIKELY(count == 0 and names == NULL and me != NULL):
         L = (<LockType>self).rec
-        me = <FSelf*>fl_tls_get()
-        if FL_LIKELY(me != NULL and (me.depth == 0 or pair_is_known(L, me, 0)) and fl_word_take(&L.word, me.word)):
-            if FL_LIKELY(taken_as_usual(L, me)):
+        depth = me.depth
+        if FL_LIKELY((depth == 0 or pair_is_known(L, me, depth, 0)) and fl_word_take(&L.word, me.word)):
+            if FL_LIKELY(taken_as_usual(L, me, depth, fl_site_key_direct() if direct else fl_site_key())):
                 return fl_true()
             return taken_rest(L, me)
     return lock_acquire_rest(self, args, count, names)
+
+
+# Each is there twice: only where the interpreter's thread state is a plain load is it a leaf.
+
+cdef PyObject* lock_enter_method(PyObject* self, PyObject* unused) noexcept:
+    return lock_enter_usual(self, False)
+
+
+cdef PyObject* lock_enter_leaf(PyObject* self, PyObject* unused) noexcept:
+    return lock_enter_usual(self, True)
+
+
+cdef PyObject* lock_acquire_method(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+    return lock_acquire_usual(self, args, count, names, False)
+
+
+cdef PyObject* lock_acquire_leaf(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+    return lock_acquire_usual(self, args, count, names, True)
 
 
 cdef PyObject* lock_release_method(PyObject* self, PyObject* unused) noexcept:
@@ -654,9 +674,9 @@ LOCK_DOC = ("Lock(*, name=None, lock_class=None, timeout=None, rank=None, key=No
             "--\n\nA mutual exclusion lock that knows its owner; threading.Lock's interface, thread-safe.")
 lock_acquire_parsing = LockType.__dict__["acquire"]
 rlock_acquire_parsing = RLock.__dict__["acquire"]
-fl_type_method(LockType, "__enter__", <void*>lock_enter_method, METH_NOARGS,
+fl_type_method(LockType, "__enter__", <void*>lock_enter_leaf if fl_is_direct() else <void*>lock_enter_method, METH_NOARGS,
                "__enter__($self, /)\n--\n\nAcquires the lock.")
-fl_type_method(LockType, "acquire", <void*>lock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
+fl_type_method(LockType, "acquire", <void*>lock_acquire_leaf if fl_is_direct() else <void*>lock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
                "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
                "Acquires the lock, waiting at most `timeout` seconds; returns whether it was acquired.")
 fl_type_method(LockType, "release", <void*>lock_release_method, METH_NOARGS,

@@ -188,7 +188,8 @@ static inline void fl_parker_post(void *parker) {
  * The address of the instruction that the interpreter executes in its current frame, read without
  * making a frame object. Layouts are those of the minor version; _table checks them once against the public
  * interface and clears fl_site_fast where they differ. */
-#if PY_VERSION_HEX >= 0x030D0000 && defined(__x86_64__) && defined(__GLIBC__)
+#if PY_VERSION_HEX >= 0x030D0000 && defined(__x86_64__) && defined(__GLIBC__) && !defined(Py_GIL_DISABLED)
+#define FL_DIRECT
 /* The interpreter keeps the running thread's state in a thread-local variable and tells it by a call, which costs as much as all
  * else that an acquire does. Where the function is nothing but `mov %fs:offset,%rax; ret`, the offset holds for every
  * thread, and the variable is read directly; it is looked up once, when the module is loaded, and compared with the function's answer. */
@@ -239,14 +240,15 @@ typedef struct fl_frame {
 #endif
 } fl_frame;
 
-static inline fl_frame *fl_frame_current(void) {
-    PyThreadState *ts = fl_tstate();
+static inline fl_frame *fl_frame_of(PyThreadState *ts) {
 #if PY_VERSION_HEX >= 0x030D0000
     return (fl_frame *)ts->current_frame;
 #else
     return (fl_frame *)ts->cframe->current_frame;
 #endif
 }
+
+static inline fl_frame *fl_frame_current(void) { return fl_frame_of(fl_tstate()); }
 
 static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->previous; }
 static inline uint64_t fl_frame_key(fl_frame *f) { return (uint64_t)(uintptr_t)f->instr; }
@@ -313,6 +315,18 @@ static inline uint64_t fl_site_key(void) {
     fl_frame *f = fl_frame_current();
     return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
 }
+
+/* The same without a call, where fl_is_direct(): what a function needs that is to stay a leaf. */
+#ifdef FL_DIRECT
+static inline int fl_is_direct(void) { return fl_tstate_at != 0; }
+static inline uint64_t fl_site_key_direct(void) {
+    fl_frame *f = fl_frame_of(fl_tstate_direct(fl_tstate_at));
+    return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
+}
+#else
+#define fl_is_direct() 0
+#define fl_site_key_direct() fl_site_key()
+#endif
 
 /* True and None, as results: immortal from 3.12 on, and even the test for that is three instructions. */
 static inline PyObject *fl_immortal(PyObject *o) {

@@ -55,6 +55,8 @@ cdef extern from "_native.h" nogil:
     int fl_frame_lasti(fl_frame*, void*)
     int fl_code_line(void*, int)
     uint64_t fl_site_key()
+    uint64_t fl_site_key_direct()
+    bint fl_is_direct()
     uint64_t fl_step()
     uint16_t fl_context_version()
     uint64_t fl_place()
