@@ -12,7 +12,7 @@ A wait ends in one of four ways, and each passes on what it was given and did no
     cut off     a daemon thread at finalisation, or a fork: its node stays linked and is passed over, for the
                 releaser wakes everybody while finalising, and the child of a fork drops what is not its own
 
-Fairness. A releaser leaves the lock free and wakes the oldest waiter, at most one at a time, so that a running
+Fairness. A releaser leaves the lock free and wakes the oldest waiter, at most most_woken() at a time, so that a running
 thread may take it again: no convoy. A waiter that has waited HAND_OVER_NS, asleep or awake and without the GIL yet, is
 handed the lock instead: no starvation. But a hand-over forces a switch of threads, and once every waiter is that old each
 release would be one. So it must be paid for: by sections that are long beside a switch (HAND_OVER_GAP each, on average),
@@ -164,10 +164,17 @@ cdef void unlink(FLock* L, FNode* n) noexcept nogil:
     n.next = n.prev = NULL
     n.queued = 0
     if n.state == N_WOKEN:
-        L.woken = 0
+        has_looked(L)
     if L.head == NULL:
         mark_uncontended(L)
     contended_sync(L)
+
+
+cdef void has_looked(FLock* L) noexcept nogil:
+    """One who had been told to look has done so: the next release may tell another one."""
+    if L.woken > 0:             # 0 where everybody was woken at the interpreter's end
+        L.woken -= 1
+    mark_contended(L)
 
 
 cdef void mark_contended(FLock* L) noexcept nogil:
@@ -208,6 +215,8 @@ cdef bint take_word(FLock* L, FSelf* me, uint8_t flags) noexcept nogil:
             return False
         if word == 0:
             if fl_word_take(&L.word, mine):
+                if L.head != NULL:
+                    mark_contended(L)
                 return True
             continue        # a fast path was quicker
         fl_store64(&L.word, mine | (W_CONTENDED if L.head != NULL else 0))
@@ -279,6 +288,14 @@ cdef bint has_aged(FNode* n, int64_t now) noexcept nogil:
     return now - n.since_ns >= HAND_OVER_NS
 
 
+cdef uint8_t most_woken() noexcept nogil:
+    """How many waiters of a mutex are on their way at a time."""
+    # Up to 3.13 threading's own lock changes hands at nearly each release, and its waits are as short as that: one at a time, and a
+    # hand-over to who is awake but has no GIL yet, keep up with it. From 3.14 on it leaves who is awake to the GIL's own turns, and
+    # runs at full speed meanwhile: so do we, for with all on their way releases owe nobody anything, and the word has no flag.
+    return 64 if PY_VERSION_HEX >= 0x030E0000 else 1
+
+
 cdef uint32_t hand_over_round() noexcept nogil:
     """How long a round of hand-overs to all waiters may take, in units of 1024 ns; gaps are never below HAND_OVER_GAP."""
     # Measured against threading's own lock. Up to 3.13 that one switches threads at nearly each contended release: short waits
@@ -312,7 +329,7 @@ cdef void pass_mutex(FLock* L) noexcept nogil:
     if owner_bits(fl_load64(&L.word)) != 0 or wake_all_when_finalizing(L):
         return
     L.passed += 1 if L.passed < 255 else 1 - LOOK_EVERY
-    if L.woken and L.passed & (LOOK_EVERY - 1):
+    if L.woken == most_woken() and L.passed & (LOOK_EVERY - 1):
         return      # somebody is on the way already, and reading the clock would cost as much as all the rest of this
     n = oldest(L)
     if n == NULL:
@@ -320,13 +337,21 @@ cdef void pass_mutex(FLock* L) noexcept nogil:
     if may_hand_over(L, n, fl_now_ns()):
         fl_store64(&L.word, n.agent.word | W_OFFERED | W_CONTENDED)
         if n.state == N_WOKEN:
-            L.woken = 0
+            L.woken -= 1
             fl_put8(&n.state, N_GRANTED)        # has been posted already
         else:
             wake(n, N_GRANTED)
-    elif not L.woken:
-        L.woken = 1
+        return
+    if L.woken == most_woken():
+        return
+    while n != NULL and n.state != N_QUEUED:
+        n = n.next
+    if n != NULL:
+        L.woken += 1
         wake(n, N_WOKEN)
+        n = n.next
+    if n == NULL and most_woken() > 1:
+        fl_store64(&L.word, 0)      # who waits is on the way, or comes back by itself
 
 
 cdef void pass_rwlock(FLock* L) noexcept nogil:
@@ -424,12 +449,15 @@ cdef int collect(FLock* L, FNode* n) noexcept nogil:
         return WAITING          # taken before, and handed on by an exception since: not a second time
     # A share, a permit, a notification is ours by the grant; an offered word has to be accepted, and may have been revoked.
     if not (granted and n.mode != WAIT_EXCLUSIVE) and not take(L, n.agent, n.mode, n.flags, n):
-        if granted:
+        if n.state == N_WOKEN:
+            has_looked(L)
+        if granted or n.state == N_WOKEN:
             fl_put8(&n.state, N_QUEUED)
-        elif n.state == N_WOKEN:
-            fl_put8(&n.state, N_QUEUED)
-            L.woken = 0
-        return WAITING
+        if n.queued:
+            mark_contended(L)
+        # Released between the look and the mark, where there is no GIL.
+        if n.mode != WAIT_EXCLUSIVE or owner_bits(fl_load64(&L.word)) != 0 or not take(L, n.agent, n.mode, n.flags, n):
+            return WAITING
     unlink(L, n)
     fl_put8(&n.state, N_IDLE)   # who looks at this agent from now on sees one that runs
     if not granted and n.mode != WAIT_EXCLUSIVE:
@@ -451,14 +479,10 @@ cdef int leave(FLock* L, FNode* n) noexcept nogil:
     """Ends the wait without the lock, unless it can be had at the last moment."""
     cdef fl_mutex* m = bucket(L)
     cdef int got
-    cdef bint was_woken
     fl_mutex_lock(m)
-    was_woken = n.state == N_WOKEN
     got = collect(L, n)
     if got == WAITING:
         unlink(L, n)
-        if was_woken:
-            L.woken = 0
         pass_on(L)              # a wake that came for us is the next one's; a gone writer lets readers in
     fl_mutex_unlock(m)
     return got

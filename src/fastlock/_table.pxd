@@ -13,9 +13,9 @@ from fastlock._native cimport fl_load64, fl_mutex, fl_tls_get, fl_tls_set
 # The lock word: generation (32) | agent index (24) | flags (8).
 #
 #   word                         meaning                                who may change it
-#   0                            free, nobody waits                     anyone, fast path
+#   0                            free, nobody waits or is to be told    anyone, fast path
 #   CONTENDED                    free, somebody waits                   slow path (bucket mutex)
-#   owner [|WITH]                held, nobody waits                     the owner, fast path; slow path
+#   owner [|WITH]                held, nobody waits or is to be told    the owner, fast path; slow path
 #   owner|CONTENDED [|WITH]      held, somebody waits                   slow path
 #   owner|OFFERED|CONTENDED      handed to a waiter, not yet accepted   that waiter; anyone who may revoke
 cdef enum:
@@ -172,7 +172,7 @@ cdef struct FLock:
     uint32_t contended         # index + 1 of its FContended
     uint8_t kind
     uint8_t marks
-    uint8_t woken              # a waiter has been told to look and has not yet
+    uint8_t woken              # how many waiters have been told to look and have not yet
     uint8_t passed             # Lock, RLock: contended releases since the last hand-over, as far as 255
 
 cdef struct FSelf:

@@ -517,7 +517,7 @@ cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
                 L.tail = n
             L.head = n
             if n.state == N_WOKEN:
-                L.woken = 1
+                L.woken += 1
         n = n.outer
     if word & W_OFFERED:
         owner = agent_of(word)
