@@ -1,9 +1,10 @@
 # cython: language_level=3
 """The lock types' C side, for the other primitives: see _core.pyx."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlock._loops cimport armed, in_one_step, is_looked_at, look_at, looked_at, stack_owner
-from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, fl_place, fl_put64, fl_site_key
+from fastlock._loops cimport armed, in_one_step, is_looked_at, look_at, looked_at, stack_owner, stacks
+from fastlock._native cimport FL_LIKELY, FL_UNLIKELY, PyThreadState, fl_context_version, fl_load64, fl_place, fl_place_in, fl_put64
+from fastlock._native cimport fl_site_key, fl_site_key_in, fl_step_in, fl_tstate_uncalled, fl_word_drop, fl_word_take
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
 from fastlock._table cimport H_IN_TASK, H_ONE_STEP, H_SHARED, H_TIMED, H_TRY, M_PLACED
@@ -101,7 +102,7 @@ cdef inline uint32_t how_held(int64_t timeout_ns) noexcept:
 cdef inline int order_in_loop(FLock* L, FSelf* who, uint32_t flags) except -1:
     """order_before, where a task may show what any other one of its thread could not come between."""
     cdef uint64_t chain
-    if who.task == NULL or not in_one_step(who):
+    if who.task == NULL or not in_one_step(who, fl_context_version()):
         return order_before(L, who, flags)
     flags |= H_ONE_STEP
     chain = who.held[who.depth - 1].chain
@@ -137,6 +138,68 @@ cdef inline void taken_in_loop(FLock* L, FSelf* who, uint32_t flags) noexcept:
             h.stamp = <uint32_t>(placed >> 32)
     if FL_UNLIKELY(looked_at != 0) and flags & H_SHARED == 0:
         is_looked_at(L)
+
+
+cdef inline bint known_in_step(FLock* L, FSelf* who, uint16_t now) noexcept:
+    """Whether order_in_loop has nothing to learn: all was taken in this step, and this lock was last wanted so under the same classes."""
+    cdef uint64_t chain = who.held[who.depth - 1].chain
+    return (chain != 0 and L.tag != 0 and L.pair_key == chain ^ order_epoch ^ H_ONE_STEP ^ who.thread.salt
+            and in_one_step(who, now))
+
+
+cdef inline bint usually_taken_in_loop(FLock* L, FSelf* me, uint8_t flags) noexcept:
+    """All of an acquire where nothing need be called for it: at the same site as before, and what else the task holds is of this step."""
+    cdef PyThreadState* ts = fl_tstate_uncalled()
+    cdef FSelf* who = me
+    cdef FHeld* h
+    cdef uint64_t placed
+    if FL_UNLIKELY(ts == NULL or armed != 0 or looked_at != 0 or not notes & NOTE_SITE or fl_site_key_in(ts) != L.site_key):
+        return False
+    if notes & NOTE_ORDER:
+        who = me.now
+        if FL_UNLIKELY(me.step != fl_step_in(ts) or who.depth == who.room):
+            return False
+        if who.depth != 0 and not known_in_step(L, who, <uint16_t>me.step):
+            return False
+    if FL_UNLIKELY(not fl_word_take(&L.word, me.word | flags)):
+        return False
+    placed = fl_place_in(ts)
+    fl_put64(&L.placed, placed)
+    L.marks |= M_PLACED
+    if notes & NOTE_ORDER:
+        L.acquired += 1
+        h = &who.held[who.depth]
+        h.lock = L
+        h.flags = H_IN_TASK
+        h.chain = L.tag
+        h.stamp = <uint32_t>(placed >> 32)
+        if who.depth != 0:
+            L.pair_count += 1
+            h.chain = mix((h - 1).chain, L.tag)
+        who.depth += 1
+    return True
+
+
+cdef inline bint usually_given_in_loop(FLock* L, FSelf* me, uint8_t flags, uint8_t marks) noexcept:
+    """All of a release with these marks, in the step of the acquire, of what is the last on the task's stack."""
+    cdef PyThreadState* ts = fl_tstate_uncalled()
+    cdef FSelf* who
+    cdef uint64_t step
+    if FL_UNLIKELY(ts == NULL or L.marks & marks != marks or me.depth != 0 or fl_load64(&L.word) != me.word | flags):
+        return False
+    step = fl_step_in(ts)
+    if FL_UNLIKELY(<uint16_t>(L.placed >> 48) != <uint16_t>step):
+        return False
+    if stacks:
+        who = me.now
+        if FL_UNLIKELY(me.step != step):
+            return False
+        if who.depth != 0:
+            if FL_UNLIKELY(who.held[who.depth - 1].lock != L):
+                return False
+            who.depth -= 1
+    L.marks &= ~<uint8_t>M_PLACED
+    return fl_word_drop(&L.word, me.word | flags)   # where it fails, for somebody has come to wait, the longer way finds the rest done
 
 
 cdef class LockType:

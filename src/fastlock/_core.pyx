@@ -87,13 +87,14 @@ cdef class LockType:
         return f"<{'locked' if is_held(self.rec) else 'unlocked'} _thread.lock object at {id(self):#x}>"
 
 
-# The four methods that matter come in two halves. The first one handles what is usual, and is a leaf: it calls nothing, so it
-# saves no registers, and its exceptions are those of the second half, which does it all over for whatever else there is.
+# The four methods that matter come in three parts. The first one handles what is usual, and is a leaf: it calls nothing, so it
+# saves no registers, and its exceptions are those of the last part, which does it all over for whatever else there is.
 # So the first takes and returns plain pointers, where a result is a new reference, and NULL a raised exception; and it knows
-# the second by a pointer that no compiler sees through, or it would be made one with it again.
+# the next by a pointer that no compiler sees through, or it would be made one with it again. The part between them is what is
+# usual in a thread that runs an event loop, and a leaf as well.
 
-cdef lock_function lock_enter_rest, lock_release_rest
-cdef acquire_function lock_acquire_rest
+cdef lock_function lock_enter_rest, lock_release_rest, lock_exit_rest, lock_enter_last, lock_release_last
+cdef acquire_function lock_acquire_rest, lock_acquire_last
 cdef note_function taken_rest, given_rest
 
 
@@ -190,7 +191,39 @@ cdef PyObject* lock_exit_method(PyObject* self, PyObject** args, Py_ssize_t coun
         if FL_LIKELY(given_as_usual(L, me)):
             return fl_none()
         return given_rest(L, me)
-    return lock_release_rest(self)
+    return lock_exit_rest(self)
+
+
+cdef PyObject* lock_enter_in_loop(PyObject* self) noexcept:
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_loop_self
+    if FL_LIKELY(me != NULL and usually_taken_in_loop(L, me, W_WITH)):
+        return fl_true()
+    return lock_enter_last(self)
+
+
+cdef PyObject* lock_acquire_in_loop(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_loop_self
+    if FL_LIKELY(me != NULL and count == 0 and names == NULL and usually_taken_in_loop(L, me, 0)):
+        return fl_true()
+    return lock_acquire_last(self, args, count, names)
+
+
+cdef PyObject* lock_release_in_loop(PyObject* self) noexcept:
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_loop_self
+    if FL_LIKELY(me != NULL and usually_given_in_loop(L, me, 0, M_OWNED | M_PLACED)):
+        return fl_none()
+    return lock_release_last(self)
+
+
+cdef PyObject* lock_exit_in_loop(PyObject* self) noexcept:
+    cdef FLock* L = (<LockType>self).rec
+    cdef FSelf* me = <FSelf*>fl_loop_self
+    if FL_LIKELY(me != NULL and usually_given_in_loop(L, me, W_WITH, M_OWNED | M_PLACED)):
+        return fl_none()
+    return lock_release_last(self)
 
 
 cdef PyObject* taken_otherwise(FLock* L, FSelf* me) noexcept:
@@ -241,9 +274,13 @@ cdef object lock_release_otherwise(LockType self):
         lock_release(self)
 
 
-lock_enter_rest = <lock_function><void*>lock_enter_otherwise
-lock_release_rest = <lock_function><void*>lock_release_otherwise
-lock_acquire_rest = <acquire_function><void*>lock_acquire_otherwise
+lock_enter_rest = lock_enter_in_loop
+lock_release_rest = lock_release_in_loop
+lock_exit_rest = lock_exit_in_loop
+lock_acquire_rest = lock_acquire_in_loop
+lock_enter_last = <lock_function><void*>lock_enter_otherwise
+lock_release_last = <lock_function><void*>lock_release_otherwise
+lock_acquire_last = <acquire_function><void*>lock_acquire_otherwise
 taken_rest = taken_otherwise
 given_rest = given_otherwise
 
@@ -442,7 +479,10 @@ cdef int rlock_take(RLock self) except -1:
 
 cdef int rlock_otherwise(RLock self, int64_t timeout_ns) except -1:
     """In a thread that runs an event loop, or is new."""
-    cdef FSelf* me = agent_otherwise()
+    cdef FSelf* me = <FSelf*>fl_loop_self
+    if FL_LIKELY(me != NULL and timeout_ns < 0 and usually_taken_in_loop(self.rec, me, 0)):
+        return 1
+    me = agent_otherwise()
     if not me.loops:
         return rlock_acquire(self, me, timeout_ns)
     if rlock_owned(self):
@@ -469,6 +509,8 @@ cdef int rlock_release(RLock self) except -1:
     cdef FSelf* me = <FSelf*>fl_tls_get()
     if FL_UNLIKELY(me == NULL):
         me = agent_otherwise()
+        if me.loops and L.count == 0 and usually_given_in_loop(L, me, 0, M_PLACED):
+            return 0
         if me.loops and L.count == 0 and rlock_owned(self):
             given_in_loop(L, me)
     if L.count == 0 and fl_word_drop(&L.word, me.word):
@@ -634,29 +676,6 @@ def set_level(int new_level):
 def get_level():
     """The level in force, as a number."""
     return level
-
-
-def begin_nested(lock, under):
-    """The next acquire of `lock` by this thread is sanctioned, for it holds `under`: RuntimeError where it does not."""
-    cdef FSelf* me = current_agent()
-    cdef FLock* outer = record_of(under)
-    if owner_bits(fl_load64(&outer.word)) != me.word:
-        raise RuntimeError("nested: the lock given as under= is not held by this thread")
-    me.nested = record_of(lock).serial
-
-
-def end_nested():
-    """Ends what begin_nested began."""
-    current_agent().nested = 0
-
-
-cdef FLock* record_of(object lock) except NULL:
-    lock = getattr(lock, "_lock", lock)         # a condition's
-    if type(lock) is LockType:
-        return (<LockType>lock).rec
-    if isinstance(lock, RLock):
-        return (<RLock>lock).rec
-    raise TypeError(f"nested takes a Lock, an RLock or a Condition of fastlock's, not {type(lock).__name__}")
 
 
 cdef void forget_agent() noexcept nogil:

@@ -26,10 +26,9 @@ cdef inline FSelf* stack_owner(FSelf* me) noexcept:
     return find_owner(me, True)
 
 
-cdef inline bint in_one_step(FSelf* t) noexcept:
+cdef inline bint in_one_step(FSelf* t, uint16_t now) noexcept:
     """Whether all that the task holds was taken since it was resumed last: no other task of the thread has seen it held."""
     cdef uint32_t i
-    cdef uint16_t now = fl_context_version()
     for i in range(t.depth):
         if t.held[i].stamp >> 16 != now:
             return False

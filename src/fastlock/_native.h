@@ -217,10 +217,15 @@ __attribute__((constructor)) static void fl_find_tstate(void) {
 static inline PyThreadState *fl_tstate(void) {
     return FL_LIKELY(fl_tstate_at != 0) ? fl_tstate_direct(fl_tstate_at) : PyThreadState_GetUnchecked();
 }
+
+/* The same for functions that are to call nothing; NULL: only a call tells. */
+static inline PyThreadState *fl_tstate_uncalled(void) { return fl_tstate_at != 0 ? fl_tstate_direct(fl_tstate_at) : NULL; }
 #elif PY_VERSION_HEX >= 0x030D0000
 static inline PyThreadState *fl_tstate(void) { return PyThreadState_GetUnchecked(); }
+static inline PyThreadState *fl_tstate_uncalled(void) { return fl_tstate(); }
 #else
 static inline PyThreadState *fl_tstate(void) { return _PyThreadState_UncheckedGet(); }
+static inline PyThreadState *fl_tstate_uncalled(void) { return fl_tstate(); }
 #endif
 
 #if PY_VERSION_HEX >= 0x030B0000 && !defined(Py_GIL_DISABLED)
@@ -240,7 +245,7 @@ typedef struct fl_frame {
 #endif
 } fl_frame;
 
-static inline fl_frame *fl_frame_of(PyThreadState *ts) {
+static inline fl_frame *fl_frame_in(PyThreadState *ts) {
 #if PY_VERSION_HEX >= 0x030D0000
     return (fl_frame *)ts->current_frame;
 #else
@@ -248,7 +253,7 @@ static inline fl_frame *fl_frame_of(PyThreadState *ts) {
 #endif
 }
 
-static inline fl_frame *fl_frame_current(void) { return fl_frame_of(fl_tstate()); }
+static inline fl_frame *fl_frame_current(void) { return fl_frame_in(fl_tstate()); }
 
 static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->previous; }
 static inline uint64_t fl_frame_key(fl_frame *f) { return (uint64_t)(uintptr_t)f->instr; }
@@ -270,7 +275,7 @@ static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *code) {
 #elif PY_VERSION_HEX < 0x030B0000
 
 typedef PyFrameObject fl_frame;
-static inline fl_frame *fl_frame_current(void) { return fl_tstate()->frame; }
+static inline fl_frame *fl_frame_in(PyThreadState *ts) { return ts->frame; }
 static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->f_back; }
 /* Equal functions of one module share their bytecode here, so the key is the code object and the index. */
 static inline uint64_t fl_frame_key(fl_frame *f) {
@@ -282,7 +287,7 @@ static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *code) { (void)code; 
 #else /* free-threaded: instructions may lie in thread-local copies, so only the public path is sound */
 
 typedef struct fl_frame fl_frame;
-static inline fl_frame *fl_frame_current(void) { return NULL; }
+static inline fl_frame *fl_frame_in(PyThreadState *ts) { (void)ts; return NULL; }
 static inline fl_frame *fl_frame_previous(fl_frame *f) { (void)f; return NULL; }
 static inline uint64_t fl_frame_key(fl_frame *f) { (void)f; return 0; }
 static inline PyCodeObject *fl_frame_code(fl_frame *f) { (void)f; return NULL; }
@@ -291,15 +296,23 @@ static inline int fl_frame_lasti(fl_frame *f, PyCodeObject *c) { (void)f; (void)
 #endif
 
 static inline int fl_code_line(void *code, int lasti) { return PyCode_Addr2Line((PyCodeObject *)code, lasti); }
+static inline fl_frame *fl_frame_current(void) { return fl_frame_in(fl_tstate()); }
 
-/* Where in an event loop's work the running thread is: the number of its context switches, of which each step of a task makes two. */
-static inline uint64_t fl_step(void) { return fl_tstate()->context_ver; }
+static inline uint64_t fl_site_key_in(PyThreadState *ts) {
+    fl_frame *f = fl_frame_in(ts);
+    return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
+}
+static inline uint64_t fl_site_key(void) { return fl_site_key_in(fl_tstate()); }
+
+/* Where in an event loop's work the thread is: the number of its context switches, of which each step of a task makes two. */
+static inline uint64_t fl_step_in(PyThreadState *ts) { return ts->context_ver; }
+static inline uint64_t fl_step(void) { return fl_step_in(fl_tstate()); }
 static inline uint16_t fl_context_version(void) { return (uint16_t)fl_step(); }
 
 /* The same with the frame that would be suspended: of the nearest coroutine where one is near, for helpers and context managers are
  * gone by then; else the innermost. */
-static inline uint64_t fl_place(void) {
-    fl_frame *innermost = fl_frame_current(), *f = innermost;
+static inline uint64_t fl_place_in(PyThreadState *ts) {
+    fl_frame *innermost = fl_frame_in(ts), *f = innermost;
     int i;
     for (i = 0; f != NULL && i < 8; i++, f = fl_frame_previous(f)) {
         PyCodeObject *code = (PyCodeObject *)fl_frame_code(f);
@@ -308,19 +321,15 @@ static inline uint64_t fl_place(void) {
     }
     if (f == NULL || i == 8)
         f = innermost;
-    return ((uint64_t)(uintptr_t)f & 0xFFFFFFFFFFFF) | (uint64_t)fl_context_version() << 48;
+    return ((uint64_t)(uintptr_t)f & 0xFFFFFFFFFFFF) | (uint64_t)fl_step_in(ts) << 48;
 }
+static inline uint64_t fl_place(void) { return fl_place_in(fl_tstate()); }
 
-static inline uint64_t fl_site_key(void) {
-    fl_frame *f = fl_frame_current();
-    return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
-}
-
-/* The same without a call, where fl_is_direct(): what a function needs that is to stay a leaf. */
+/* The site without a call, where fl_is_direct(): what a function needs that is to stay a leaf. */
 #ifdef FL_DIRECT
 static inline int fl_is_direct(void) { return fl_tstate_at != 0; }
 static inline uint64_t fl_site_key_direct(void) {
-    fl_frame *f = fl_frame_of(fl_tstate_direct(fl_tstate_at));
+    fl_frame *f = fl_frame_in(fl_tstate_direct(fl_tstate_at));
     return FL_LIKELY(f != NULL) ? fl_frame_key(f) : 0;
 }
 #else

@@ -46,6 +46,9 @@ cdef extern from "_native.h" nogil:
     int fl_parker_wait(void*, int64_t, bint)
     void fl_parker_post(void*)
 
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState* fl_tstate_uncalled()
     ctypedef struct fl_frame:
         pass
     fl_frame* fl_frame_current()
@@ -57,9 +60,12 @@ cdef extern from "_native.h" nogil:
     uint64_t fl_site_key()
     uint64_t fl_site_key_direct()
     bint fl_is_direct()
+    uint64_t fl_site_key_in(PyThreadState*)
     uint64_t fl_step()
+    uint64_t fl_step_in(PyThreadState*)
     uint16_t fl_context_version()
     uint64_t fl_place()
+    uint64_t fl_place_in(PyThreadState*)
 
 cdef extern from "_native.h":
     PyObject* fl_true()

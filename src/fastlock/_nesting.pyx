@@ -5,7 +5,9 @@ In C, so that the line of the program's that enters it is the one that reports n
 """
 cimport cython
 
-from fastlock._core import begin_nested, end_nested
+from fastlock._core cimport LockType, RLock
+from fastlock._native cimport fl_load64
+from fastlock._table cimport FLock, FSelf, current_agent, owner_bits
 
 
 @cython.final
@@ -24,12 +26,25 @@ cdef class nested:
         self.under = under
 
     def __enter__(self):
-        begin_nested(self.lock, self.under)
+        cdef FSelf* me = current_agent()
+        cdef FLock* outer = record_of(self.under)
+        if owner_bits(fl_load64(&outer.word)) != me.word:
+            raise RuntimeError("nested: the lock given as under= is not held by this thread")
+        me.nested = record_of(self.lock).serial
         try:
             self.lock.acquire()
         finally:
-            end_nested()
+            me.nested = 0
         return self.lock
 
     def __exit__(self, *exc_info):
         self.lock.release()
+
+
+cdef FLock* record_of(object lock) except NULL:
+    lock = getattr(lock, "_lock", lock)         # a condition's
+    if type(lock) is LockType:
+        return (<LockType>lock).rec
+    if isinstance(lock, RLock):
+        return (<RLock>lock).rec
+    raise TypeError(f"nested takes a Lock, an RLock or a Condition of fastlock's, not {type(lock).__name__}")
