@@ -152,7 +152,7 @@ cdef int taken_by(FLock* L, FSelf* t, uint32_t site, uint32_t flags) except -1:
         if t.depth == 0:
             h.chain = tag
         else:
-            h.chain = mix((h - 1).chain, tag) if (h - 1).chain != 0 and tag != 0 else 0
+            h.chain = chained((h - 1).chain, tag) if (h - 1).chain != 0 and tag != 0 else 0
         t.depth += 1
     return 0
 

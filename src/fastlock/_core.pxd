@@ -8,7 +8,7 @@ from fastlock._native cimport fl_site_key, fl_site_key_in, fl_step_in, fl_tstate
 from fastlock._order cimport order_epoch
 from fastlock._sites cimport site_here
 from fastlock._table cimport H_IN_TASK, H_ONE_STEP, H_SHARED, H_TIMED, H_TRY, M_PLACED
-from fastlock._table cimport FHeld, FLock, FSelf, held_grow, held_remove, held_tag, mix, owner_bits
+from fastlock._table cimport FHeld, FLock, FSelf, chained, held_grow, held_remove, held_tag, owner_bits
 
 # What each acquire notes, from the level: a static of _core, so that its own fast paths read it directly.
 cdef enum:
@@ -55,7 +55,7 @@ cdef inline void note_taken(FLock* L, FSelf* me, uint32_t flags) noexcept:
         if depth == 0:
             h.chain = tag
         else:
-            h.chain = mix((h - 1).chain, tag) if (h - 1).chain != 0 and tag != 0 else 0
+            h.chain = chained((h - 1).chain, tag) if (h - 1).chain != 0 and tag != 0 else 0
         me.depth = depth + 1
 
 
@@ -175,7 +175,7 @@ cdef inline bint usually_taken_in_loop(FLock* L, FSelf* me, uint8_t flags) noexc
         h.stamp = <uint32_t>(placed >> 32)
         if who.depth != 0:
             L.pair_count += 1
-            h.chain = mix((h - 1).chain, L.tag)
+            h.chain = chained((h - 1).chain, L.tag)
         who.depth += 1
     return True
 

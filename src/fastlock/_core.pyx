@@ -113,7 +113,7 @@ cdef inline bint taken_as_usual(FLock* L, FSelf* me, uint32_t depth, uint64_t ke
         h.chain = L.tag
         if depth != 0:
             L.pair_count += 1
-            h.chain = mix((h - 1).chain, L.tag)     # neither is 0, for the pair is known
+            h.chain = chained((h - 1).chain, L.tag)     # neither is 0, for the pair is known
         me.depth = depth + 1
     return True
 
@@ -441,24 +441,94 @@ cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
         warnings.warn("Passing arguments to RLock is deprecated and will be removed in 3.15", DeprecationWarning, stacklevel=2)
 
 
-cdef object rlock_enter_method(RLock self, PyObject* unused):
+# Leaves, as those of Lock are; see there.
+
+cdef lock_function rlock_enter_rest, rlock_release_rest
+cdef acquire_function rlock_acquire_rest
+
+
+cdef inline PyObject* rlock_taken(PyObject* self, bint direct) noexcept:
+    """True where the lock is free or the caller's, and all is as usual; NULL, with nothing done and no exception, elsewhere."""
+    cdef FLock* L = (<RLock>self).rec
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    cdef uint32_t depth
+    cdef uint64_t word
+    if FL_UNLIKELY(me == NULL):
+        return NULL
+    word = fl_relaxed64(&L.word)
+    if word & ~<uint64_t>W_CONTENDED == me.word:
+        L.count += 1
+        return fl_true()
+    depth = me.depth
+    if FL_UNLIKELY((depth != 0 and not pair_is_known(L, me, depth, 0)) or not fl_word_take(&L.word, me.word)):
+        return NULL
+    if FL_LIKELY(taken_as_usual(L, me, depth, fl_site_key_direct() if direct else fl_site_key())):
+        return fl_true()
+    return taken_rest(L, me)
+
+
+cdef inline PyObject* rlock_enter_usual(PyObject* self, bint direct) noexcept:
+    cdef PyObject* taken = rlock_taken(self, direct)
+    return taken if FL_LIKELY(taken != NULL) else rlock_enter_rest(self)
+
+
+cdef inline PyObject* rlock_acquire_usual(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names, bint direct) noexcept:
+    cdef PyObject* taken = NULL
+    if FL_LIKELY(count == 0 and names == NULL):
+        taken = rlock_taken(self, direct)
+    return taken if FL_LIKELY(taken != NULL) else rlock_acquire_rest(self, args, count, names)
+
+
+cdef PyObject* rlock_enter_method(PyObject* self, PyObject* unused) noexcept:
+    return rlock_enter_usual(self, False)
+
+
+cdef PyObject* rlock_enter_leaf(PyObject* self, PyObject* unused) noexcept:
+    return rlock_enter_usual(self, True)
+
+
+cdef PyObject* rlock_acquire_method(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+    return rlock_acquire_usual(self, args, count, names, False)
+
+
+cdef PyObject* rlock_acquire_leaf(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+    return rlock_acquire_usual(self, args, count, names, True)
+
+
+cdef PyObject* rlock_release_method(PyObject* self, PyObject* unused) noexcept:
+    cdef FLock* L = (<RLock>self).rec
+    cdef FSelf* me = <FSelf*>fl_tls_get()
+    if FL_LIKELY(me != NULL and fl_relaxed64(&L.word) & ~<uint64_t>W_CONTENDED == me.word):
+        if L.count != 0:
+            L.count -= 1
+            return fl_none()
+        if FL_LIKELY(fl_word_drop(&L.word, me.word)):
+            return fl_none() if FL_LIKELY(given_as_usual(L, me)) else given_rest(L, me)
+    return rlock_release_rest(self)
+
+
+cdef PyObject* rlock_exit_method(PyObject* self, PyObject** args, Py_ssize_t count) noexcept:
+    return rlock_release_method(self, NULL)
+
+
+cdef object rlock_enter_otherwise(RLock self):
     rlock_take(self)
     return True
 
 
-cdef object rlock_acquire_method(RLock self, PyObject** args, Py_ssize_t count, PyObject* names):
+cdef object rlock_acquire_otherwise(RLock self, PyObject** args, Py_ssize_t count, PyObject* names):
     if count == 0 and names == NULL:
-        rlock_take(self)
-        return True
+        return rlock_enter_otherwise(self)
     return call_parsing(rlock_acquire_parsing, <PyObject*>self, args, count, names)
 
 
-cdef object rlock_release_method(RLock self, PyObject* unused):
+cdef object rlock_release_otherwise(RLock self):
     rlock_release(self)
 
 
-cdef object rlock_exit_method(RLock self, PyObject** args, Py_ssize_t count):
-    rlock_release(self)
+rlock_enter_rest = <lock_function><void*>rlock_enter_otherwise
+rlock_acquire_rest = <acquire_function><void*>rlock_acquire_otherwise
+rlock_release_rest = <lock_function><void*>rlock_release_otherwise
 
 
 cdef bint rlock_owned(RLock self) noexcept:
@@ -702,9 +772,9 @@ fl_type_method(LockType, "release", <void*>lock_release_method, METH_NOARGS,
                "release($self, /)\n--\n\nReleases the lock; any thread may. RuntimeError where nobody holds it.")
 fl_type_method(LockType, "__exit__", <void*>lock_exit_method, METH_FASTCALL,
                "__exit__($self, /, *exc_info)\n--\n\nReleases the lock.")
-fl_type_method(RLock, "__enter__", <void*>rlock_enter_method, METH_NOARGS,
+fl_type_method(RLock, "__enter__", <void*>rlock_enter_leaf if fl_is_direct() else <void*>rlock_enter_method, METH_NOARGS,
                "__enter__($self, /)\n--\n\nAcquires the lock, once more where the caller holds it.")
-fl_type_method(RLock, "acquire", <void*>rlock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
+fl_type_method(RLock, "acquire", <void*>rlock_acquire_leaf if fl_is_direct() else <void*>rlock_acquire_method, METH_FASTCALL | METH_KEYWORDS,
                "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
                "Acquires the lock, once more where the caller holds it; returns whether it was acquired.")
 fl_type_method(RLock, "release", <void*>rlock_release_method, METH_NOARGS,

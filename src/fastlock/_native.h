@@ -253,8 +253,6 @@ static inline fl_frame *fl_frame_in(PyThreadState *ts) {
 #endif
 }
 
-static inline fl_frame *fl_frame_current(void) { return fl_frame_in(fl_tstate()); }
-
 static inline fl_frame *fl_frame_previous(fl_frame *f) { return f->previous; }
 static inline uint64_t fl_frame_key(fl_frame *f) { return (uint64_t)(uintptr_t)f->instr; }
 

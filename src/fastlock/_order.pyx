@@ -91,7 +91,7 @@ cdef int tidy(FSelf* me) except -1:
             return 0
         h = &me.held[i]
         tag = held_tag(h.lock, h.flags)
-        chain = mix(chain, tag) if i else tag
+        chain = chained(chain, tag) if i else tag
         h.chain = chain
         i += 1
     return 1

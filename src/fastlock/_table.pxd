@@ -252,6 +252,10 @@ cdef inline uint64_t mix(uint64_t a, uint64_t b) noexcept nogil:
     cdef uint64_t h = (a ^ (b >> 32) ^ (b << 32)) * <uint64_t>0x9E3779B97F4A7C15 + b
     return (h ^ (h >> 29)) * <uint64_t>0xBF58476D1CE4E5B9
 
+cdef inline uint64_t chained(uint64_t chain, uint64_t tag) noexcept nogil:
+    """The hash of what is held, with one more on top: paid for each nested acquire, and good enough, for a tag is a hash already."""
+    return ((chain << 5 | chain >> 59) ^ tag) * <uint64_t>0x9E3779B97F4A7C15
+
 cdef inline uint64_t held_tag(FLock* L, uint32_t flags) noexcept nogil:
     """What a hold adds to its chain: class and mode, 0 where the class is not known. The mode is a bit that no key's flag can undo."""
     if flags & H_SHARED and L.tag != 0:
