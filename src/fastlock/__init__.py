@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as _typing
 
 from fastlock import config as _config
+from fastlock import look as _look
 from fastlock import loops as _loops_followed
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
@@ -86,6 +87,7 @@ if not _typing.TYPE_CHECKING:
 _watchdog.start()
 _config.start()
 _loops_followed.start()
+_look.start()
 if _config.ending().summary:
     from fastlock import summary as _summary
 
