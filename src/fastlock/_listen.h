@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
@@ -35,12 +36,65 @@ static int fl_file_is_there(const fl_file *file)
     return fstat(file->fd, &facts) == 0 && (uint64_t)facts.st_dev == file->device && (uint64_t)facts.st_ino == file->inode;
 }
 
-/* Whether somebody has come within that time; also where the descriptor is none any more. */
+/* Wait for somebody to come, at most that long; whether somebody has. Also where the descriptor is none any more. */
 static int fl_somebody_comes(int fd, int64_t ns)
 {
     struct pollfd listens = {fd, POLLIN, 0};
     int64_t ms = (ns + 999999) / 1000000;
     return poll(&listens, 1, ms < 0 ? 0 : ms > 3600000 ? 3600000 : (int)ms) > 0;
+}
+
+/* What wakes a thread that has no socket to wait on. */
+typedef struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t rings;
+    int rung;
+} fl_bell;
+
+#ifdef __APPLE__
+#define FL_BELL_CLOCK CLOCK_REALTIME
+#else
+#define FL_BELL_CLOCK CLOCK_MONOTONIC
+#endif
+
+static void fl_bell_init(fl_bell *bell)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+#ifndef __APPLE__
+    pthread_condattr_setclock(&attributes, FL_BELL_CLOCK);
+#endif
+    pthread_mutex_init(&bell->mutex, NULL);
+    pthread_cond_init(&bell->rings, &attributes);
+    pthread_condattr_destroy(&attributes);
+    bell->rung = 0;
+}
+
+static void fl_bell_ring(fl_bell *bell)
+{
+    pthread_mutex_lock(&bell->mutex);
+    bell->rung = 1;
+    pthread_cond_signal(&bell->rings);
+    pthread_mutex_unlock(&bell->mutex);
+}
+
+static void fl_bell_wait(fl_bell *bell, int64_t ns)
+{
+    struct timespec end;
+    int error = 0;
+    clock_gettime(FL_BELL_CLOCK, &end);
+    ns = (ns < 0 ? 0 : ns) + end.tv_nsec;
+    end.tv_sec += ns / 1000000000;
+    end.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&bell->mutex);
+    while (!bell->rung && error == 0) error = pthread_cond_timedwait(&bell->rings, &bell->mutex, &end);
+    pthread_mutex_unlock(&bell->mutex);
+}
+
+static void fl_bell_free(fl_bell *bell)
+{
+    pthread_cond_destroy(&bell->rings);
+    pthread_mutex_destroy(&bell->mutex);
 }
 
 /* A detached thread that no signal of the program's is delivered to: the program's threads decide who takes which, and a

@@ -1,13 +1,16 @@
 # cython: language_level=3, binding=False
-"""A native thread that listens on a socket: it is asleep in poll(), without the GIL and without a thread state, until somebody comes.
+"""A native thread that listens on a socket: it is asleep, without the GIL and without a thread state, until somebody comes.
 
-Python does not know of it, and it is no part of `threading`. `stop` takes it down for a fork and waits until the system does not
-count it any more: who forks from one thread still does so from one, and CPython's warning, which counts the system's threads, is not met.
+Python does not know of it, and it is no part of `threading`. It is taken down for a fork, until the system does not count it any
+more: who forks from one thread still does so from one, and CPython's warning, which counts the system's threads, is not met.
 
-Guards. `current` and what `listen_on` changes: the GIL. `asked` and `state` are atomic: the thread and the one who stops it agree by
-`state` on who frees the record. Who wakes the thread: a connection, the end of a level, its own look at what has changed after
-FIRST_LOOK_NS and then ever more rarely. Who stops it sets `asked` and connects. Signals are not delivered to it; a fork does not copy
-it; at the interpreter's end it is stopped, or stays in poll() until the process is gone.
+It begins without a socket, and its handler makes one with the first look: a process that lives shorter makes none, and one that gives
+up being root just after a fork makes it as who it is then.
+
+Guards. `current` and `listens`: the GIL, and the thread reads `listens` itself, which only its own handler changes. `asked` and `state`
+are atomic: by `state` the thread and the one who stops it agree on who frees the record. Who wakes the thread: a connection, the end of a
+level, its own looks, which come ever more rarely. Who stops it sets `asked`, rings, and connects. Signals are not delivered to
+it; a fork does not copy it; at the interpreter's end it is stopped, or stays asleep until the process is gone.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -21,6 +24,12 @@ cdef extern from "_listen.h" nogil:
     int fl_file_note(fl_file*, int)
     bint fl_file_is_there(fl_file*)
     bint fl_somebody_comes(int, int64_t)
+    ctypedef struct fl_bell:
+        pass
+    void fl_bell_init(fl_bell*)
+    void fl_bell_ring(fl_bell*)
+    void fl_bell_wait(fl_bell*, int64_t)
+    void fl_bell_free(fl_bell*)
     int fl_thread_new(void* (*)(void*) noexcept nogil, void*)
     void fl_thread_name(const char*)
     bint fl_thread_exists(uint32_t)
@@ -29,15 +38,18 @@ cdef enum:
     RUNS = 0                    # `state`: the thread runs and somebody may wait for it
     ENDED = 1                   # it has ended, and who stops it frees the record
     LEFT = 2                    # nobody waits any more, and it frees the record itself
-    FIRST_LOOK_NS = 500000000
+    IS_CALLED = 1               # reasons for calling the handler, in Python CALLED and CHANGED; a time that has come is none of its own
+    IS_CHANGED = 2
+    FIRST_LOOK_NS = 250000000
     LAST_LOOK_NS = 64000000000
     MORE_RARELY = 4
     NAP_US = 20
 
-CALLED, DUE, CHANGED = 1, 2, 4  # why the handler is called: somebody has come, a time has come, the socket or the user is another
+CALLED, CHANGED = IS_CALLED, IS_CHANGED
 
 ctypedef struct Listener:
-    fl_file listens
+    fl_file listens             # fd -1: on nothing
+    fl_bell bell
     int64_t due_ns              # -1: never
     uint64_t state
     uint32_t asked
@@ -48,47 +60,52 @@ cdef Listener* current = NULL
 cdef object handler = None
 
 
-cdef int64_t next_look(Listener* l, int64_t patience_ns) noexcept nogil:
+cdef void free_listener(Listener* l) noexcept nogil:
+    fl_bell_free(&l.bell)
+    free(l)
+
+
+cdef bint wait(Listener* l, int64_t patience_ns) noexcept nogil:
+    """Sleep until somebody comes (then true), a time has come, or it is time to look."""
     cdef int64_t left_ns
-    if l.due_ns < 0:
-        return patience_ns
-    left_ns = l.due_ns - fl_now_ns()
-    return patience_ns if left_ns > patience_ns else left_ns
-
-
-cdef int reasons(Listener* l, bint came) noexcept nogil:
-    cdef int why = 0
-    if geteuid() != l.euid or not fl_file_is_there(&l.listens):
-        why = 4
-    elif came:
-        why = 1
-    if 0 <= l.due_ns <= fl_now_ns():
-        why |= 2
-    return why
+    if l.due_ns >= 0:
+        left_ns = l.due_ns - fl_now_ns()
+        if left_ns < patience_ns:
+            patience_ns = left_ns
+    if l.listens.fd < 0:
+        fl_bell_wait(&l.bell, patience_ns)
+        return False
+    return fl_somebody_comes(l.listens.fd, patience_ns)
 
 
 cdef void* run(void* argument) noexcept nogil:
     cdef Listener* l = <Listener*>argument
     cdef int64_t patience_ns = FIRST_LOOK_NS
-    cdef bint came
+    cdef bint came, is_due
     cdef int why
     fl_thread_name(b"fastlock-listen")
     fl_store32(&l.native_id, fl_native_id())
     while True:
-        came = fl_somebody_comes(l.listens.fd, next_look(l, patience_ns))
+        came = wait(l, patience_ns)
         if fl_load32(&l.asked):
             break
-        if not came and patience_ns < LAST_LOOK_NS:
+        if geteuid() != l.euid or not fl_file_is_there(&l.listens):
+            why = IS_CHANGED
+        else:
+            why = IS_CALLED if came else 0
+        is_due = 0 <= l.due_ns <= fl_now_ns()
+        if not came and not is_due and patience_ns < LAST_LOOK_NS:
             patience_ns *= MORE_RARELY
-        why = reasons(l, came)
-        if why:
+        if why or is_due:
             with gil:
                 if not fl_load32(&l.asked):
                     tell(l, why)
-            if fl_load32(&l.asked):
-                break
+        if fl_load32(&l.asked):
+            break
+        if l.listens.fd >= 0 and not fl_file_is_there(&l.listens):
+            l.listens.fd = -1           # no other socket was to be had; the handler is asked again with the next look
     if not fl_cas64(&l.state, RUNS, ENDED):
-        free(l)
+        free_listener(l)
     return NULL
 
 
@@ -99,27 +116,36 @@ cdef void tell(Listener* l, int why) noexcept:
 
 
 def start(int fd, new_handler, int64_t due_ns):
-    """Listen on a socket: `new_handler(reasons)` is called in the thread, first at `due_ns` if nobody comes, and returns the next such time, -1 for none.
+    """Begin to listen on a socket, or with -1 without one: `new_handler(reason)` is called in the thread.
 
-    A thread that listens already is left, and ends by itself. OSError where there is none to be had.
+    With CALLED when somebody has come, with CHANGED where the socket or the user is another, with 0 at `due_ns`; it returns when that is next, -1
+    for never. A thread that listens already is left, and ends when it wakes. OSError where there is none to be had.
     """
     global current, handler
     cdef Listener* l = <Listener*>calloc(1, sizeof(Listener))
     cdef int error
     if l == NULL:
         raise MemoryError
-    if fl_file_note(&l.listens, fd) != 0:
-        free(l)
-        raise OSError("no such descriptor")
+    fl_bell_init(&l.bell)
+    if fd < 0 or fl_file_note(&l.listens, fd) != 0:
+        l.listens.fd = -1
     l.due_ns = due_ns
     l.euid = geteuid()
     leave()
     handler = new_handler
     error = fl_thread_new(run, l)
     if error:
-        free(l)
-        raise OSError(error, "no thread for the socket")
+        free_listener(l)
+        raise OSError(error, "no thread can be started")
     current = l
+
+
+def listen_on(int fd):
+    """In the handler: go on with another socket, as the user that there is now."""
+    if current != NULL:
+        current.euid = geteuid()
+        if fl_file_note(&current.listens, fd) != 0:
+            current.listens.fd = -1
 
 
 cdef void leave() noexcept:
@@ -129,15 +155,17 @@ cdef void leave() noexcept:
     current = NULL
     if l != NULL:
         fl_store32(&l.asked, 1)
+        fl_bell_ring(&l.bell)
         if not fl_cas64(&l.state, RUNS, LEFT):
-            free(l)
+            free_listener(l)
 
 
 def ask():
-    """Ask the thread to end, which it does when somebody comes; tell whether there is one."""
+    """Ask the thread to end; tell whether there is one. It does so at once if it has no socket, else when somebody comes."""
     if current == NULL:
         return False
     fl_store32(&current.asked, 1)
+    fl_bell_ring(&current.bell)
     return True
 
 
@@ -157,7 +185,7 @@ def wait_for_end(double limit_s):
         native_id = fl_load32(&l.native_id)
         ended = not fl_cas64(&l.state, RUNS, LEFT)
         if ended:
-            free(l)
+            free_listener(l)
             while fl_thread_exists(native_id) and fl_now_ns() < end_ns:
                 usleep(NAP_US)
     return ended
@@ -169,6 +197,6 @@ def is_running():
 
 
 def forget():
-    """In the child of a fork, which does not have the thread: its record is lost, 56 bytes."""
+    """In the child of a fork, which does not have the thread: its record is lost."""
     global current
     current = NULL

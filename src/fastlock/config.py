@@ -281,6 +281,20 @@ def ending_from_environment(environ: Mapping[str, str] | None = None) -> Ending:
     return Ending(True, parse_text("order_graph", path, variable("order_graph")) if path else None)
 
 
+def directories_for_sockets(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return where a process with this environment (None: this one) may put a directory of its own, best first."""
+    environ = os.environ if environ is None else environ
+    named = (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp")
+    return list(dict.fromkeys(path for path in named if path and os.path.isabs(path)))
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the environment that another process was started with; OSError where it may not be read."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        pairs = (os.fsdecode(line).partition("=") for line in file.read().split(b"\0"))
+        return {name: value for name, equals, value in pairs if equals}
+
+
 def child_environment(texts: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with FASTLOCK_INSTALL=1 and the named settings, for a program to be started."""
     return {**os.environ, variable("install"): "1", **{variable(name): text for name, text in texts.items()}}
