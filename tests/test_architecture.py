@@ -50,7 +50,7 @@ LAYERS = (
     {"assemble", "explain", "multiple", "orderfile", "related", "chains"},
     {"config"},
     {"loops", "suspended", "sockets"},
-    {"suppression", "ways", "patching_aio", "standing"},
+    {"suppression", "ways", "patching_aio", "standing", "processes"},
     {"watchdog"},
     {"patching"},
     {"look", "order", "answers"},

@@ -6,7 +6,8 @@
     {"fastlock": 1, "do": "status"}                                       what `fastlock doctor` shows
     {"fastlock": 1, "do": "deadlocks"}                                    the circles there are now, as findings
 
-An answer has "ok": true and its facts, or "ok": false and an "error" for people. The number is the protocol's version; a request with
+A request may have "by_ns", the time of CLOCK_MONOTONIC after which nobody waits for the answer: what a stopped process hears later than that
+is not done. An answer has "ok": true and its facts, or "ok": false and an "error" for people. The number is the protocol's version; a request with
 another one is refused, so an older process tells a newer client, and the other way round. Every byte of a request is hostile here.
 """
 
@@ -60,6 +61,9 @@ def _request(line: bytes) -> dict[str, Any]:
         raise _Refused(f"this process speaks version {PROTOCOL} of the protocol, not {_shown(request['fastlock'])}")
     if not isinstance(request.get("do"), str) or request["do"] not in _VERBS:
         raise _Refused(f"there is no request {_shown(request.get('do'))}, only {', '.join(_VERBS)}")
+    by_ns = request.get("by_ns")
+    if isinstance(by_ns, int) and by_ns < time.monotonic_ns():
+        raise _Refused("the request was heard too late")
     return request
 
 
@@ -70,7 +74,7 @@ def _shown(value: object) -> str:
 
 
 def _level(request: dict[str, Any]) -> dict[str, Any]:
-    known = {"fastlock", "do", "level", "for_s", "reset"}
+    known = {"fastlock", "do", "by_ns", "level", "for_s", "reset"}
     strange = sorted(request.keys() - known)
     if strange:
         raise _Refused(f"unknown in a request for a level: {_shown(strange[0])}")
