@@ -434,6 +434,11 @@ def set_level(name: str) -> None:
     _change({"level": _parse("level", name)})
 
 
+def check_level(name: str) -> None:
+    """Raise the ConfigError that `set_level` would raise."""
+    _parse("level", name)
+
+
 def say(source: str, name: str | None, until_ns: int | None = None) -> tuple[Decision, Decision]:
     """Let a source of levels other than code say one, None for nothing any more; return who decided before and who does now."""
     return _change({"level": None if name is None else Word(_parse("level", name), until_ns)}, source)

@@ -53,7 +53,7 @@ class Levels(NamedTuple):
 
     def saying(self, source: str, word: Word | None) -> Levels:
         """Return the same with another word of one source; None takes it back."""
-        return self._replace(**{source: word})
+        return self._replace(**{source: word})  # type: ignore[arg-type]
 
     def without_those_over(self, now_ns: int) -> Levels:
         """Return the same without the words whose time has passed."""
