@@ -79,7 +79,7 @@ def _level(request: dict[str, Any]) -> dict[str, Any]:
     if strange:
         raise _Refused(f"unknown in a request for a level: {_shown(strange[0])}")
     reset, name, limit_s = (request.get(key) for key in ("reset", "level", "for_s"))
-    if reset not in (None, True, False) or (reset and (name is not None or limit_s is not None)):
+    if not (reset is None or isinstance(reset, bool)) or (reset and (name is not None or limit_s is not None)):
         raise _Refused("reset is true, and goes with nothing else")
     if name is None and not reset:
         if limit_s is not None:
