@@ -6,6 +6,7 @@ import typing as _typing
 
 from fastlock import config as _config
 from fastlock import control as _control
+from fastlock import look as _look
 from fastlock import loops as _loops_followed
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
@@ -88,6 +89,7 @@ _watchdog.start()
 _control.start()
 _config.start()
 _loops_followed.start()
+_look.start()
 if _config.ending().summary:
     from fastlock import summary as _summary
 

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from fastlock import sockets
-from fastlock.processes import YOUNG_S, Process, Unreachable, has_fastlock, process, why_unseen
+from fastlock.processes import YOUNG_S, Process, Unreachable, process, why_unasked, why_unseen
 
 PROTOCOL = 1
 LIMIT_S = 3.0
@@ -31,7 +31,7 @@ def call(pid: int, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[st
         connection = _connection(found)
         if connection is None:
             if not _may_come(found) or time.monotonic() > end_s:
-                raise Unreachable(why_unseen(process(pid)))
+                raise Unreachable(why_unasked(process(pid)))
         else:
             with connection:
                 _require_peer(connection, found)
@@ -55,10 +55,7 @@ def _limit(found: Process, end_s: float) -> dict[str, int]:
 
 def _may_come(found: Process) -> bool:
     """Tell whether a process that has no socket may be about to make one."""
-    try:
-        return found.age_s < YOUNG_S and has_fastlock(found.pid)
-    except OSError:
-        return False
+    return found.age_s < YOUNG_S and not why_unseen(found.pid)
 
 
 def _connection(found: Process) -> socket.socket | None:

@@ -1,14 +1,14 @@
-"""What the system says of a process from outside, and why fastlock cannot be seen in one; reads /proc, changes nothing."""
+"""What the system says of a process from outside, and why one that is there cannot be asked; reads /proc, changes nothing."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import time
 from typing import NamedTuple
 
 from fastlock import config
 from fastlock.errors import ConfigError, FastlockError
+from fastlock.outside import Unseen, open_table
 
 YOUNG_S = 3.0  # a process which has lived shorter may not have come to install fastlock, or to make its socket
 
@@ -52,36 +52,22 @@ def _age_s(pid: int) -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
 
 
-def has_fastlock(pid: int) -> bool:
-    """Tell whether fastlock's core is loaded in a process; PermissionError where that may not be seen."""
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-        return any("/fastlock/_core." in line for line in file)
-
-
-def user(uid: int) -> str:
-    """Return a user's number, with the name where there is one."""
+def why_unseen(pid: int) -> str:
+    """Say why the table of a process cannot be read; nothing where it can be."""
     try:
-        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
-    except KeyError:
-        return f"uid {uid}"
+        open_table(pid).close()
+    except Unseen as exc:
+        return str(exc)
+    return ""
 
 
-def why_unseen(found: Process) -> str:
+def why_unasked(found: Process) -> str:
     """Say why a process that is there does not answer on a socket."""
-    pid, mine = found.pid, os.geteuid()
-    if mine not in (0, found.uid):
-        return f"process {pid} belongs to {user(found.uid)}, and you are {user(mine)}: only that user and root may"
-    try:
-        if not has_fastlock(pid):
-            return f"no fastlock in process {pid}"
-    except PermissionError:
-        return f"process {pid} may not be looked into: it is not dumpable, or has capabilities that you have not"
-    except OSError:
-        return f"process {pid} has just ended"
-    word = _switched_off(pid)
-    if word:
-        return f"process {pid} has fastlock, but {word}"
-    return f"process {pid} has fastlock, but no socket: it has not called install(), or has set control=False"
+    pid = found.pid
+    reason = why_unseen(pid)
+    if reason:
+        return reason
+    return f"process {pid} has fastlock, but {_switched_off(pid) or 'no socket: it has not called install(), or has set control=False'}"
 
 
 def _switched_off(pid: int) -> str:
@@ -89,7 +75,8 @@ def _switched_off(pid: int) -> str:
         environ = config.environment_of(pid)
         if config.switch("disable", environ):
             return "it is disabled: the process was started with FASTLOCK_DISABLE"
-        if environ.get("FASTLOCK_CONTROL") and not config.parse_text("control", environ["FASTLOCK_CONTROL"], "FASTLOCK_CONTROL"):
+        text = environ.get(config.variable("control"), "")
+        if text and not config.parse_text("control", text, config.variable("control")):
             return "no socket: the process was started with FASTLOCK_CONTROL=0"
     except (OSError, ConfigError):
         return ""  # what cannot be read or means nothing explains nothing

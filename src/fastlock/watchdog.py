@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _late, assemble, config, related, standing, suppression, suspended, ways
+from fastlock import _core, _late, assemble, config, related, standing, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -225,6 +225,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         write(f"{_page(finding)}\n{_suppressed()}")
         finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, is_new = _known.record(finding)
+    tabled.show(_known.all())
     if is_new:
         path = config.current().json
         if path is not None:
