@@ -14,11 +14,14 @@ import _thread
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
+from fastlock import levels
 from fastlock.errors import ConfigError
+from fastlock.levels import Decision, Levels, Word
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
 _LATER_LEVELS = ("trace",)
@@ -58,6 +61,8 @@ class Settings:
     suppress: tuple[str, ...] = ()
     suppress_file: PatternFile | None = None
     publish_awaits: bool = False
+    control: bool | None = None
+    said: Levels = Levels()  # of which `level` is what was decided
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
@@ -182,6 +187,13 @@ def _publish_awaits(value: Any) -> bool:
     return on
 
 
+def _control(value: Any) -> bool | None:
+    on = _SWITCHES.get(value.strip().lower()) if isinstance(value, str) else value
+    if not (isinstance(on, bool) or value is None):
+        raise ConfigError("must be True, False or, in Python, None")
+    return on
+
+
 def _summary(text: str) -> bool:
     if not (text.isascii() and text.isdecimal()):
         raise ConfigError("must be the id of the process that ends with a summary")
@@ -200,6 +212,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "suppress": _suppress,
     "suppress_file": _suppress_file,
     "publish_awaits": _publish_awaits,
+    "control": _control,
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
@@ -268,6 +281,20 @@ def ending_from_environment(environ: Mapping[str, str] | None = None) -> Ending:
     return Ending(True, parse_text("order_graph", path, variable("order_graph")) if path else None)
 
 
+def directories_for_sockets(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return where a process with this environment (None: this one) may put a directory of its own, best first."""
+    environ = os.environ if environ is None else environ
+    named = (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp")
+    return list(dict.fromkeys(path for path in named if path and os.path.isabs(path)))
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the environment that another process was started with; OSError where it may not be read."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        pairs = (os.fsdecode(line).partition("=") for line in file.read().split(b"\0"))
+        return {name: value for name, equals, value in pairs if equals}
+
+
 def child_environment(texts: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with FASTLOCK_INSTALL=1 and the named settings, for a program to be started."""
     return {**os.environ, variable("install"): "1", **{variable(name): text for name, text in texts.items()}}
@@ -288,7 +315,8 @@ def start() -> None:
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
         raise SystemExit(2) from None
-    _change({field.name: getattr(settings, field.name) for field in fields(settings)})
+    given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "said"}
+    _change(given, levels.DEFAULT if _disabled or not os.environ.get(variable("level")) else levels.ENVIRONMENT)
     _started = True
 
 
@@ -340,13 +368,20 @@ def _nanoseconds(seconds: float | None) -> int:
     return -1 if seconds is None else math.ceil(seconds * 1e9)
 
 
-def _change(changes: Mapping[str, Any]) -> None:
-    """Replace some settings. Both loops are for a signal handler that configures in between: no change gets lost."""
+def _change(changes: Mapping[str, Any], source: str = levels.CODE) -> tuple[Decision, Decision]:
+    """Replace some settings; the level is what `source` says, and None takes that back. Return who decided before and who does.
+
+    Both loops are for a signal handler that configures in between: no change gets lost.
+    """
     global _current
     with _mutex:
         while True:
             before = _current
-            after = replace(before, **changes)
+            said = changes.get("said", before.said).without_those_over(time.monotonic_ns())
+            if "level" in changes and "said" not in changes:
+                word = changes["level"]
+                said = said.saying(source, Word(word) if isinstance(word, str) else word)
+            after = replace(before, **{**changes, "said": said, "level": said.decision().level})
             if _current is before:
                 _current = after
                 break
@@ -357,6 +392,7 @@ def _change(changes: Mapping[str, Any]) -> None:
                 break
     for observer in _observers:
         observer(settled)
+    return before.said.decision(), settled.said.decision()
 
 
 def configure(
@@ -371,6 +407,7 @@ def configure(
     suppress: Iterable[str] = _UNSET,
     suppress_file: str | os.PathLike[str] | None = _UNSET,
     publish_awaits: bool = _UNSET,
+    control: bool | None = _UNSET,
 ) -> None:
     """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
 
@@ -381,15 +418,39 @@ def configure(
     or names; FL010 and FL011 that match one are counted in ``suppressed()`` and neither reported nor raised.
     ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
     place. ``publish_awaits`` (3.14 and later): a task that waits for an aio lock also stands under its owner in
-    ``python -m asyncio pstree PID``, at about a microsecond for each such wait. Settings are kept but inert under FASTLOCK_DISABLE=1.
+    ``python -m asyncio pstree PID``, at about a microsecond for each such wait. ``control``: whether ``fastlock level`` and
+    ``doctor`` reach this process by a socket; None for as soon as fastlock is installed. Settings are kept but inert under
+    FASTLOCK_DISABLE=1.
     """
     given = {name: value for name, value in locals().items() if value is not _UNSET}
     _change({name: _parse(name, value) for name, value in given.items()})
 
 
 def set_level(name: str) -> None:
-    """Switch to level "off", "detect" or "order" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1."""
+    """Switch to level "off", "detect" or "order" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1.
+
+    What ``fastlock level`` or a feature flag says comes before it, and after that is over this is in force.
+    """
     _change({"level": _parse("level", name)})
+
+
+def check_level(name: str) -> None:
+    """Raise the ConfigError that `set_level` would raise."""
+    _parse("level", name)
+
+
+def say(source: str, name: str | None, until_ns: int | None = None) -> tuple[Decision, Decision]:
+    """Let a source of levels other than code say one, None for nothing any more; return who decided before and who does now."""
+    return _change({"level": None if name is None else Word(_parse("level", name), until_ns)}, source)
+
+
+def end_what_is_over() -> int | None:
+    """Take back the levels whose time has passed; return when the next one ends, in ns of CLOCK_MONOTONIC, None for never."""
+    end_ns = _current.said.next_end_ns()
+    if end_ns is not None and end_ns <= time.monotonic_ns():
+        _change({})
+        end_ns = _current.said.next_end_ns()
+    return end_ns
 
 
 def level() -> str:
@@ -398,17 +459,20 @@ def level() -> str:
 
 
 class at_level:
-    """Context manager: the level is ``name`` inside, and what it was before the entry again after; for the whole process."""
+    """Context manager: code's level is ``name`` inside, and what it was before the entry again after; for the whole process.
+
+    As with ``set_level``, what ``fastlock level`` or a feature flag says meanwhile comes before it.
+    """
 
     __slots__ = ("_before", "_name")
 
     def __init__(self, name: str) -> None:
         self._name = _parse("level", name)
-        self._before: list[str] = []  # one may be entered again inside itself
+        self._before: list[Word | None] = []  # one may be entered again inside itself
 
     def __enter__(self) -> None:
-        self._before.append(_current.level)
+        self._before.append(_current.said.code)
         set_level(self._name)
 
     def __exit__(self, *exc_info: object) -> None:
-        set_level(self._before.pop())
+        _change({"level": self._before.pop()})

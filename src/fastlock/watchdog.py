@@ -353,6 +353,12 @@ def write(message: str) -> None:
         return  # standard error is closed: logging and hooks still get it
 
 
+def warn(word: str) -> None:
+    """Say something that is no finding on standard error, and to logging where the program has that; runs its handlers."""
+    write(f"fastlock: {word}\n")
+    logs.warn(word)
+
+
 # ---- start, end, fork ----------------------------------------------------------------------------------
 
 
