@@ -7,6 +7,7 @@ interrupted meanwhile, and is given nothing.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._classes cimport class_contended
+from fastlock._contention cimport FWaited, is_for_lock, wait_began, wait_ended
 from fastlock._facts cimport circle_event, circle_of, found_key, raw_report, wait_event
 from fastlock._loop_facts cimport tell_loop
 from fastlock._native cimport *
@@ -96,7 +97,10 @@ cdef uint32_t site_now() noexcept:
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1:
     """Waits in the queue that `n` has entered, and takes it out of the table whatever happens."""
     cdef int got = WAITING
+    cdef FWaited* counted = NULL
     try:
+        if looking and is_for_lock(n):
+            counted = wait_began(L)
         got = wait(L, me, n, policy)
         if got == WAITING and limited:
             error = None if fl_finalizing() else call_handler(wait_event("timeout", me, L))
@@ -106,6 +110,8 @@ cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) exce
             hand_back(L, n.mode)
         raise
     finally:
+        if counted != NULL:
+            wait_ended(counted, n.since_ns)
         wait_pop(me, n)
     return got
 

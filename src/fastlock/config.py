@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
+from fastlock.addresses import Address, parse_address
 from fastlock.errors import ConfigError
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
@@ -58,6 +59,10 @@ class Settings:
     suppress: tuple[str, ...] = ()
     suppress_file: PatternFile | None = None
     publish_awaits: bool = False
+    report_rate: int | None = None
+    metric_classes: int = 100
+    livez: Address | None = None
+    dump_dir: str | None = None
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
@@ -182,6 +187,41 @@ def _publish_awaits(value: Any) -> bool:
     return on
 
 
+def _report_rate(value: Any) -> int | None:
+    return None if value is None else _whole(value, 1, 1_000_000, " reports a minute, or None")
+
+
+def _metric_classes(value: Any) -> int:
+    return _whole(value, 1, 10_000, "")
+
+
+def _whole(value: Any, least: int, most: int, what: str) -> int:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and least <= value <= most and value == int(value):
+        return int(value)
+    raise ConfigError(f"must be a whole number from {least:,} to {most:,}{what}")
+
+
+def _livez(value: Any) -> Address | None:
+    return value if value is None or isinstance(value, Address) else parse_address(value)
+
+
+def _dump_dir(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        path = os.path.abspath(os.fsdecode(value))
+        with os.scandir(path):
+            pass
+    except TypeError:
+        raise ConfigError("must be the path of a directory, or None") from None
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"is no directory to write to: {getattr(exc, 'strerror', None) or exc}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError("is no directory to write to: Permission denied")
+    return path
+
+
 def _summary(text: str) -> bool:
     if not (text.isascii() and text.isdecimal()):
         raise ConfigError("must be the id of the process that ends with a summary")
@@ -200,10 +240,14 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "suppress": _suppress,
     "suppress_file": _suppress_file,
     "publish_awaits": _publish_awaits,
+    "report_rate": _report_rate,
+    "metric_classes": _metric_classes,
+    "livez": _livez,
+    "dump_dir": _dump_dir,
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
-_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block"})
+_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block", "report_rate", "metric_classes"})
 
 
 def _parse(name: str, value: Any) -> Any:
@@ -283,7 +327,7 @@ def start() -> None:
         settings = Settings() if _disabled else from_environment()
         _ending = Ending() if _disabled else ending_from_environment()
     except ConfigError as exc:
-        if not _is_command():
+        if not is_command():
             raise
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
@@ -292,7 +336,7 @@ def start() -> None:
     _started = True
 
 
-def _is_command() -> bool:
+def is_command() -> bool:
     """Tell whether this process is the ``fastlock`` tool; while ``python -m`` looks for a module, argv[0] is "-m"."""
     program = sys.argv[0] if getattr(sys, "argv", None) else ""
     if program == "-m":
@@ -320,8 +364,9 @@ def disabled() -> bool:
 
 def apply(settings: Settings) -> None:
     """Hand the settings to the core, which knows numbers only; inert ones where fastlock is disabled."""
-    from fastlock import _core
+    from fastlock import _contention, _core
 
+    _contention.set_room(settings.metric_classes)
     if _disabled:
         _core.set_limits(-1, -1, -1)
         _core.set_level(LEVELS["off"])
@@ -371,6 +416,10 @@ def configure(
     suppress: Iterable[str] = _UNSET,
     suppress_file: str | os.PathLike[str] | None = _UNSET,
     publish_awaits: bool = _UNSET,
+    report_rate: int | None = _UNSET,
+    metric_classes: int = _UNSET,
+    livez: str | None = _UNSET,
+    dump_dir: str | os.PathLike[str] | None = _UNSET,
 ) -> None:
     """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
 
@@ -381,7 +430,12 @@ def configure(
     or names; FL010 and FL011 that match one are counted in ``suppressed()`` and neither reported nor raised.
     ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
     place. ``publish_awaits`` (3.14 and later): a task that waits for an aio lock also stands under its owner in
-    ``python -m asyncio pstree PID``, at about a microsecond for each such wait. Settings are kept but inert under FASTLOCK_DISABLE=1.
+    ``python -m asyncio pstree PID``, at about a microsecond for each such wait.
+    ``report_rate``: how many full reports there may be in any minute, None for no limit; what is more is counted, and in
+    ``findings()`` and the ``json`` file all the same. ``metric_classes``: how many lock classes have numbers of their own in
+    ``metrics()``. ``livez``: where /livez and /metrics are answered by a thread of fastlock's, "127.0.0.1:9464" or
+    "unix:/path", with the process's id for {pid}; None for nowhere. ``dump_dir``: where it writes a snapshot when /livez fails.
+    Settings are kept but inert under FASTLOCK_DISABLE=1.
     """
     given = {name: value for name, value in locals().items() if value is not _UNSET}
     _change({name: _parse(name, value) for name, value in given.items()})
