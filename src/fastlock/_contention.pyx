@@ -23,9 +23,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     MOST_CLASSES = 10000
-    MS = 1000000
 
-cdef int64_t[11] bounds = [1 * MS, 3 * MS, 10 * MS, 30 * MS, 100 * MS, 300 * MS, 1000 * MS, 3000 * MS, 10000 * MS, 30000 * MS, 60000 * MS]
+# Two a decade, and the last one is what people call a hang.
+cdef int64_t[11] bounds = [1000000, 3000000, 10000000, 30000000, 100000000, 300000000, 1000000000, 3000000000, 10000000000,
+                           30000000000, 60000000000]
 cdef Pool records
 cdef Map numbers                # class -> record
 cdef FWaited others

@@ -20,6 +20,8 @@ from fastlock import assemble, circles, config, exposition, look, responder, vit
 from fastlock.addresses import Address
 from fastlock.measures import metrics
 
+_STOP_LIMIT_S = 5.0
+
 _mutex = _thread.RLock()
 _address: Address | None = None  # that was asked for last, whether it could be had or not
 _serving: Serving | None = None
@@ -34,12 +36,26 @@ class Serving:
         self._path = address.path_now() if address.path is not None else None
         listener = responder.listen_tcp(address.host, address.port) if self._path is None else responder.listen_unix(self._path)
         self._responder = responder.Responder(listener, _answer)
-        _thread.start_new_thread(self._responder.run, ())
+        self._runs = _thread.allocate_lock()
+        self._runs.acquire()
+        try:
+            _thread.start_new_thread(self._run, ())
+        except BaseException:
+            self._responder.close()
+            raise
+
+    def _run(self) -> None:
+        try:
+            self._responder.run()
+        finally:
+            self._runs.release()
 
     def stop(self) -> None:
-        """Answer no more, and take the path away."""
+        """Answer no more, and take the path away; the address is free again unless the last answer takes too long."""
         self._responder.stop()
         self.unlink()
+        if self._runs.acquire(timeout=_STOP_LIMIT_S):
+            self._runs.release()
 
     def unlink(self) -> None:
         """Take the path away, where it is this process's."""

@@ -10,12 +10,14 @@ import contextlib
 import os
 import select
 import socket
+import stat
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 MOST_BYTES = 8192  # of a request's head; its body is not wanted
 MOST_CONNECTIONS = 32
+BACKLOG = 128
 LIMIT_S = 5.0
 STATUS = {
     200: "OK",
@@ -197,7 +199,7 @@ def listen_unix(path: str) -> socket.socket:
                 raise
             os.unlink(path)
             sock.bind(path)
-        sock.listen(MOST_CONNECTIONS)
+        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
@@ -205,13 +207,16 @@ def listen_unix(path: str) -> socket.socket:
 
 
 def _is_left_over(path: str) -> bool:
-    """Whether nobody listens at a socket's path any more."""
+    """Whether it is a socket, and nobody listens at it any more."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False  # to connect to a file is refused as well
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock:
         sock.setblocking(False)
         try:
             sock.connect(path)
         except ConnectionRefusedError:
-            return True  # and it is a socket, of somebody who may be replaced where the directory lets us
+            return True
         except OSError:
             return False
         return False
@@ -223,7 +228,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not REUSEPORT: two processes would answer in turn
         sock.bind((host, port))
-        sock.listen(MOST_CONNECTIONS)
+        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
