@@ -117,8 +117,8 @@ def test_it_is_scraped_while_prometheus_clients_own_locks_are_ours_and_contended
             for number in range(2000): counter.labels(str(number % 50)).inc()
         def scrapes():
             for _ in range(50): texts.append(generate_latest())
-        threads = [start(each) for each in 4 * [works] + 4 * [scrapes]]
         with counter._lock, REGISTRY._lock:
+            threads = [start(each) for each in 4 * [works] + 4 * [scrapes]]
             wait_until(lambda: fastlock.metrics().waiting_agents == 8)
         [t.join() for t in threads]
         assert [t.error for t in threads] == 8 * [None]
