@@ -63,7 +63,8 @@ KINDS = {
         t = start(waits); blocked('waits')
         with c:
             c.notify()
-            wait_until(lambda: any(wait.what == 'RLock.acquire' for wait in fastlock.snapshot().waits))
+            parks = fastlock.Event()  # who is notified is woken when the notifier parks, or lets the lock go
+            wait_until(lambda: parks.wait(0.001) or any(wait.what == 'RLock.acquire' for wait in fastlock.snapshot().waits))
         t.join()""",
     "task": """
         import asyncio
@@ -210,6 +211,23 @@ def test_findings_are_counted_by_code_each_time() -> None:
         """
     )
     assert (findings, dropped) == ({"FL002": 1004}, 3)
+
+
+def test_a_deadlock_that_its_agents_meet_again_is_one() -> None:
+    """Each agent of a circle looks again when its wait is slow: that is no other occurrence, and the circle keeps its first moment."""
+    counts = told(
+        """
+        ring([fastlock.RLock(), fastlock.RLock()])
+        found("FL001")
+        since = fastlock.health().reason
+        fastlock.configure(slow_wait=0.05)
+        start(lambda: ring([fastlock.RLock(name="a"), fastlock.RLock(name="b")])).join()
+        wait_until(lambda: sum(finding.count for finding in fastlock.findings()) >= 3)
+        fastlock.watchdog.flush(10)
+        tell([fastlock.metrics().findings["FL001"], fastlock.metrics().deadlocked_agents, fastlock.health().reason.startswith(since)])
+        """
+    )
+    assert counts == [2, 4, True]
 
 
 def test_hooks_that_hang_are_counted() -> None:

@@ -35,21 +35,27 @@ class Circle:
 _circles: tuple[Circle, ...] = ()  # replaced as a whole by the reporting thread
 
 
-def note(event: Mapping[str, Any], finding: Finding) -> None:
-    """Remember what will not end by itself; the reporting thread's. A policy that raises ends it at once."""
+def note(event: Mapping[str, Any], finding: Finding) -> bool:
+    """Remember what will not end by itself; False where it is remembered already, as each agent of a circle may look again.
+
+    For the reporting thread alone. A policy that raises ends a circle at once.
+    """
     global _circles
     if finding.code not in CODES or finding.tier not in ("proven", "possible") or event["policy"] == "raise":
-        return
+        return True
     # Who awaits a task or its loop waits at a site, but for no lock; a dead owner holds, and does not wait.
     edges = [edge for edge in event["edges"] if edge["waits"] is not None or edge["wanted_at"]]
     waits = frozenset((edge["waits"], edge["since_ns"]) for edge in edges if edge["waits"] is not None)
     agents = frozenset(edge["agent"] for edge in edges)
     if not waits:
-        return
+        return True
+    before = standing()
+    if any(other.waits == waits for other in before):
+        return False
     reason = printable(f"{finding.code} {finding.title}: {finding.explanation} (report {finding.fingerprint[:6]})")
     circle = Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents)
-    others = tuple(other for other in standing() if other.waits != waits)
-    _circles = (*others, circle)[-MOST_CIRCLES:]
+    _circles = (*before, circle)[-MOST_CIRCLES:]
+    return True
 
 
 def standing() -> tuple[Circle, ...]:

@@ -195,10 +195,10 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     shown = is_news and _pace.admits(finding.code)
     if shown:
         write(f"{_page(finding)}\n{_suppressed()}")
-    circles.note(event, finding)
+    if circles.note(event, finding):
+        tally.count(finding.code)
     if is_news:
         finding = finding.whole()  # of a long circle, those whom the text only counts
-    tally.count(finding.code)
     finding, _ = _known.record(finding)
     if is_news:
         path = config.current().json
