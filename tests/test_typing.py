@@ -44,6 +44,9 @@ assert_type(fastlock.OrderGraph.load("graph.txt"), fastlock.OrderGraph)
 assert_type([advice.kind for advice in fastlock.advice()], list[str])
 fastlock.configure(suppress=["9f3a1c", "cache_*"], suppress_file=None)
 assert_type([finding.code for finding in fastlock.suppressed()], list[str])
+fastlock.configure(livez="unix:/run/app/{pid}.sock", dump_dir=None, report_rate=60, metric_classes=20)
+assert_type(fastlock.health().ok, bool)
+assert_type(fastlock.metrics().classes, tuple[fastlock.ClassWaits, ...])
 fastlock.Lock(naem="typo")  # type: ignore[call-arg]
 fastlock.RLock(timeout="soon")  # type: ignore[arg-type]
 fastlock.Semaphore(on_deadlock="panic")  # type: ignore[arg-type]

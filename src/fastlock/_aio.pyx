@@ -472,9 +472,7 @@ cdef class Acquisition:
         """Takes the wait out of the table, whatever ended it."""
         cdef FSelf* t = self.agent
         if self.node != NULL:
-            if self.counted != NULL:
-                wait_ended(self.counted, self.node.since_ns)
-                self.counted = NULL
+            wait_ended(self.counted, self.node.since_ns)
             task_wait_pop(t, self.what.rec, self.node)
             self.node = NULL
             self.agent = NULL

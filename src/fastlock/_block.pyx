@@ -110,8 +110,7 @@ cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) exce
             hand_back(L, n.mode)
         raise
     finally:
-        if counted != NULL:
-            wait_ended(counted, n.since_ns)
+        wait_ended(counted, n.since_ns)
         wait_pop(me, n)
     return got
 

@@ -72,9 +72,12 @@ cdef FWaited* wait_began(FLock* L) except NULL:
 
 
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept:
-    """Counts how long it was, whatever ended it."""
-    cdef int64_t took = fl_now_ns() - since_ns
+    """Counts how long it was, whatever ended it; a wait that began uncounted (NULL) stays so."""
+    cdef int64_t took
     cdef int i = 0
+    if w == NULL:
+        return
+    took = fl_now_ns() - since_ns
     while i < BUCKETS - 1 and took > bounds[i]:
         i += 1
     w.ended[i] += 1
