@@ -69,6 +69,50 @@ def test_health_fails_while_a_deadlock_stands() -> None:
     assert all(word in now["reason"] for word in ("t0", "t1", "left", "right", fingerprint[:6]))
 
 
+PROVEN = {
+    "FL002, itself": "lock = fastlock.Lock()\ndef twice():\n    with lock, lock: pass\nstart(twice)",
+    "FL003, of one who has ended": "lock = fastlock.RLock(); start(lock.acquire).join(); start(lock.acquire)",
+    "FL001, of readers and a writer": "rw, lock = fastlock.RWLock(), fastlock.RLock()\nboth = threading.Barrier(2)\n"
+    "def reads():\n    with rw.read():\n        both.wait()\n        with lock: pass\n"
+    "def writes():\n    with lock:\n        both.wait()\n        with rw.write(): pass\nstart(reads), start(writes)",
+    "FL001, of two tasks": """import asyncio
+from fastlock import aio
+async def main():
+    left, right = aio.Lock(), aio.Lock()
+    async def embrace(first, then):
+        async with first:
+            await asyncio.sleep(0)
+            async with then: pass
+    await asyncio.gather(embrace(left, right), embrace(right, left))
+start(asyncio.run, main())""",
+    "FL001, of a task that holds a lock across an await": """import asyncio
+async def main():
+    lock = fastlock.Lock()
+    async def holds():
+        with lock: await asyncio.sleep(0.01)
+    async def wants():
+        with lock: pass
+    await asyncio.gather(holds(), wants())
+start(asyncio.run, main())""",
+}
+
+
+@pytest.mark.parametrize("name", PROVEN)
+def test_every_confirmed_deadlock_fails(name: str) -> None:
+    """Threads, tasks and who waits for somebody that is gone: as soon as it is reported the process is not well, and stays so."""
+    source = PROVEN[name].replace("\n", "\n        ")
+    agents = 1 if name.startswith(("FL002", "FL003")) else 2
+    ok, reason, deadlocked = told(
+        f"""
+        {source}
+        found("{name[:5]}"); fastlock.watchdog.flush(10)
+        now = fastlock.health()
+        tell([now.ok, now.reason, fastlock.metrics().deadlocked_agents])
+        """
+    )
+    assert (ok, reason[:5], deadlocked) == (False, name[:5], agents)
+
+
 UNPROVEN = {
     "will-clear": "ring([fastlock.RLock(), fastlock.RLock(timeout=100)])\nfound('FL001')",
     "possible": "fastlock.configure(slow_wait=0.05)\nring([fastlock.Lock(), fastlock.Lock()], 'acquire', 'acquire')\nfound('FL001')",

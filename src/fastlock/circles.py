@@ -43,14 +43,12 @@ def note(event: Mapping[str, Any], finding: Finding) -> bool:
     global _circles
     if finding.code not in CODES or finding.tier not in ("proven", "possible") or event["policy"] == "raise":
         return True
-    # Who awaits a task or its loop waits at a site, but for no lock; a dead owner holds, and does not wait.
-    edges = [edge for edge in event["edges"] if edge["waits"] is not None or edge["wanted_at"]]
-    waits = frozenset((edge["waits"], edge["since_ns"]) for edge in edges if edge["waits"] is not None)
-    agents = frozenset(edge["agent"] for edge in edges)
+    waits = frozenset((edge["waits"], edge["since_ns"]) for edge in event["edges"] if edge["waits"] is not None)
+    agents = frozenset(agent["id"] for agent in event["agents"] if agent["state"] == "alive")  # an owner that has ended waits for nobody
     if not waits:
         return True
     before = standing()
-    if any(other.waits == waits for other in before):
+    if any((other.waits, other.tier) == (waits, finding.tier) for other in before):
         return False
     reason = printable(f"{finding.code} {finding.title}: {finding.explanation} (report {finding.fingerprint[:6]})")
     circle = Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents)
