@@ -7,7 +7,7 @@ import json
 import pytest
 
 import fastlock
-from fastlock import _contention
+from fastlock import _delays
 from support import ask
 
 # One thread holds a lock of each kind, as many as it is told to wait for it, and then all go on.
@@ -151,8 +151,8 @@ def test_the_histogram_is_cumulative_and_has_the_bounds_that_are_documented() ->
         tell([waits.buckets, waits.count])
         """
     )
-    assert [bound for bound, _ in buckets] == list(_contention.BOUNDS_S)
-    assert list(_contention.BOUNDS_S) == [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60]
+    assert [bound for bound, _ in buckets] == list(_delays.BOUNDS_S)
+    assert list(_delays.BOUNDS_S) == [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60]
     assert [number for bound, number in buckets if bound <= 0.01] == [0, 0, 0]
     numbers = [number for _, number in buckets]
     assert numbers == sorted(numbers) and count == 1

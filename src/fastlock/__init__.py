@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing as _typing
 
 from fastlock import config as _config
+from fastlock import control as _control
+from fastlock import look as _look
 from fastlock import loops as _loops_followed
 from fastlock import serving as _serving
 from fastlock import watchdog as _watchdog
@@ -95,9 +97,11 @@ if not _typing.TYPE_CHECKING:
 
 
 _watchdog.start()
+_control.start()
 _serving.start()
 _config.start()
 _loops_followed.start()
+_look.start()
 if _config.ending().summary:
     from fastlock import summary as _summary
 

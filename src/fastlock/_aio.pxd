@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._contention cimport FWaited
+from fastlock._delays cimport FWaited
 from fastlock._table cimport FLock, FNode, FSelf
 from fastlock._tasks cimport task_rest
 

@@ -14,13 +14,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
 from fastlock._block cimport is_looking, limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
-from fastlock._contention cimport wait_began, wait_ended
+from fastlock._delays cimport wait_began, wait_ended
+from fastlock._contended cimport contended_refresh
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
 from fastlock._late cimport task_waits
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
 from fastlock._park cimport task_wait_pop, task_wait_push
+from fastlock._shown cimport show_wait
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
@@ -233,6 +235,8 @@ cdef class Primitive:
             return self.tell_onlookers() if self.onlookers is not None else 0
         if publishing:
             awaits_moved(self.rec)
+        if self.rec.head != NULL:
+            contended_refresh(self.rec)     # somebody may hold it no more
         future = self._waiters[0]
         return tell_turn(future) if not future.done() else 0
 
@@ -414,13 +418,13 @@ cdef class Acquisition:
         self.agent.thread = thread_agent()
         if acquires:
             class_contended(L, self.agent)
+        show_wait(L, self.agent, self.site)
         self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
         self.node.waiter = <void*>self
         self.node.future = <void*>self.future
         if not acquires:
             return 0
-        if is_looking():
-            self.counted = wait_began(L)
+        self.counted = wait_began(L, self.node) if is_looking() else NULL
         error = look_for_task(L, self.agent, self.node, not self.again)
         if error is not None:
             raise error

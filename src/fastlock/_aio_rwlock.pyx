@@ -13,6 +13,7 @@ from fastlock._aio cimport (
     Acquisition, acquisition, agent_for, caller_known, given_by, is_closing, order_checked, ready, refused, site_of_call, taken_by, tell_turn)
 from fastlock._aio_shared cimport SharedPrimitive
 from fastlock._classes cimport class_written
+from fastlock._contended cimport contended_refresh
 from fastlock._core cimport NOTE_ORDER, notes, order_before
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
@@ -183,6 +184,8 @@ cdef class RWLock(SharedPrimitive):
         """Lets in the oldest writer, or the readers before the next writer: all readers, where they are preferred."""
         cdef Acquisition a
         cdef bint let_in = False
+        if self.rec.head != NULL:
+            contended_refresh(self.rec)
         if self.rec.word != 0:
             return 0
         if not self._waiters:

@@ -12,6 +12,7 @@ from fastlock._aio cimport (
     Acquisition, acquisition, agent_for, caller_known, enter_by_acquire, ready, refused, site_of_call, tell_turn,
     unexpected)
 from fastlock._aio_shared cimport SharedPrimitive
+from fastlock._contended cimport contended_refresh
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
@@ -94,6 +95,8 @@ cdef class Semaphore(SharedPrimitive):
             self.wake_next()
         elif self.onlookers is not None:
             self.tell_onlookers()
+        if self.rec.head != NULL:
+            contended_refresh(self.rec)
         return 0
 
     cdef int note(self, object owner, FSelf* t, uint32_t site) except -1:

@@ -8,9 +8,11 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, to_ns
+from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, take_now, to_ns
 from fastlock._classes cimport class_died
+from fastlock._contended cimport contended_close
 from fastlock._loops cimport given_in_loop, stack_owner
+from fastlock._mapping cimport header
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, drop_options, set_options
 from fastlock._order cimport order_judge, order_signal, order_take_back
@@ -252,7 +254,7 @@ cdef inline int lock_wait(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns
     """The same without the notes."""
     cdef int got
     flags &= W_WITH
-    got = try_take(L, me, WAIT_EXCLUSIVE, flags)
+    got = take_now(L, me, flags)
     if not got and timeout_ns != 0:
         got = acquire_blocking(L, me, WAIT_EXCLUSIVE, flags, timeout_ns)
     return got
@@ -503,7 +505,7 @@ cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
             order_before(L, who, H_REACQUIRE)
         except BaseException as first:      # of a key's own comparison, or of a signal handler
             error = first
-    if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
+    if not fl_word_take(&L.word, me.word | flags) and not take_now(L, me, flags):
         error = block_to_the_end(L, me, flags) or error
     if me.loops:
         taken_in_loop(L, who, 0)
@@ -572,6 +574,8 @@ cdef void lock_dropped(FLock* L) noexcept:
         drop_options(L)
     if L.node != 0:
         class_died(L)
+    if L.contended:
+        contended_close(L)
     lock_free(L)
 
 
@@ -604,6 +608,7 @@ def set_level(int new_level):
     """0 off, 1 detect, 2 order; takes effect at the next acquire and the next wait of every thread."""
     global level, notes
     level = new_level
+    header.level = <uint32_t>new_level
     notes = (NOTE_SITE if site_fast else NOTE_PUBLIC) if level else 0
     if level >= 2:
         notes |= NOTE_ORDER

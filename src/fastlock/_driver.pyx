@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from fastlock._contended cimport contended_close, contended_made
 from fastlock._graph cimport *
 from fastlock._native cimport *
 from fastlock._park cimport *
@@ -79,7 +80,7 @@ cdef void* work(void* argument) noexcept nogil:
         else:
             take_share(job.shared, me)
             job.seen += job.under_write[0]
-            give_read(job.shared)
+            give_read(job.shared, me)
     return NULL
 
 
@@ -87,6 +88,8 @@ def drive(uint32_t threads, uint64_t rounds):
     """Runs native threads over one Lock and one RWLock; returns (counted, expected) for each."""
     cdef FLock* mutex = lock_new(K_LOCK)
     cdef FLock* shared = lock_new(K_RWLOCK)
+    contended_made(mutex)       # as _shown makes it, with the names
+    contended_made(shared)
     cdef uint64_t under_mutex = 0
     cdef uint64_t under_write = 0
     cdef uint64_t gave_up = 0
@@ -108,6 +111,8 @@ def drive(uint32_t threads, uint64_t rounds):
     idle = mutex.word == 0 and shared.word == 0 and shared.count == 0 and mutex.head == NULL and shared.head == NULL
     free(jobs)
     free(ids)
+    contended_close(mutex)
+    contended_close(shared)
     lock_free(mutex)
     lock_free(shared)
     writes = sum([1 for r in range(rounds) if r % 4 == 0])

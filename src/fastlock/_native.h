@@ -59,6 +59,8 @@ static inline void fl_traceback_here(PyFrameObject *frame)
 #define fl_put(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define fl_relaxed64(p) __atomic_load_n((uint64_t *)(p), __ATOMIC_RELAXED)
 #define fl_add64(p, v) __atomic_add_fetch((uint64_t *)(p), (uint64_t)(v), __ATOMIC_RELAXED)
+/* Between the two marks of a record that is being written, which a reader outside compares. */
+#define fl_store_fence() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define fl_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 static inline int fl_cas64(uint64_t *p, uint64_t expected, uint64_t desired) {

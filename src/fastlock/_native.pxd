@@ -24,6 +24,7 @@ cdef extern from "_native.h" nogil:
     uint64_t fl_relaxed64(void*)
     uint64_t fl_add64(void*, int64_t)
     void fl_fence()
+    void fl_store_fence()
     bint fl_cas64(uint64_t*, uint64_t, uint64_t)
     bint fl_word_take(uint64_t*, uint64_t)
     bint fl_word_drop(uint64_t*, uint64_t)

@@ -21,6 +21,7 @@ or by time, of which each round through the whole queue is given hand_over_round
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort, calloc
 
+from fastlock._contended cimport contended_rescan, contended_share, contended_sync
 from fastlock._native cimport *
 from fastlock._table cimport *
 
@@ -36,12 +37,45 @@ cdef enum:
 # ---- publishing a wait ------------------------------------------------------------------------------
 
 cdef void publish(FSelf* me, FNode* n) noexcept nogil:
-    fl_put32(&me.pub.wait_lock, n.lock_index)
-    fl_put64(&me.pub.wait_serial, n.lock_serial)
-    fl_put32(&me.pub.wait_site, n.site)
-    fl_put_ns(&me.pub.wait_since_ns, n.since_ns)
-    fl_put_ns(&me.pub.wait_deadline_ns, n.deadline_ns)
-    fl_store8(&me.pub.wait_mode, n.mode)
+    cdef FAgent* p = me.pub
+    cdef FNode* outer = n.outer
+    record_begin(&p.seq)
+    fl_put32(&p.wait_lock, n.lock_index)
+    fl_put64(&p.wait_serial, n.lock_serial)
+    fl_put32(&p.wait_site, n.site)
+    fl_put_ns(&p.wait_since_ns, n.since_ns)
+    fl_put_ns(&p.wait_deadline_ns, n.deadline_ns)
+    p.wait_number = n.wait_number
+    p.wait_runs = n.state == N_SUSPENDED
+    p.outer_mode = WAIT_NONE
+    if outer != NULL:
+        p.outer_mode = outer.mode
+        p.outer_serial = outer.lock_serial
+        p.outer_site = outer.site
+        p.outer_since_ns = outer.since_ns
+        p.outer_deadline_ns = outer.deadline_ns
+    if me.task != NULL:
+        p.loop = me.thread.pub.index
+    fl_store8(&p.wait_mode, n.mode)
+    record_end(&p.seq)
+
+
+cdef void unpublish(FSelf* me) noexcept nogil:
+    cdef FAgent* p = me.pub
+    record_begin(&p.seq)
+    fl_store8(&p.wait_mode, WAIT_NONE)
+    p.outer_mode = WAIT_NONE
+    p.held_count = 0
+    record_end(&p.seq)
+
+
+cdef void publish_running(FNode* n, bint runs) noexcept nogil:
+    """Says whether Python code runs inside of the wait."""
+    cdef FAgent* p = n.agent.pub
+    if n.agent.top == n:
+        record_begin(&p.seq)
+        p.wait_runs = runs
+        record_end(&p.seq)
 
 
 cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t timeout_ns, uint32_t site) noexcept nogil:
@@ -94,8 +128,9 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
     me.pub.depth -= 1
     fl_put8(&n.state, N_IDLE)
     if n.outer == NULL:
-        fl_store8(&me.pub.wait_mode, WAIT_NONE)
+        unpublish(me)
     else:
+        me.pub.held_count = 0       # what a handler held is let go by the time that the outer wait goes on
         publish(me, n.outer)
         fl_parker_post(me.parker)   # a wake meant for the outer wait may have come to this one
     if n != &me.first:
@@ -129,7 +164,7 @@ cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
     t.pub.depth -= 1
     fl_put8(&n.state, N_IDLE)
     if t.top == NULL:
-        fl_store8(&t.pub.wait_mode, WAIT_NONE)
+        unpublish(t)
     else:
         publish(t, t.top)
     if n != &t.first:
@@ -429,6 +464,8 @@ cdef int collect(FLock* L, FNode* n) noexcept nogil:
         elif n.state == N_WOKEN:
             fl_put8(&n.state, N_QUEUED)
             L.woken = 0
+            if L.kind == K_SEMAPHORE:
+                contended_rescan(L)     # fast paths look at the count alone
         return WAITING
     unlink(L, n)
     fl_put8(&n.state, N_IDLE)   # who looks at this agent from now on sees one that runs
@@ -475,6 +512,7 @@ cdef int suspend(FLock* L, FNode* n) noexcept nogil:
     got = collect(L, n)
     if got == WAITING:
         fl_put8(&n.state, N_SUSPENDED)
+        publish_running(n, True)
         if was_woken:
             pass_on(L)
     fl_mutex_unlock(m)
@@ -488,6 +526,7 @@ cdef int resume(FLock* L, FNode* n) noexcept nogil:
     fl_mutex_lock(m)
     if n.state == N_SUSPENDED:
         fl_put8(&n.state, N_QUEUED)
+        publish_running(n, False)
     got = collect(L, n)
     fl_mutex_unlock(m)
     return got
@@ -524,18 +563,20 @@ cdef bint give_back(FLock* L) noexcept nogil:
     return held
 
 
-cdef void give_read(FLock* L) noexcept nogil:
+cdef void give_read(FLock* L, FSelf* me) noexcept nogil:
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
     L.count -= 1
+    contended_share(L, me)
     pass_on(L)
     fl_mutex_unlock(m)
 
 
-cdef void give_permits(FLock* L, int64_t permits) noexcept nogil:
+cdef void give_permits(FLock* L, int64_t permits, FSelf* me) noexcept nogil:
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
     L.count += permits
+    contended_share(L, me)
     pass_on(L)
     fl_mutex_unlock(m)
 

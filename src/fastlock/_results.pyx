@@ -15,10 +15,12 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastlock._block cimport look_for_task, to_ns
+from fastlock._contended cimport contended_watch
 from fastlock._core cimport lock_dropped, lock_made
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
-from fastlock._park cimport wait_pop, wait_push
+from fastlock._park cimport wait_pop
+from fastlock._shown cimport wait_begin
 from fastlock._sites cimport site_created
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task, task_agent, task_known, task_rest
@@ -99,13 +101,19 @@ cdef class Result:
         self.task = task
         self.agent = t
         t.owns += 1
-        fl_store64(&self.rec.word, t.word)
+        self.names(t.word)
         return 0
+
+    cdef void names(self, uint64_t word) noexcept:
+        """Says who is to bring it, to readers outside too."""
+        fl_store64(&self.rec.word, word)
+        if self.rec.contended:
+            contended_watch(self.rec)
 
     cdef void over(self) noexcept:
         """Names nobody any more: it has been brought, or is not waited for."""
         cdef FSelf* t = self.agent
-        fl_store64(&self.rec.word, 0)
+        self.names(0)
         if t != NULL:
             self.agent = NULL
             t.owns -= 1
@@ -171,7 +179,8 @@ cdef class Expected:
             waiting.add(result)
             self.resolve(result, future)
             agent_refresh_name(result.waiter)
-            n = wait_push(result.waiter, result.rec, WAIT_EXCLUSIVE, 0, limit_ns, site_created())
+            n = wait_begin(result.waiter, result.rec, WAIT_EXCLUSIVE, 0, limit_ns, site_created())
+            contended_watch(result.rec)
             if result.waiter.loops:
                 n.task = running_task()
             error = look_for_task(result.rec, result.waiter, n, True)
@@ -198,7 +207,7 @@ cdef class Expected:
         if self.task is not None:
             result.brought_by(self.task, agent_of(self.thread) if self.thread else thread)
         if self.task is None and thread != NULL:
-            fl_store64(&result.rec.word, thread.word)
+            result.names(thread.word)
         return 0
 
 

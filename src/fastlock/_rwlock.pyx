@@ -12,8 +12,9 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking
+from fastlock._block cimport acquire_blocking, take_now
 from fastlock._classes cimport class_written
+from fastlock._contended cimport contended_note
 from fastlock._core cimport (
     NOTE_ORDER, before, before_in_loop, how_held, lock_dropped, lock_made, note_given, note_taken, notes, parse_timeout, taken_in_loop)
 from fastlock._loops cimport given_in_loop, share_given_in_loop
@@ -94,11 +95,21 @@ cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
         before(L, me, timeout_ns, H_SHARED | (H_RECURSIVE if L.marks & M_READERS else 0))
     if not FL_CAS_WORDS and L.word == 0:
         L.count += 1
-    elif not try_take(L, me, WAIT_SHARED, 0):
+        note_taken(L, me, H_SHARED | how_held(timeout_ns))
+        return note_share(L, me)
+    return read_slowly(L, me, timeout_ns)
+
+
+cdef int read_slowly(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
+    """Where somebody holds the lock exclusively, or waits."""
+    if not try_take(L, me, WAIT_SHARED, 0):
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
             return 0
     note_taken(L, me, H_SHARED | how_held(timeout_ns))
-    return note_share(L, me)
+    note_share(L, me)
+    if L.contended:
+        contended_note(L, me, WAIT_SHARED, L.site)
+    return 1
 
 
 cdef int read_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
@@ -108,7 +119,10 @@ cdef int read_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_SHARED, 0, timeout_ns):
             return 0
     taken_in_loop(L, who, H_SHARED | how_held(timeout_ns))
-    return note_share(L, me)
+    note_share(L, me)
+    if L.contended:
+        contended_note(L, me, WAIT_SHARED, L.site)
+    return 1
 
 
 cdef int note_share(FLock* L, FSelf* me) except -1:
@@ -117,7 +131,7 @@ cdef int note_share(FLock* L, FSelf* me) except -1:
         hold_add(me, L, L.site)
     except BaseException:
         note_given(L, me)
-        give_read(L)
+        give_read(L, me)
         raise
     return 1
 
@@ -135,7 +149,7 @@ cdef int read_give(RWLock self) except -1:
     if not FL_CAS_WORDS and L.word == 0:
         L.count -= 1
     else:
-        give_read(L)
+        give_read(L, me)
     return 0
 
 
@@ -150,7 +164,7 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
             return write_in_loop(L, me, timeout_ns)
     before(L, me, timeout_ns, 0)
     if FL_CAS_WORDS or L.count != 0 or not fl_word_take(&L.word, me.word):
-        if not try_take(L, me, WAIT_EXCLUSIVE, 0):
+        if not take_now(L, me, 0):
             if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
                 return 0
     note_taken(L, me, how_held(timeout_ns))
@@ -160,7 +174,7 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
 cdef int write_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
     """The same in a thread that runs an event loop."""
     cdef FSelf* who = before_in_loop(L, me, timeout_ns, 0)
-    if not try_take(L, me, WAIT_EXCLUSIVE, 0):
+    if not take_now(L, me, 0):
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
             return 0
     taken_in_loop(L, who, how_held(timeout_ns))

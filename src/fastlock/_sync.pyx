@@ -9,12 +9,14 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
+from fastlock._contended cimport contended_note
 from fastlock._core cimport (
     LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_given, note_site,
     parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, take_again)
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._park cimport *
+from fastlock._shown cimport wait_begin
 from fastlock._table cimport *
 
 import sys
@@ -127,7 +129,7 @@ cdef class Condition:
             raise RuntimeError("cannot wait on un-acquired lock")
         limit_ns = wait_limit(timeout)
         me = current_agent()
-        n = wait_push(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
+        n = wait_begin(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
         enter(self.rec, n)
         owed = me.owed
         me.owed = NULL          # releasing the lock here must not pay: parking does, without the GIL
@@ -402,6 +404,8 @@ cdef int permit_wait(Semaphore self, int64_t timeout_ns) except -1:
     if timeout_ns == 0 or not acquire_blocking(self.rec, current_agent(), WAIT_PERMIT, 0, timeout_ns):
         return 0
     note_permit(self.rec)
+    if self.rec.contended:
+        contended_note(self.rec, current_agent(), WAIT_PERMIT, self.rec.site)
     return 1
 
 
@@ -416,7 +420,7 @@ cdef void permits_give(FLock* L, int64_t permits) noexcept:
     if not FL_CAS_WORDS and L.word == 0:
         L.count += permits
     else:
-        give_permits(L, permits)
+        give_permits(L, permits, me)
 
 
 cdef object set_made_options(FLock* L, object own):

@@ -1,14 +1,14 @@
 # cython: language_level=3, binding=False
-"""The ownership table: agents, lock records, and contended records, by index and generation.
+"""The ownership table: agents and lock records, by index and generation.
 
 Records are type-stable: fixed size, recycled but never handed back, so that a reader without the GIL
-may follow them and notice afterwards what changed. FAgent and FContended hold no pointers and nothing
-private to a process, so that they can be placed in a mapping; FLock and FSelf are the truth and stay here.
+may follow them and notice afterwards what changed. FAgent (and FContended, see _contended) hold no pointers and nothing
+private to a process, for they lie in a mapping that others read; FLock and FSelf are the truth and stay here.
 """
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlock._native cimport fl_load64, fl_mutex, fl_tls_get, fl_tls_set
+from fastlock._native cimport fl_load64, fl_mutex, fl_put32, fl_store32, fl_store_fence, fl_tls_get, fl_tls_set
 
 # The lock word: generation (32) | agent index (24) | flags (8).
 #
@@ -71,28 +71,33 @@ cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
     F_TOLD = 128       # has been reported as a long one
 
 cdef struct FAgent:
-    # Public part. Written by the agent itself (wait_*, name) and by who creates, ends or recycles it.
-    uint32_t index
+    # Public part, 160 bytes in the mapping (docs/table.md). Written by the agent itself (wait_*, outer_*, name) and by who creates, ends
+    # or recycles it, between record_begin() and record_end().
+    uint32_t seq               # odd: being written
     uint32_t gen
+    uint32_t index
     uint8_t state
     uint8_t wait_mode          # WAIT_NONE: runs
-    uint16_t depth             # nested waits
+    uint8_t wait_runs          # runs Python code inside of the wait: a signal handler, a report
+    uint8_t outer_mode         # of the wait that this one interrupts; WAIT_NONE: there is none
     uint32_t native_id
+    uint32_t loop              # a task's: index of its loop's thread; 0: a thread
     uint64_t ident
+    uint64_t wait_number
     uint64_t wait_serial       # the lock's serial
-    uint32_t wait_lock         # the lock's index
-    uint32_t wait_site
     int64_t wait_since_ns
     int64_t wait_deadline_ns   # -1: none
+    uint32_t wait_lock         # the lock's index
+    uint32_t wait_site
+    uint16_t depth             # nested waits
+    uint16_t unused
+    uint32_t outer_site
+    uint64_t outer_serial
+    int64_t outer_since_ns
+    int64_t outer_deadline_ns
+    uint32_t held              # level order, while it waits: the first FShown of what it holds, the newest first; 0: none
+    uint32_t held_count        # how many of them are true
     char name[48]
-
-cdef struct FContended:
-    # A lock that somebody waits for. Kept true by the slow paths under the bucket mutex.
-    uint64_t serial            # 0: unused
-    uint64_t owner             # lock word of the owner, without flags
-    uint32_t lock
-    uint32_t site
-    uint8_t kind
 
 cdef struct FHold:
     # One shared or permit hold of an agent. Written by the agent, read by anyone who walks.
@@ -169,7 +174,7 @@ cdef struct FLock:
     uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare
     uint32_t created           # site of creation
     uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
-    uint32_t contended         # index + 1 of its FContended
+    uint32_t contended         # number + 1 of its FContended: of a lock that somebody has waited for
     uint8_t kind
     uint8_t marks
     uint8_t woken              # a waiter has been told to look and has not yet
@@ -236,7 +241,9 @@ cdef FLock* lock_at(uint32_t index) noexcept nogil
 cdef uint32_t lock_limit() noexcept nogil
 
 cdef fl_mutex* bucket(FLock* L) noexcept nogil
-cdef void contended_sync(FLock* L) noexcept nogil
+cdef fl_mutex table_mutex       # taken last, in a bucket's or alone
+cdef FSelf* fork_agent             # the agent of the thread that has forked, in the child's handlers
+cdef void table_renew() noexcept nogil
 
 cdef int hold_add(FSelf* s, FLock* L, uint32_t site) except -1
 cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil
@@ -275,6 +282,14 @@ cdef inline FSelf* thread_agent() noexcept:
         if s.settled:
             fl_tls_set(s)
     return s
+
+cdef inline void record_begin(uint32_t* seq) noexcept nogil:
+    """A record that readers outside see is about to change: they believe none whose number is odd, or has changed meanwhile."""
+    fl_put32(seq, seq[0] + 1)
+    fl_store_fence()
+
+cdef inline void record_end(uint32_t* seq) noexcept nogil:
+    fl_store32(seq, seq[0] + 1)
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS

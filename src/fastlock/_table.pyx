@@ -1,5 +1,5 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
-"""The ownership table: agents, lock records, and contended records.
+"""The ownership table: agents and lock records.
 
 Guards. Allocation, and recycling: the GIL, and `table_mutex` as well where a native
 thread without the GIL can come (its start and end). A record's fields: see the comments in _table.pxd.
@@ -8,8 +8,10 @@ Costs: a lock record is a list pop (a few ns); an agent is made once per thread.
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport abort, calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset, strncpy
+from libc.string cimport memcpy, memset, strncmp, strncpy
 
+from fastlock._mapping cimport (
+    A_AGENTS, area_used, has_room, mapping_after_fork, mapping_before_fork, mapping_in_child, mapping_renew, record_at)
 from fastlock._native cimport *
 
 import sys
@@ -32,23 +34,19 @@ cdef extern from "Python.h":
 cdef enum:
     AGENTS_PER_CHUNK = 256
     LOCKS_PER_CHUNK = 1024
-    CONTENDED_PER_CHUNK = 256
     BUCKETS = 64
     # Recycle dead agents in batches: one sweep over all locks tells which of them still own one.
     DEAD_BATCH = 256
     MAX_CACHES = 8
 
 cdef FSelf* agent_chunks[65536]
-cdef FAgent* public_chunks[65536]
+cdef FAgent* public_chunks[65536]      # of those that find no room in the mapping
 cdef FLock* lock_chunks[262144]
-cdef FContended* contended_chunks[16384]
 
 cdef uint32_t agents_used = 1          # index 0 is nobody
 cdef uint32_t locks_used = 1
-cdef uint32_t contended_used = 0
 cdef uint32_t free_lock = 0            # list through FLock.site
 cdef uint32_t free_agent = 0           # list through FSelf.next_dead
-cdef uint32_t free_contended = 0       # list through FContended.lock
 cdef uint32_t dead_first = 0
 cdef uint32_t dead_last = 0
 cdef uint32_t dead_count = 0
@@ -61,7 +59,7 @@ cdef pthread_key_t exit_key
 cdef death_fn on_death = NULL
 cdef forget_fn caches[MAX_CACHES]      # written at import only
 cdef int n_caches = 0
-cdef uint32_t alive_at_fork = 0        # index of the forking thread's agent
+cdef FSelf* fork_agent = NULL
 
 
 cdef fl_mutex* bucket(FLock* L) noexcept nogil:
@@ -156,20 +154,30 @@ cdef FSelf* agent_grow() noexcept nogil:
         abort()
     if agent_chunks[chunk] == NULL:
         agent_chunks[chunk] = <FSelf*>calloc(AGENTS_PER_CHUNK, sizeof(FSelf))
-        public_chunks[chunk] = <FAgent*>calloc(AGENTS_PER_CHUNK, sizeof(FAgent))
-        if agent_chunks[chunk] == NULL or public_chunks[chunk] == NULL:
+        if agent_chunks[chunk] == NULL:
             abort()     # a thread without identity could take no lock at all
     cdef FSelf* s = &agent_chunks[chunk][index % AGENTS_PER_CHUNK]
-    s.pub = &public_chunks[chunk][index % AGENTS_PER_CHUNK]
+    if has_room(A_AGENTS, index):
+        s.pub = <FAgent*>record_at(A_AGENTS, index)
+    else:
+        if public_chunks[chunk] == NULL:
+            public_chunks[chunk] = <FAgent*>calloc(AGENTS_PER_CHUNK, sizeof(FAgent))
+            if public_chunks[chunk] == NULL:
+                abort()
+        s.pub = &public_chunks[chunk][index % AGENTS_PER_CHUNK]
     s.pub.index = index
+    area_used(A_AGENTS, index + 1)
     fl_store32(&agents_used, index + 1)
     return s
 
 
 cdef void agent_renew(FSelf* s) noexcept nogil:
     """Makes a free record a new agent's: another generation, nothing held, nothing waited for."""
+    record_begin(&s.pub.seq)
     s.pub.gen += 1
+    s.pub.loop = 0
     fl_put8(&s.pub.wait_mode, WAIT_NONE)      # a thread that ends may be looking for its waiters
+    s.pub.outer_mode = WAIT_NONE
     s.pub.name[0] = 0
     s.top = NULL
     s.owed = NULL
@@ -189,6 +197,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
     s.salt = mix(s.word, 0)
     fl_store8(&s.pub.state, A_ALIVE)
+    record_end(&s.pub.seq)
 
 
 cdef FSelf* agent_attach() noexcept nogil:
@@ -248,8 +257,7 @@ cdef void agent_refresh_name(FSelf* s) noexcept:
         text = PyUnicode_AsUTF8(name)
     except (AttributeError, UnicodeEncodeError):
         return      # threading is half imported, or the name has lone surrogates: report by number
-    strncpy(s.pub.name, text, sizeof(s.pub.name) - 1)
-    s.pub.name[sizeof(s.pub.name) - 1] = 0
+    put_name(s.pub, text)
     s.settled = 1
 
 
@@ -263,8 +271,15 @@ cdef void task_refresh_name(FSelf* s) noexcept:
         text = PyUnicode_AsUTF8(name)
     except Exception:
         return      # a name with lone surrogates: report by number
-    strncpy(s.pub.name, text, sizeof(s.pub.name) - 1)
-    s.pub.name[sizeof(s.pub.name) - 1] = 0
+    put_name(s.pub, text)
+
+
+cdef void put_name(FAgent* p, const char* text) noexcept nogil:
+    if strncmp(p.name, text, sizeof(p.name) - 1) != 0:
+        record_begin(&p.seq)
+        strncpy(p.name, text, sizeof(p.name) - 1)
+        p.name[sizeof(p.name) - 1] = 0
+        record_end(&p.seq)
 
 
 cdef object task_name(object task):
@@ -318,6 +333,12 @@ cdef void set_death_callback(death_fn callback) noexcept:
     on_death = callback
 
 
+cdef void put_state(FAgent* p, uint8_t state) noexcept nogil:
+    record_begin(&p.seq)
+    fl_store8(&p.state, state)
+    record_end(&p.seq)
+
+
 cdef void on_thread_exit(void* record) noexcept nogil:
     """The thread's end, without the GIL, as late as pthreads allows: others' destructors may still lock."""
     global dead_first, dead_last, dead_count
@@ -330,11 +351,12 @@ cdef void on_thread_exit(void* record) noexcept nogil:
         fl_parker_post(s.owed)      # its lock is abandoned: let the waiter find that out
         s.owed = NULL
     fl_tls_set(NULL)
-    fl_store8(&s.pub.state, A_ENDED)
+    put_state(s.pub, A_ENDED)
     fl_fence()          # pairs with the fence of a waiter between publishing and looking at its owner
     if on_death != NULL:
         on_death(s)
     fl_mutex_lock(&table_mutex)
+    put_state(s.pub, A_ENDED)   # again: a copy of the mapping may have been made without it, see table_renew()
     s.next_dead = 0
     if dead_last:
         agent_at(dead_last).next_dead = s.pub.index
@@ -417,146 +439,68 @@ cdef void lock_free(FLock* L) noexcept:
         fl_mutex_unlock(&table_mutex)
 
 
-# ---- contended records ----------------------------------------------------------------------------
-
-cdef FContended* contended_at(uint32_t i) noexcept nogil:
-    return &contended_chunks[i // CONTENDED_PER_CHUNK][i % CONTENDED_PER_CHUNK]
-
-
-cdef uint32_t contended_open(FLock* L) noexcept nogil:
-    """Gives the lock a record; 0 where memory is out (then outside readers miss this one lock)."""
-    global free_contended, contended_used
-    cdef uint32_t i
-    fl_mutex_lock(&table_mutex)
-    if free_contended != 0:
-        i = free_contended - 1
-        free_contended = contended_at(i).lock
-    else:
-        i = contended_used
-        if i // CONTENDED_PER_CHUNK >= 16384:
-            fl_mutex_unlock(&table_mutex)
-            return 0
-        if contended_chunks[i // CONTENDED_PER_CHUNK] == NULL:
-            contended_chunks[i // CONTENDED_PER_CHUNK] = <FContended*>calloc(CONTENDED_PER_CHUNK, sizeof(FContended))
-            if contended_chunks[i // CONTENDED_PER_CHUNK] == NULL:
-                fl_mutex_unlock(&table_mutex)
-                return 0
-        contended_used = i + 1
-    fl_mutex_unlock(&table_mutex)
-    return i + 1
-
-
-cdef void contended_sync(FLock* L) noexcept nogil:
-    """Makes the lock's contended record say what the lock says; under the bucket mutex."""
-    global free_contended
-    cdef FContended* c
-    cdef FNode* n = L.head
-    if n == NULL:
-        if L.contended:
-            c = contended_at(L.contended - 1)
-            fl_store64(&c.serial, 0)
-            fl_mutex_lock(&table_mutex)
-            c.lock = free_contended
-            free_contended = L.contended
-            fl_mutex_unlock(&table_mutex)
-            L.contended = 0
-        return
-    if not L.contended:
-        L.contended = contended_open(L)
-        if not L.contended:
-            return
-    c = contended_at(L.contended - 1)
-    c.lock = L.index
-    c.owner = owner_bits(fl_relaxed64(&L.word))
-    c.site = L.site
-    c.kind = L.kind
-    fl_store64(&c.serial, L.serial)
-
-
 # ---- fork -------------------------------------------------------------------------------------------
 
-cdef void before_fork() noexcept nogil:
-    global alive_at_fork
+cdef void lock_all() noexcept nogil:
     cdef int i
-    cdef FSelf* s = <FSelf*>fl_tls_get()
-    alive_at_fork = s.pub.index if s != NULL else 0
     for i in range(BUCKETS):
         fl_mutex_lock(&buckets[i])
     fl_mutex_lock(&table_mutex)
 
 
-cdef void after_fork_parent() noexcept nogil:
+cdef void unlock_all() noexcept nogil:
     cdef int i
     fl_mutex_unlock(&table_mutex)
     for i in range(BUCKETS):
         fl_mutex_unlock(&buckets[i])
 
 
-cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
-    """In the child: a lock's queue without the nodes of threads that are not here."""
-    cdef FNode* n = L.head
-    cdef FSelf* owner
-    cdef uint64_t word = L.word
-    while n != NULL:                    # a share or permit that was on its way to somebody who stayed behind
-        if n.agent != me and n.state == N_GRANTED:
-            if n.mode == WAIT_PERMIT:
-                L.count += 1
-            elif n.mode == WAIT_SHARED:
-                L.count -= 1
-        n = n.next
-    L.head = L.tail = NULL
-    n = me.top if me != NULL else NULL
-    L.woken = 0
-    while n != NULL:                    # innermost first, so each is put in front
-        if n.queued and n.lock_index == L.index and n.lock_serial == L.serial:
-            n.prev = NULL
-            n.next = L.head
-            if L.head != NULL:
-                L.head.prev = n
-            else:
-                L.tail = n
-            L.head = n
-            if n.state == N_WOKEN:
-                L.woken = 1
-        n = n.outer
-    if word & W_OFFERED:
-        owner = agent_of(word)
-        if owner != me:
-            word = 0                    # offered to somebody who stayed behind
-    if L.head == NULL:
-        L.word = word & ~<uint64_t>W_CONTENDED
-    else:
-        L.word = word | W_CONTENDED
+cdef void before_fork() noexcept nogil:
+    global fork_agent
+    fork_agent = <FSelf*>fl_tls_get()
+    lock_all()
+    mapping_before_fork()
+
+
+cdef void after_fork_parent() noexcept nogil:
+    mapping_after_fork()
+    unlock_all()
 
 
 cdef void after_fork_child() noexcept nogil:
+    """In the child: who stayed in the parent is lost. The locks' queues are put right by _contended's handler, which comes next."""
     cdef uint32_t i
-    cdef FContended* c
-    cdef FSelf* me = agent_at(alive_at_fork)
     cdef FSelf* s
     cdef FNode* n
+    mapping_in_child()
     for i in range(BUCKETS):
         fl_mutex_init(&buckets[i])
     fl_mutex_init(&table_mutex)
     for i in range(1, agents_used):
         s = agent_at(i)
-        if s != me and s.pub.state == A_ALIVE:
+        s.pub.seq += s.pub.seq & 1          # a thread without the GIL may have been writing it
+        if s != fork_agent and s.pub.state == A_ALIVE:
+            record_begin(&s.pub.seq)
             s.pub.state = A_LOST
             s.pub.wait_mode = WAIT_NONE
+            s.pub.outer_mode = WAIT_NONE
+            record_end(&s.pub.seq)
             n = s.top
             while n != NULL:        # a task's coroutine may still end its wait here, and must find no queue
                 n.queued = 0
                 n = n.outer
             s.top = NULL
-    if me != NULL:
-        me.pub.native_id = fl_native_id()
-        me.owed = NULL                  # whoever was to be woken stayed behind
-        me.loops = 0                    # asyncio says the same of the child
-    for i in range(contended_used):
-        c = contended_at(i)
-        if c.serial != 0:
-            keep_own_waiters(lock_at(c.lock), me)
-            contended_sync(lock_at(c.lock))
+    if fork_agent != NULL:
+        fork_agent.pub.native_id = fl_native_id()
+        fork_agent.owed = NULL             # whoever was to be woken stayed behind
+        fork_agent.loops = 0               # asyncio says the same of the child
+
+
+cdef void table_renew() noexcept nogil:
+    """Gives the mapping a descriptor again; called with the GIL, which keeps everybody from writing who holds no mutex."""
+    lock_all()
+    mapping_renew()
+    unlock_all()
 
 
 # ---- shared holds -----------------------------------------------------------------------------------
@@ -700,6 +644,8 @@ cdef void held_remove(FSelf* s, FLock* L) noexcept nogil:
 
 cdef void start() noexcept:
     cdef int i
+    if sizeof(FAgent) != 160:
+        abort()     # the mapping has places of that size
     fl_mutex_init(&table_mutex)
     for i in range(BUCKETS):
         fl_mutex_init(&buckets[i])

@@ -175,6 +175,7 @@ cdef FSelf* task_agent_in(PyObject* task, FSelf* thread) except NULL:
     agent_renew(t)
     t.task = task
     t.thread = thread
+    t.pub.loop = thread.pub.index
     t.watch = NULL
     b = bucket_of(task)
     t.next_task = buckets[b]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastlock import _contention
+from fastlock import _delays
 from fastlock.findings import Finding
 from fastlock.reporting import printable
 
@@ -21,7 +21,7 @@ MOST_CIRCLES = 1000
 
 @dataclass(frozen=True)
 class Circle:
-    """A deadlock, an orphaned lock or the like: its waits as in `_contention.waits()`, who waits in it, and what to say of it."""
+    """A deadlock, an orphaned lock or the like: its waits as in `_delays.waits()`, who waits in it, and what to say of it."""
 
     code: str
     tier: str
@@ -61,7 +61,7 @@ def standing() -> tuple[Circle, ...]:
     known = _circles
     if not known:
         return ()
-    waits = _contention.waits()
+    waits = _delays.waits()
     return tuple(circle for circle in known if circle.waits <= waits)
 
 

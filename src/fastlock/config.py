@@ -14,12 +14,15 @@ import _thread
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
+from fastlock import levels, values
 from fastlock.addresses import Address, parse_address
 from fastlock.errors import ConfigError
+from fastlock.levels import Decision, Levels, Word
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
 _LATER_LEVELS = ("trace",)
@@ -63,6 +66,8 @@ class Settings:
     metric_classes: int = 100
     livez: Address | None = None
     dump_dir: str | None = None
+    control: bool | None = None
+    said: Levels = Levels()  # of which `level` is what was decided
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
@@ -187,39 +192,15 @@ def _publish_awaits(value: Any) -> bool:
     return on
 
 
-def _report_rate(value: Any) -> int | None:
-    return None if value is None else _whole(value, 1, 1_000_000, " reports a minute, or None")
-
-
-def _metric_classes(value: Any) -> int:
-    return _whole(value, 1, 10_000, "")
-
-
-def _whole(value: Any, least: int, most: int, what: str) -> int:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and least <= value <= most and value == int(value):
-        return int(value)
-    raise ConfigError(f"must be a whole number from {least:,} to {most:,}{what}")
-
-
 def _livez(value: Any) -> Address | None:
     return value if value is None or isinstance(value, Address) else parse_address(value)
 
 
-def _dump_dir(value: Any) -> str | None:
-    if value is None:
-        return None
-    try:
-        path = os.path.abspath(os.fsdecode(value))
-        with os.scandir(path):
-            pass
-    except TypeError:
-        raise ConfigError("must be the path of a directory, or None") from None
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"is no directory to write to: {getattr(exc, 'strerror', None) or exc}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ConfigError("is no directory to write to: Permission denied")
-    return path
+def _control(value: Any) -> bool | None:
+    on = _SWITCHES.get(value.strip().lower()) if isinstance(value, str) else value
+    if not (isinstance(on, bool) or value is None):
+        raise ConfigError("must be True, False or, in Python, None")
+    return on
 
 
 def _summary(text: str) -> bool:
@@ -240,10 +221,11 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "suppress": _suppress,
     "suppress_file": _suppress_file,
     "publish_awaits": _publish_awaits,
-    "report_rate": _report_rate,
-    "metric_classes": _metric_classes,
+    "report_rate": values.report_rate,
+    "metric_classes": values.metric_classes,
     "livez": _livez,
-    "dump_dir": _dump_dir,
+    "dump_dir": values.directory,
+    "control": _control,
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
@@ -312,6 +294,20 @@ def ending_from_environment(environ: Mapping[str, str] | None = None) -> Ending:
     return Ending(True, parse_text("order_graph", path, variable("order_graph")) if path else None)
 
 
+def directories_for_sockets(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return where a process with this environment (None: this one) may put a directory of its own, best first."""
+    environ = os.environ if environ is None else environ
+    named = (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp")
+    return list(dict.fromkeys(path for path in named if path and os.path.isabs(path)))
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the environment that another process was started with; OSError where it may not be read."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        pairs = (os.fsdecode(line).partition("=") for line in file.read().split(b"\0"))
+        return {name: value for name, equals, value in pairs if equals}
+
+
 def child_environment(texts: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with FASTLOCK_INSTALL=1 and the named settings, for a program to be started."""
     return {**os.environ, variable("install"): "1", **{variable(name): text for name, text in texts.items()}}
@@ -332,7 +328,8 @@ def start() -> None:
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
         raise SystemExit(2) from None
-    _change({field.name: getattr(settings, field.name) for field in fields(settings)})
+    given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "said"}
+    _change(given, levels.DEFAULT if _disabled or not os.environ.get(variable("level")) else levels.ENVIRONMENT)
     _started = True
 
 
@@ -364,9 +361,9 @@ def disabled() -> bool:
 
 def apply(settings: Settings) -> None:
     """Hand the settings to the core, which knows numbers only; inert ones where fastlock is disabled."""
-    from fastlock import _contention, _core
+    from fastlock import _core, _delays
 
-    _contention.set_room(settings.metric_classes)
+    _delays.set_room(settings.metric_classes)
     if _disabled:
         _core.set_limits(-1, -1, -1)
         _core.set_level(LEVELS["off"])
@@ -385,13 +382,20 @@ def _nanoseconds(seconds: float | None) -> int:
     return -1 if seconds is None else math.ceil(seconds * 1e9)
 
 
-def _change(changes: Mapping[str, Any]) -> None:
-    """Replace some settings. Both loops are for a signal handler that configures in between: no change gets lost."""
+def _change(changes: Mapping[str, Any], source: str = levels.CODE) -> tuple[Decision, Decision]:
+    """Replace some settings; the level is what `source` says, and None takes that back. Return who decided before and who does.
+
+    Both loops are for a signal handler that configures in between: no change gets lost.
+    """
     global _current
     with _mutex:
         while True:
             before = _current
-            after = replace(before, **changes)
+            said = changes.get("said", before.said).without_those_over(time.monotonic_ns())
+            if "level" in changes and "said" not in changes:
+                word = changes["level"]
+                said = said.saying(source, Word(word) if isinstance(word, str) else word)
+            after = replace(before, **{**changes, "said": said, "level": said.decision().level})
             if _current is before:
                 _current = after
                 break
@@ -402,6 +406,7 @@ def _change(changes: Mapping[str, Any]) -> None:
                 break
     for observer in _observers:
         observer(settled)
+    return before.said.decision(), settled.said.decision()
 
 
 def configure(
@@ -420,6 +425,7 @@ def configure(
     metric_classes: int = _UNSET,
     livez: str | None = _UNSET,
     dump_dir: str | os.PathLike[str] | None = _UNSET,
+    control: bool | None = _UNSET,
 ) -> None:
     """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
 
@@ -430,7 +436,8 @@ def configure(
     or names; FL010 and FL011 that match one are counted in ``suppressed()`` and neither reported nor raised.
     ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
     place. ``publish_awaits`` (3.14 and later): a task that waits for an aio lock also stands under its owner in
-    ``python -m asyncio pstree PID``, at about a microsecond for each such wait.
+    ``python -m asyncio pstree PID``, at about a microsecond for each such wait. ``control``: whether ``fastlock level`` and
+    ``doctor`` reach this process by a socket; None for as soon as fastlock is installed.
     ``report_rate``: how many full reports there may be in any minute, None for no limit; what is more is counted, and in
     ``findings()`` and the ``json`` file all the same. ``metric_classes``: how many lock classes have numbers of their own in
     ``metrics()``. ``livez``: where /livez and /metrics are answered by a thread of fastlock's, "127.0.0.1:9464" or
@@ -442,8 +449,30 @@ def configure(
 
 
 def set_level(name: str) -> None:
-    """Switch to level "off", "detect" or "order" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1."""
+    """Switch to level "off", "detect" or "order" (else ConfigError); any thread, at any moment; inert under FASTLOCK_DISABLE=1.
+
+    What ``fastlock level`` or a feature flag says comes before it, and after that is over this is in force.
+    """
     _change({"level": _parse("level", name)})
+
+
+def check_level(name: str) -> None:
+    """Raise the ConfigError that `set_level` would raise."""
+    _parse("level", name)
+
+
+def say(source: str, name: str | None, until_ns: int | None = None) -> tuple[Decision, Decision]:
+    """Let a source of levels other than code say one, None for nothing any more; return who decided before and who does now."""
+    return _change({"level": None if name is None else Word(_parse("level", name), until_ns)}, source)
+
+
+def end_what_is_over() -> int | None:
+    """Take back the levels whose time has passed; return when the next one ends, in ns of CLOCK_MONOTONIC, None for never."""
+    end_ns = _current.said.next_end_ns()
+    if end_ns is not None and end_ns <= time.monotonic_ns():
+        _change({})
+        end_ns = _current.said.next_end_ns()
+    return end_ns
 
 
 def level() -> str:
@@ -452,17 +481,20 @@ def level() -> str:
 
 
 class at_level:
-    """Context manager: the level is ``name`` inside, and what it was before the entry again after; for the whole process."""
+    """Context manager: code's level is ``name`` inside, and what it was before the entry again after; for the whole process.
+
+    As with ``set_level``, what ``fastlock level`` or a feature flag says meanwhile comes before it.
+    """
 
     __slots__ = ("_before", "_name")
 
     def __init__(self, name: str) -> None:
         self._name = _parse("level", name)
-        self._before: list[str] = []  # one may be entered again inside itself
+        self._before: list[Word | None] = []  # one may be entered again inside itself
 
     def __enter__(self) -> None:
-        self._before.append(_current.level)
+        self._before.append(_current.said.code)
         set_level(self._name)
 
     def __exit__(self, *exc_info: object) -> None:
-        set_level(self._before.pop())
+        _change({"level": self._before.pop()})

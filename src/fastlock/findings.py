@@ -16,9 +16,9 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 try:
-    from _json import encode_basestring_ascii as _quoted  # type: ignore[import-not-found,unused-ignore]
+    from _json import encode_basestring_ascii as quoted  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    from json.encoder import py_encode_basestring_ascii as _quoted  # type: ignore[attr-defined,unused-ignore]
+    from json.encoder import py_encode_basestring_ascii as quoted  # type: ignore[attr-defined,unused-ignore]
 
 # A code never changes its meaning; a title may be reworded.
 CODES: Mapping[str, str] = {
@@ -348,8 +348,8 @@ def fingerprint(code: str, locks: Iterable[LockFact], edges: Iterable[EdgeFact])
     for edge in _essential(code, by_id, tuple(edges)):
         classes = (named.get(edge.holds, ""), named.get(edge.waits, edge.what))
         facts.add((*classes, *_site_key(edge.held_at), *_site_key(edge.wanted_at)))
-    listed = ", ".join(f"[{', '.join(map(_quoted, fact))}]" for fact in sorted(facts))
-    digest: str = sha256(f"[{_quoted(code)}, [{listed}]]".encode("ascii")).hexdigest()  # of JSON
+    listed = ", ".join(f"[{', '.join(map(quoted, fact))}]" for fact in sorted(facts))
+    digest: str = sha256(f"[{quoted(code)}, [{listed}]]".encode("ascii")).hexdigest()  # of JSON
     return digest
 
 

@@ -1,8 +1,11 @@
-"""Looking at the process: snapshot() and find_deadlocks()."""
+"""Looking at the process: snapshot() and find_deadlocks(), and the names by which others outside know it."""
 
 from __future__ import annotations
 
-from fastlock import _core, assemble, config, patching, standing, suspended, watchdog
+import os
+import sys
+
+from fastlock import _core, _shown, assemble, config, patching, standing, suspended, watchdog
 from fastlock.findings import Finding, Snapshot
 
 
@@ -27,3 +30,14 @@ def find_deadlocks() -> list[Finding]:
     for event in events:
         suspended.note_tasks(event)
     return [assemble.finding_from_event(event, site=_core.site, stacks=standing.stacks_of(event)) for event in events]
+
+
+def show_process() -> None:
+    """Write into the table what this process is called: whoever looks at it from outside can ask nobody."""
+    _shown.set_program(assemble.process_name(), os.path.basename(sys.executable or "python"), patching.raw_locks())
+
+
+def start() -> None:
+    """Keep the table's names true: now, and before a wait, for at the start a program has no name yet; once, at import."""
+    show_process()
+    _shown.set_refresher(show_process)

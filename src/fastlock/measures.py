@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from fastlock import _contention, assemble, circles, config, watchdog
+from fastlock import _delays, assemble, circles, config, watchdog
 from fastlock.reporting import printable
 from fastlock.tally import tally
 
@@ -60,7 +60,7 @@ class Metrics:
 
 def metrics() -> Metrics:
     """Return the numbers as they are now; any thread; takes no lock; nanoseconds for each agent, microseconds for each class."""
-    agents, oldest_ns = _contention.waiting()
+    agents, oldest_ns = _delays.waiting()
     return Metrics(
         pid=os.getpid(),
         process=assemble.process_name(),
@@ -79,7 +79,7 @@ def metrics() -> Metrics:
 
 def _classes() -> tuple[ClassWaits, ...]:
     by_label: dict[str, ClassWaits] = {}
-    for label, contentions, ended, waited_ns in _contention.contention():
+    for label, contentions, ended, waited_ns in _delays.delays():
         waits = _class_waits(OTHER if label is None else printable(label), contentions, ended, waited_ns)
         known = by_label.get(waits.lock_class)
         # Two lines of one file may make locks of one variable's name: they are one class to who reads the label.
@@ -89,7 +89,7 @@ def _classes() -> tuple[ClassWaits, ...]:
 
 def _class_waits(label: str, contentions: int, ended: tuple[int, ...], waited_ns: int) -> ClassWaits:
     buckets, count = [], 0
-    for bound, number in zip(_contention.BOUNDS_S, ended):
+    for bound, number in zip(_delays.BOUNDS_S, ended):
         count += number
         buckets.append((bound, count))
     return ClassWaits(label, contentions, sum(ended), waited_ns / 1e9, tuple(buckets))

@@ -20,7 +20,7 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -59,6 +59,7 @@ _mutex = _thread.RLock()
 os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
 _factories = Replacements()
 _locks: list[Change] = []
+_followers: list[Callable[[], None]] = []
 _installed = False
 _hooked = False
 _raw_locks = 0
@@ -78,6 +79,13 @@ def install(threading: bool = True, asyncio: bool = True) -> None:
         _install_threading()
     if asyncio:
         patching_aio.install()
+    for follower in _followers:
+        follower()
+
+
+def follow_install(follower: Callable[[], None]) -> None:
+    """Have a part that stands above this one told of each `install`, after it; for ever."""
+    _followers.append(follower)
 
 
 def _install_threading() -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _late, assemble, circles, config, hooks, related, standing, suppression, suspended, ways
+from fastlock import _core, _late, assemble, circles, config, hooks, related, standing, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -200,6 +200,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if is_news:
         finding = finding.whole()  # of a long circle, those whom the text only counts
     finding, _ = _known.record(finding)
+    tabled.show(_known.all())
     if is_news:
         path = config.current().json
         if path is not None:
@@ -329,6 +330,12 @@ def write(message: str) -> None:
             data = data[os.write(2, data) :]
     except OSError:
         return  # standard error is closed: logging and hooks still get it
+
+
+def warn(word: str) -> None:
+    """Say something that is no finding on standard error, and to logging where the program has that; runs its handlers."""
+    write(f"fastlock: {word}\n")
+    logs.warn(word)
 
 
 # ---- start, end, fork ----------------------------------------------------------------------------------

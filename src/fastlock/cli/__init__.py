@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 VERBS = {
     "run": "run a Python program with fastlock's locks in place of threading's",
+    "ps": "list the live processes that use fastlock",
+    "dump": "show who waits for what in a process, read from outside: also where it is stopped or hung",
+    "level": "show the level of a running process, or set it for a while",
     "explain": "tell what a finding's code means, with an example and the fix",
 }
 WRONG_USE = 2

@@ -24,14 +24,26 @@ def emit(finding: Finding, *, may_import: bool = False) -> bool:
     logging = _logging(may_import)
     if logging is None:
         return False
-    logger: logging_module.Logger = logging.getLogger(LOGGER)
-    if not logger.handlers:
-        # Without a handler of its own, logging would print to stderr what is there already.
-        logger.addHandler(logging.NullHandler())
+    logger = _logger(logging)
     level = logging.ERROR if finding.tier == "proven" else logging.WARNING
     if logger.isEnabledFor(level):
         logger.log(level, "%s", finding.summary(), extra=_fields(finding))
     return True
+
+
+def warn(word: str) -> None:
+    """Log something that is no finding as a warning, where the program has logging loaded; runs its handlers."""
+    logging = _logging(False)
+    if logging is not None:
+        _logger(logging).warning("%s", word)
+
+
+def _logger(logging: ModuleType) -> logging_module.Logger:
+    logger: logging_module.Logger = logging.getLogger(LOGGER)
+    if not logger.handlers:
+        # Without a handler of its own, logging would print to stderr what is there already.
+        logger.addHandler(logging.NullHandler())
+    return logger
 
 
 def _logging(may_import: bool) -> ModuleType | None:

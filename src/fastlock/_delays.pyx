@@ -64,15 +64,23 @@ cdef FWaited* record_of(FLock* L) except NULL:
     return w
 
 
-cdef FWaited* wait_began(FLock* L) except NULL:
-    """Counts a wait; where to count its end."""
-    cdef FWaited* w = record_of(L)
+cdef bint is_for_lock(FNode* n) noexcept:
+    """Whether somebody waits for a lock or permit; what events, conditions and results bring is no contention."""
+    return n.mode != WAIT_NOTIFY and n.mode != WAIT_FLAG and lock_at(n.lock_index).kind != K_RESULT
+
+
+cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL:
+    """Counts a wait for a lock; where to count its end, NULL for a wait for something else."""
+    cdef FWaited* w
+    if not is_for_lock(n):
+        return NULL
+    w = record_of(L)
     w.contentions += 1
     return w
 
 
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept:
-    """Counts how long it was, whatever ended it; a wait that began uncounted (NULL) stays so."""
+    """Counts how long it was, whatever ended it; one that began uncounted (NULL) stays so."""
     cdef int64_t took
     cdef int i = 0
     if w == NULL:
@@ -96,7 +104,7 @@ cdef tuple facts_of(FWaited* w, label):
     return (label, w.contentions, tuple([w.ended[i] for i in range(BUCKETS)]), w.waited_ns)
 
 
-def contention():
+def delays():
     """(class, waits begun, waits ended by bucket, nanoseconds waited) of each class; class None for those that share a record."""
     cdef uint32_t i
     cdef FWaited* w
@@ -108,11 +116,6 @@ def contention():
     if others.contentions:
         rows.append(facts_of(&others, None))
     return rows
-
-
-cdef bint is_for_lock(FNode* n) noexcept:
-    """Whether somebody waits for a lock or permit; what events, conditions and results bring is no contention."""
-    return n.mode != WAIT_NOTIFY and n.mode != WAIT_FLAG and lock_at(n.lock_index).kind != K_RESULT
 
 
 def waiting():

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""How long locks were waited for, by class. See _contention.pyx."""
+"""How long locks were waited for, by class. See _delays.pyx."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FNode
@@ -16,6 +16,5 @@ cdef struct FWaited:
     uint32_t created           # that site
     uint8_t kind
 
-cdef bint is_for_lock(FNode* n) noexcept
-cdef FWaited* wait_began(FLock* L) except NULL
+cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept

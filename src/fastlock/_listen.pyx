@@ -1,0 +1,202 @@
+# cython: language_level=3, binding=False
+"""A native thread that listens on a socket: it is asleep, without the GIL and without a thread state, until somebody comes.
+
+Python does not know of it, and it is no part of `threading`. It is taken down for a fork, until the system does not count it any
+more: who forks from one thread still does so from one, and CPython's warning, which counts the system's threads, is not met.
+
+It begins without a socket, and its handler makes one with the first look: a process that lives shorter makes none, and one that gives
+up being root just after a fork makes it as who it is then.
+
+Guards. `current` and `listens`: the GIL, and the thread reads `listens` itself, which only its own handler changes. `asked` and `state`
+are atomic: by `state` the thread and the one who stops it agree on who frees the record. Who wakes the thread: a connection, the end of a
+level, its own looks, which come ever more rarely. Who stops it sets `asked`, rings, and connects. Signals are not delivered to
+it; a fork does not copy it; at the interpreter's end it is stopped, or stays asleep until the process is gone.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from posix.unistd cimport geteuid, usleep
+
+from fastlock._native cimport fl_cas64, fl_load32, fl_load64, fl_native_id, fl_now_ns, fl_store32
+
+cdef extern from "_listen.h" nogil:
+    ctypedef struct fl_file:
+        int fd
+    int fl_file_note(fl_file*, int)
+    bint fl_file_is_there(fl_file*)
+    bint fl_somebody_comes(int, int64_t)
+    ctypedef struct fl_bell:
+        pass
+    void fl_bell_init(fl_bell*)
+    void fl_bell_ring(fl_bell*)
+    void fl_bell_wait(fl_bell*, int64_t)
+    void fl_bell_free(fl_bell*)
+    int fl_thread_new(void* (*)(void*) noexcept nogil, void*)
+    void fl_thread_name(const char*)
+    bint fl_thread_exists(uint32_t)
+
+cdef enum:
+    RUNS = 0                    # `state`: the thread runs and somebody may wait for it
+    ENDED = 1                   # it has ended, and who stops it frees the record
+    LEFT = 2                    # nobody waits any more, and it frees the record itself
+    IS_CALLED = 1               # reasons for calling the handler, in Python CALLED and CHANGED; a time that has come is none of its own
+    IS_CHANGED = 2
+    FIRST_LOOK_NS = 250000000
+    LAST_LOOK_NS = 64000000000
+    MORE_RARELY = 4
+    NAP_US = 20
+
+CALLED, CHANGED = IS_CALLED, IS_CHANGED
+
+ctypedef struct Listener:
+    fl_file listens             # fd -1: on nothing
+    fl_bell bell
+    int64_t due_ns              # -1: never
+    uint64_t state
+    uint32_t asked
+    uint32_t native_id
+    uint32_t euid
+
+cdef Listener* current = NULL
+cdef object handler = None
+
+
+cdef void free_listener(Listener* l) noexcept nogil:
+    fl_bell_free(&l.bell)
+    free(l)
+
+
+cdef bint wait(Listener* l, int64_t patience_ns) noexcept nogil:
+    """Sleep until somebody comes (then true), a time has come, or it is time to look."""
+    cdef int64_t left_ns
+    if l.due_ns >= 0:
+        left_ns = l.due_ns - fl_now_ns()
+        if left_ns < patience_ns:
+            patience_ns = left_ns
+    if l.listens.fd < 0:
+        fl_bell_wait(&l.bell, patience_ns)
+        return False
+    return fl_somebody_comes(l.listens.fd, patience_ns)
+
+
+cdef void* run(void* argument) noexcept nogil:
+    cdef Listener* l = <Listener*>argument
+    cdef int64_t patience_ns = FIRST_LOOK_NS
+    cdef bint came, is_due
+    cdef int why
+    fl_thread_name(b"fastlock-listen")
+    fl_store32(&l.native_id, fl_native_id())
+    while True:
+        came = wait(l, patience_ns)
+        if fl_load32(&l.asked):
+            break
+        if geteuid() != l.euid or not fl_file_is_there(&l.listens):
+            why = IS_CHANGED
+        else:
+            why = IS_CALLED if came else 0
+        is_due = 0 <= l.due_ns <= fl_now_ns()
+        if not came and not is_due and patience_ns < LAST_LOOK_NS:
+            patience_ns *= MORE_RARELY
+        if why or is_due:
+            with gil:
+                if not fl_load32(&l.asked):
+                    tell(l, why)
+        if fl_load32(&l.asked):
+            break
+        if l.listens.fd >= 0 and not fl_file_is_there(&l.listens):
+            l.listens.fd = -1           # no other socket was to be had; the handler is asked again with the next look
+    if not fl_cas64(&l.state, RUNS, ENDED):
+        free_listener(l)
+    return NULL
+
+
+cdef void tell(Listener* l, int why) noexcept:
+    """The handler catches what can go wrong; an exception in spite of that is printed as unraisable, and no time is due any more."""
+    l.due_ns = -1
+    l.due_ns = handler(why)
+
+
+def start(int fd, new_handler, int64_t due_ns):
+    """Begin to listen on a socket, or with -1 without one: `new_handler(reason)` is called in the thread.
+
+    With CALLED when somebody has come, with CHANGED where the socket or the user is another, with 0 at `due_ns`; it returns when that is next, -1
+    for never. A thread that listens already is left, and ends when it wakes. OSError where there is none to be had.
+    """
+    global current, handler
+    cdef Listener* l = <Listener*>calloc(1, sizeof(Listener))
+    cdef int error
+    if l == NULL:
+        raise MemoryError
+    fl_bell_init(&l.bell)
+    if fd < 0 or fl_file_note(&l.listens, fd) != 0:
+        l.listens.fd = -1
+    l.due_ns = due_ns
+    l.euid = geteuid()
+    leave()
+    handler = new_handler
+    error = fl_thread_new(run, l)
+    if error:
+        free_listener(l)
+        raise OSError(error, "no thread can be started")
+    current = l
+
+
+def listen_on(int fd):
+    """In the handler: go on with another socket, as the user that there is now."""
+    if current != NULL:
+        current.euid = geteuid()
+        if fl_file_note(&current.listens, fd) != 0:
+            current.listens.fd = -1
+
+
+cdef void leave() noexcept:
+    """Have nothing to do with the thread any more, which ends when it wakes."""
+    global current
+    cdef Listener* l = current
+    current = NULL
+    if l != NULL:
+        fl_store32(&l.asked, 1)
+        fl_bell_ring(&l.bell)
+        if not fl_cas64(&l.state, RUNS, LEFT):
+            free_listener(l)
+
+
+def ask():
+    """Ask the thread to end; tell whether there is one. It does so at once if it has no socket, else when somebody comes."""
+    if current == NULL:
+        return False
+    fl_store32(&current.asked, 1)
+    fl_bell_ring(&current.bell)
+    return True
+
+
+def wait_for_end(double limit_s):
+    """Wait until the thread that was asked is gone, for the system as well; False where it is not after that time. Lets the GIL go."""
+    global current
+    cdef Listener* l = current
+    cdef int64_t end_ns = fl_now_ns() + <int64_t>(limit_s * 1e9)
+    cdef uint32_t native_id
+    cdef bint ended
+    if l == NULL:
+        return True
+    current = NULL
+    with nogil:
+        while fl_load64(&l.state) == RUNS and fl_now_ns() < end_ns:
+            usleep(NAP_US)
+        native_id = fl_load32(&l.native_id)
+        ended = not fl_cas64(&l.state, RUNS, LEFT)
+        if ended:
+            free_listener(l)
+            while fl_thread_exists(native_id) and fl_now_ns() < end_ns:
+                usleep(NAP_US)
+    return ended
+
+
+def is_running():
+    """Tell whether a thread listens."""
+    return current != NULL
+
+
+def forget():
+    """In the child of a fork, which does not have the thread: its record is lost."""
+    global current
+    current = NULL

@@ -1,0 +1,237 @@
+"""``fastlock dump PID|FILE``: who waits for what in a process, held by whom, where and since when; read from outside.
+
+It needs nothing of the process: it may be stopped, hung in C, or deadlocked. FILE is what --save, or --json, has written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fastlock.cli import complain
+from fastlock.findings import basename
+from fastlock.outside import Unseen, open_table
+from fastlock.outside.find import Table, open_file
+from fastlock.reporting import duration, printable
+
+PARTS = ("agents", "locks", "waits", "findings")
+MOST_LINES = 60  # of waits; --json has all
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the dump; 2 with one line of why where there is none to be had."""
+    parser = argparse.ArgumentParser(prog="fastlock dump", description=__doc__.partition("\n\n")[2], allow_abbrev=False)
+    parser.add_argument("source", metavar="PID|FILE", help="a process's number, or a file that this command has written")
+    parser.add_argument("--json", action="store_true", help="everything, as JSON on standard output")
+    parser.add_argument("--save", metavar="FILE", help="write the table itself to FILE, to be dumped later")
+    arguments = parser.parse_args(argv)
+    try:
+        if not arguments.source.isdecimal() and _is_json(arguments.source):
+            shown = _from_json(arguments.source)
+        else:
+            with _opened(arguments.source) as table:
+                if arguments.save:
+                    return _save(table, arguments.save)
+                shown = _from_table(table)
+    except Unseen as error:
+        return complain(f"fastlock dump: {printable(str(error))}")
+    if arguments.save:
+        return complain("fastlock dump: --save takes a process or a saved table, not JSON")
+    if arguments.json:
+        print(json.dumps(shown["snapshot"], ensure_ascii=True))
+    else:
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text(shown).encode(encoding, "replace").decode(encoding))
+    return 0
+
+
+def _opened(source: str) -> Table:
+    return open_table(int(source[:20])) if source.isdecimal() else open_file(source)
+
+
+def _save(table: Table, path: str) -> int:
+    data = table.saved()
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except (OSError, ValueError) as error:
+        return complain(f"fastlock dump: cannot write {path}: {getattr(error, 'strerror', None) or error}")
+    return 0
+
+
+def _from_table(table: Table) -> dict[str, Any]:
+    view = table.view()
+    agents = view.records.agents
+    circles = [
+        {"agents": [agents[index].id for index in circle.agents], "dead": circle.dead, "clears": view.clears(circle)}
+        for circle in view.stuck[1]
+    ]
+    dead = [agent.id for agent in agents.values() if agent.state != 1]
+    return {"snapshot": view.snapshot(), "circles": circles, "dead": dead, "unseen": view.facts()["unseen"]}
+
+
+# ---- JSON that was saved ------------------------------------------------------------------------------------------
+
+
+def _is_json(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) == b"{"
+    except (OSError, ValueError):
+        return False
+
+
+def _from_json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            snapshot = json.loads(file.read(256 << 20))
+        _check(snapshot)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Unseen(f"{path}: this is no dump of fastlock") from None
+    return {"snapshot": snapshot, "circles": _owner_circles(snapshot), "dead": [], "unseen": 0}
+
+
+def _check(snapshot: Any) -> None:
+    """See to it that everything that the text reads is there."""
+    for part in PARTS:
+        if not all(isinstance(each, dict) for each in snapshot[part]):
+            raise ValueError
+    for agent in snapshot["agents"]:
+        hash(agent["id"]), agent["name"] + agent["kind"], agent["loop"], list(agent["holds"])
+    for lock in snapshot["locks"]:
+        hash(lock["id"]), lock["name"] + lock["kind"], hash(lock["owner"]), list(lock["readers"]), _place(lock["held_at"])
+    for wait in snapshot["waits"]:
+        hash(wait["agent"]), hash(wait["lock"]), wait["what"] + "", _place(wait["wanted_at"])
+        float(wait["since_s"]), wait["deadline_s"] is None or float(wait["deadline_s"])
+    for finding in snapshot["findings"]:
+        finding["code"] + finding["title"] + finding["tier"] + finding["explanation"], finding["count"] + 0
+    snapshot["process"] + snapshot["level"] + snapshot["captured_at"]
+
+
+def _owner_circles(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
+    """The circles over exclusive owners, which is what a saved snapshot tells."""
+    waits = {wait["agent"]: wait for wait in snapshot["waits"]}
+    owner = {lock["id"]: lock["owner"] for lock in snapshot["locks"]}
+    circles: list[dict[str, Any]] = []
+    seen: set[Any] = set()
+    for start in waits:
+        path: list[Any] = []
+        at = start
+        while at in waits and at not in seen:
+            seen.add(at)
+            path.append(at)
+            at = owner.get(waits[at]["lock"])
+        if at in path:
+            agents = path[path.index(at) :]
+            clears = any(waits[agent]["deadline_s"] is not None for agent in agents)
+            circles.append({"agents": agents, "dead": False, "clears": clears})
+    return circles
+
+
+# ---- text ---------------------------------------------------------------------------------------------------------
+
+
+def text(shown: dict[str, Any]) -> str:
+    """Return the dump for people: circles first, then other waits, the oldest first, then findings."""
+    snapshot = shown["snapshot"]
+    names = _Names(snapshot, shown["dead"])
+    lines = [
+        f"{printable(snapshot['process'])}, pid {snapshot['pid']}, level {printable(snapshot['level'])}, "
+        f"{_count(len(snapshot['agents']), 'agent')}, {_count(len(snapshot['waits']), 'wait')}, at {printable(snapshot['captured_at'])}"
+    ]
+    told: set[Any] = set()
+    waits = {wait["agent"]: wait for wait in reversed(snapshot["waits"])}
+    for circle in shown["circles"]:
+        lines += ["", *_circle(circle, waits, names)]
+        told.update(circle["agents"])
+    others = sorted((wait for wait in snapshot["waits"] if wait["agent"] not in told), key=lambda wait: -wait["since_s"])
+    if others:
+        lines += ["", "Other waits" if told else "Waits", *_waits(others, names)]
+    if not snapshot["waits"]:
+        lines += ["", "Nobody waits for a lock."]
+    elif not shown["circles"]:
+        lines += ["", "No circle: everybody who waits, waits for somebody or something that may still come."]
+    if snapshot["findings"]:
+        lines += ["", "Findings", *map(_finding, snapshot["findings"])]
+    if shown["unseen"]:
+        lines += ["", f"The table is full: {shown['unseen']:,} records of agents and locks cannot be seen from outside."]
+    return "\n".join(lines)
+
+
+class _Names:
+    """What the text calls agents and locks."""
+
+    def __init__(self, snapshot: dict[str, Any], dead: Sequence[Any]) -> None:
+        self.agents = {agent["id"]: agent for agent in snapshot["agents"]}
+        self.locks = {lock["id"]: lock for lock in snapshot["locks"]}
+        self._dead = set(dead)
+
+    def agent(self, agent_id: Any) -> str:
+        agent = self.agents.get(agent_id)
+        if agent is None:
+            return "an unknown agent"
+        name = printable(agent["name"]) or f"a {agent['kind']}"
+        ended = " (ended)" if agent_id in self._dead else ""
+        return f"{name}{ended}" if agent["loop"] is None else f"{name} (loop of {printable(str(agent['loop']))}){ended}"
+
+    def lock(self, lock_id: Any) -> str:
+        lock = self.locks.get(lock_id)
+        return "something" if lock is None else f"{printable(lock['name'])} ({printable(lock['kind'])})"
+
+    def held(self, lock_id: Any) -> str:
+        """By whom a lock is held, and where it was taken; "" where nobody is known."""
+        lock = self.locks.get(lock_id)
+        if lock is None:
+            return ""
+        if lock["owner"] is not None:
+            at = _place(lock["held_at"])
+            return f"held by {self.agent(lock['owner'])}{', taken at ' + at if at else ''}"
+        readers = [self.agent(reader) for reader in lock["readers"][:4]]
+        more = len(lock["readers"]) - len(readers)
+        return f"held by {', '.join(readers)}{f' and {more} more' if more else ''}" if readers else ""
+
+
+def _circle(circle: dict[str, Any], waits: dict[Any, dict[str, Any]], names: _Names) -> list[str]:
+    agents = [agent for agent in circle["agents"] if agent in waits]
+    if circle["dead"]:
+        head = "ABANDONED: who holds the lock has ended"
+    else:
+        head = f"{'CIRCLE that a timeout will end' if circle['clears'] else 'DEADLOCK'}: {_count(len(agents), 'agent')} in a circle"
+    return [head, *(line for agent in agents[:MOST_LINES] for line in _wait(waits[agent], names))]
+
+
+def _waits(waits: Sequence[dict[str, Any]], names: _Names) -> list[str]:
+    lines = [line for wait in waits[:MOST_LINES] for line in _wait(wait, names)]
+    more = len(waits) - MOST_LINES
+    return [*lines, f"  and {more:,} more, see --json"] if more > 0 else lines
+
+
+def _wait(wait: dict[str, Any], names: _Names) -> list[str]:
+    at = _place(wait["wanted_at"])
+    left = "" if wait["deadline_s"] is None else f", gives up in {duration(wait['deadline_s'])}"
+    lines = [
+        f"  {names.agent(wait['agent'])} waits for {names.lock(wait['lock'])}{' at ' + at if at else ''}, "
+        f"for {duration(wait['since_s'])}{left}"
+    ]
+    held = names.held(wait["lock"])
+    return [*lines, f"      {held}"] if held else lines
+
+
+def _place(site: Any) -> str:
+    """file:line function of a site, "" where it is not known."""
+    if site is None:
+        return ""
+    return printable(f"{basename(site['file'])}:{site['line']} {site['function']}")
+
+
+def _finding(finding: dict[str, Any]) -> str:
+    often = "" if finding["count"] == 1 else f", {finding['count']:,} times"
+    summary = f"{finding['code']} {finding['title']} ({finding['tier']}{often}): {finding['explanation']}"
+    return f"  {printable(summary)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,255 @@
+"""The socket of this process: ``fastlock level`` and ``fastlock doctor`` reach it here, and levels that end by themselves do so here.
+
+It listens from `install()` on, or as `control` in the settings says. Who listens is a native thread (`_listen`), which is no thread for Python
+and asks for the GIL only when somebody has come; so it answers while every thread of the program is blocked in a lock, and does not
+where the GIL itself is stuck. At a fork it is taken down before and begun again after in the parent, and the child gets a thread and a
+socket of its own. A change of user, and descriptors that were closed in bulk, are noticed with the next call or look, and mended
+by a new socket.
+
+Guard: `_mutex`, raw and re-entrant. Nobody waits under it but for the end of the thread, with a limit and without the GIL.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import atexit
+import os
+import sys
+import time
+
+from fastlock import _listen, assemble, config, patching, sockets, watchdog
+
+STOP_LIMIT_S = 0.1  # that a fork waits for a call which is being answered
+CALL_LIMIT_S = 1.0  # that one who has connected has for asking, and for taking the answer
+MOST_BYTES = 4096  # of a request
+
+_mutex = _thread.RLock()
+_listening: _socket.socket | None = None
+_address = ""
+_owner = (0, 0)  # the process and the user whose socket it is
+_begun = False
+_installed = False
+_forking = 0
+_told = ""
+
+
+def address() -> str | None:
+    """Return where this process can be called, None for nowhere (yet); an abstract name begins with a zero."""
+    return _address if _listening is not None else None
+
+
+# ---- begin and end --------------------------------------------------------------------------------------
+
+
+def _is_wanted() -> bool:
+    wanted = config.current().control
+    return sockets.credentials_are_known() and not config.disabled() and (_installed if wanted is None else wanted)
+
+
+def _follow_install() -> None:
+    global _installed
+    _installed = True
+    _follow(config.current())
+
+
+def _follow(settings: config.Settings) -> None:
+    """Begin or end as the settings say."""
+    global _begun
+    with _mutex:
+        if _is_wanted() == _begun or sys.is_finalizing():
+            return
+        if _begun:
+            _begun = False
+            _stop()
+            _close()
+        else:
+            _begun = True
+            _start_thread()
+
+
+def _start_thread() -> None:
+    if _forking:
+        return  # it is started after the fork
+    try:
+        _listen.start(-1 if _listening is None else _listening.fileno(), _handle, _due_ns())
+    except OSError as exc:
+        _tell(f"fastlock: this process cannot be reached by `fastlock level`: {exc.strerror}\n")
+
+
+def _stop() -> None:
+    """Take the thread down, as far as it comes in time."""
+    if _listen.ask():
+        if _listening is not None:
+            _knock()
+        _listen.wait_for_end(STOP_LIMIT_S)
+
+
+def _knock() -> None:
+    """Wake the thread, in a way that does not depend on a number that a program may have closed and used again."""
+    visitor = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        visitor.setblocking(False)
+        visitor.connect(_address)
+    except OSError:
+        return  # somebody is at the door already; or the file is gone, and the thread ends with its next look
+    finally:
+        visitor.close()
+
+
+def _close() -> None:
+    """Let go of the socket, and of its file only where that is this process's and this user's."""
+    global _listening
+    listening, _listening = _listening, None
+    if listening is None:
+        return
+    try:
+        ours = listening.getsockname() in (sockets.name_before(_address), os.fsencode(_address))
+    except OSError:  # closed already, or no socket any more
+        ours = False
+    if ours:
+        listening.close()
+    else:
+        listening.detach()  # the number is somebody else's now
+    if _owner == (os.getpid(), os.geteuid()) and not _address.startswith("\0"):
+        sockets.remove(_address)
+
+
+def _due_ns() -> int:
+    end_ns = config.end_what_is_over()
+    return -1 if end_ns is None else end_ns
+
+
+def _tell(word: str) -> None:
+    global _told
+    if word != _told:  # once, however often it is tried again
+        _told = word
+        watchdog.write(word)
+
+
+# ---- in the thread ------------------------------------------------------------------------------------------
+
+
+def _handle(reason: int) -> int:
+    """Do what the thread was woken for; return when it has to be woken next, in ns of CLOCK_MONOTONIC, -1 for never."""
+    try:
+        if reason == _listen.CHANGED:
+            _renew()
+        elif reason == _listen.CALLED:
+            _take_call()
+    except Exception:
+        _tell(f"fastlock: the socket of this process failed\n{assemble.failure()}")
+    return _due_ns()
+
+
+def _renew() -> None:
+    """Make a socket, the first one or anew: the user is another, or the descriptor was closed."""
+    global _listening, _address, _owner
+    with _mutex:
+        _close()
+        if not _begun:
+            return
+        try:
+            listening, address = sockets.listen()
+        except OSError as exc:
+            _tell(f"fastlock: this process cannot be reached by `fastlock level`: {exc.strerror or exc}\n")
+            return
+        _listening, _address, _owner = listening, address, (os.getpid(), os.geteuid())
+        if not _forking:
+            _listen.listen_on(listening.fileno())
+        sockets.sweep(os.path.dirname(address), sockets.MOST_SWEPT)
+
+
+def _take_call() -> None:
+    listening = _listening
+    if listening is None:
+        return
+    try:
+        number, _ = listening._accept()  # type: ignore[attr-defined]
+    except OSError:
+        return  # gone again
+    connection = _socket.socket(fileno=number)
+    try:
+        _converse(connection)
+    except OSError:
+        return  # who does not ask, or does not listen, gets nothing
+    finally:
+        connection.close()
+
+
+def _converse(connection: _socket.socket) -> None:
+    from fastlock import answers  # now, for few processes are ever asked, and json costs a start two milliseconds
+
+    uid = _uid_of_peer(connection)
+    if uid in (0, os.geteuid()):
+        request = _line(connection)
+        line = answers.answer(request) if request else b""
+    else:
+        line = answers.refusal(f"uid {uid} may not: this process belongs to uid {os.geteuid()}")
+    connection.settimeout(CALL_LIMIT_S)
+    connection.sendall(line)
+
+
+def _uid_of_peer(connection: _socket.socket) -> int:
+    facts = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)  # pid, uid, gid
+    return int.from_bytes(facts[4:8], sys.byteorder)
+
+
+def _line(connection: _socket.socket) -> bytes:
+    """Return what has been asked, without the end of the line; OSError where it does not end in time."""
+    end_ns = time.monotonic_ns() + int(CALL_LIMIT_S * 1e9)
+    asked = b""
+    while b"\n" not in asked and len(asked) <= MOST_BYTES:
+        left_s = (end_ns - time.monotonic_ns()) / 1e9
+        if left_s <= 0:
+            raise TimeoutError
+        connection.settimeout(left_s)
+        more = connection.recv(MOST_BYTES)
+        if not more:
+            break
+        asked += more
+    return asked.partition(b"\n")[0] if len(asked) <= MOST_BYTES else asked
+
+
+# ---- fork and exit ----------------------------------------------------------------------------------------------
+
+
+def _before_fork() -> None:
+    global _forking
+    _forking += 1
+    _stop()
+
+
+def _after_fork_in_parent() -> None:
+    global _forking
+    with _mutex:
+        _forking = max(0, _forking - 1)
+        if _begun:
+            _start_thread()
+
+
+def _after_fork_in_child() -> None:
+    global _forking
+    _mutex._at_fork_reinit()  # type: ignore[attr-defined]
+    _forking = 0
+    _listen.forget()
+    _close()
+    if _begun:
+        _start_thread()
+
+
+def _at_exit() -> None:
+    global _begun
+    with _mutex:
+        if _begun:
+            _begun = False
+            _stop()
+            _close()
+
+
+def start() -> None:
+    """Follow `install()` and the settings; once, at import."""
+    patching.follow_install(_follow_install)
+    config.observe(_follow)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    atexit.register(_at_exit)

@@ -1,0 +1,265 @@
+"""Finds the tables of other processes, and says in one line why one cannot be seen. Linux: all of it is read in /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from fastlock.outside import layout
+from fastlock.outside.layout import HEADER_SIZE, Image, Records, Unseen
+from fastlock.outside.view import View
+
+_MEMORY = "/memfd:fastlock-table"
+_EXTENSION = "/fastlock/_mapping"
+_FORK_LIMIT_S = 0.2  # that a child may take to make its table its own
+_NO_DESCRIPTOR = "its table has no descriptor any more (the program closes them in bulk); it has one again as soon as somebody waits for a lock"
+
+
+class Table:
+    """The table of a live process, or one that was saved; each call reads it anew. Not thread-safe; close() or `with`."""
+
+    def __init__(self, descriptor: int, pid: int | None, started: str | None = None) -> None:
+        self._descriptor = descriptor
+        self._pid = pid
+        self._started = started
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the table go; a second time does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def view(self) -> View:
+        """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds."""
+        first, second = self._read(), self._read()
+        self._still_there()
+        header = second.header
+        now = header.captured_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        return View(Records(first, second), now, header.captured_wall_ns / 1e9 if header.captured_ns else time.time())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what Snapshot.to_dict() returns in that process."""
+        return self.view().snapshot()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what one line about the process says: names, counts, the oldest wait, health; see docs/table.md."""
+        return self.facts_of(self.view())
+
+    def facts_of(self, view: View) -> dict[str, Any]:
+        """The same of a moment that is at hand."""
+        facts = view.facts()
+        if self._pid is not None:
+            facts["pid"] = self._pid  # as we see it: in a container of its own the process has another number
+        return {**facts, "uid": None if self._pid is None else _uid_of(self._pid)}
+
+    def saved(self) -> bytes:
+        """Return the table as the bytes of a file that open_file() reads."""
+        first, second = self._read(), self._read()
+        raw = os.pread(self._descriptor, HEADER_SIZE, 0)
+        return layout.saved(second, first, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
+
+    def check_owner(self, own_pid: int) -> None:
+        """See to it that the table is that process's own: in the child of a fork it is its parent's for a moment."""
+        end = time.monotonic() + _FORK_LIMIT_S
+        while (pid := layout.parse_header(self._header()).pid) != own_pid:
+            if time.monotonic() > end:
+                raise Unseen(f"the table is that of process {pid}, which this one was copied from without a fork that fastlock sees")
+            time.sleep(0.005)
+
+    def _header(self) -> bytes:
+        return os.pread(self._descriptor, 4096, 0)
+
+    def _read(self) -> Image:
+        try:
+            header = layout.parse_header(self._header())
+            areas = []
+            for area in header.areas:
+                size = area.record * area.used
+                data = os.pread(self._descriptor, size, area.offset) if size else b""
+                if len(data) != size:
+                    raise Unseen("the table is damaged: it is cut off")
+                areas.append(data)
+        except OSError as error:
+            raise Unseen(f"the table cannot be read: {error.strerror}") from None
+        return Image(header, areas)
+
+    def _still_there(self) -> None:
+        if self._pid is not None and _started(self._pid) != self._started:
+            raise Unseen(f"process {self._pid} has ended")
+
+
+def open_file(path: str) -> Table:
+    """Return a table that was saved to a file; Unseen where it is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise Unseen(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    table = Table(descriptor, None)
+    try:
+        table._read()
+    except Unseen as error:
+        table.close()
+        raise Unseen(f"{path}: {error}") from None
+    return table
+
+
+def open_table(pid: int) -> Table:
+    """Return the table of a live process; Unseen, with the reason in one line, where it cannot be seen. Some milliseconds."""
+    _check_process(pid)
+    started = _started(pid)
+    descriptor = _table_of(pid)
+    table = Table(descriptor, pid, started)
+    try:
+        table.check_owner(_own_pid(pid))
+        table._still_there()
+    except Unseen as error:
+        table.close()
+        raise Unseen(f"process {pid}: {error}") from None
+    return table
+
+
+def processes() -> list[int]:
+    """Return the PIDs of this user's (root: everybody's) live processes with a table; a fraction of a millisecond each."""
+    try:
+        numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    except OSError:
+        return []
+    user = os.geteuid()
+    return [pid for pid in numbers if (user == 0 or _uid_of(pid) == user) and _has_table(pid)]
+
+
+def _has_table(pid: int) -> bool:
+    try:
+        if any(True for _ in _descriptors(pid)):
+            return True
+        return any(_MEMORY in line for line in _maps(pid))
+    except OSError:
+        return False
+
+
+# ---- what /proc says ------------------------------------------------------------------------------------------
+
+
+def _check_process(pid: int) -> None:
+    if not sys.platform.startswith("linux"):
+        raise Unseen(f"process {pid}: tables are read in /proc, which this system does not have")
+    if pid <= 0:
+        raise Unseen(f"{pid} is no process's number")
+    status = _status(pid)
+    if not status:
+        raise Unseen(f"there is no process {pid}")
+    if status.get("Tgid", str(pid)) != str(pid):
+        raise Unseen(f"{pid} is a thread of process {status['Tgid']}")
+    if status.get("State", "").startswith(("Z", "X")):
+        raise Unseen(f"process {pid} has ended, and waits for its parent to ask for its status")
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+    except OSError:
+        return {}
+
+
+def _started(pid: int) -> str | None:
+    """When the process began, in the kernel's ticks: its number may be another's by now."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _own_pid(pid: int) -> int:
+    """The number by which the process knows itself, in the innermost of its namespaces."""
+    numbers = _status(pid).get("NSpid", "").split()
+    return int(numbers[-1]) if numbers else pid
+
+
+def _uid_of(pid: int) -> int | None:
+    uids = _status(pid).get("Uid", "").split()
+    return int(uids[1]) if len(uids) > 1 else None
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    """Paths of the process's descriptors of a table; OSError where they may not be seen."""
+    directory = f"/proc/{pid}/fd"
+    for name in os.listdir(directory):
+        path = f"{directory}/{name}"
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(path).startswith(_MEMORY):
+                yield path
+
+
+def _maps(pid: int) -> list[str]:
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+        return file.readlines()
+
+
+def _table_of(pid: int) -> int:
+    """A descriptor of the process's table."""
+    try:
+        for path in _descriptors(pid):
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        maps = _maps(pid)
+    except PermissionError:
+        raise Unseen(f"process {pid}: {_why_not(pid)}") from None
+    except OSError as error:
+        raise Unseen(f"process {pid} cannot be seen: {error.strerror}") from None
+    line = next((line for line in maps if _MEMORY in line), None)
+    if line is None:
+        loaded = any(_EXTENSION in line for line in maps)
+        raise Unseen(f"process {pid}: {'fastlock is in it, but ' + _unmade() if loaded else 'there is no fastlock in it'}")
+    try:
+        return os.open(f"/proc/{pid}/map_files/{_range(line)}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise Unseen(f"process {pid}: {_NO_DESCRIPTOR}; until then only root may read it") from None
+
+
+def _unmade() -> str:
+    return "had no descriptor left to make a table with; it tries again when somebody waits for a lock"
+
+
+def _range(line: str) -> str:
+    """The name in map_files of a line of maps: the same numbers without leading zeros."""
+    first, _, last = line.split()[0].partition("-")
+    return f"{int(first, 16):x}-{int(last, 16):x}"
+
+
+def _why_not(pid: int) -> str:
+    """Why the kernel does not let us look: it asks for the same user, no more capabilities, and a dumpable process."""
+    status = _status(pid)
+    theirs = {int(uid) for uid in status.get("Uid", "").split()}
+    mine = os.geteuid()
+    if theirs - {mine}:
+        other = (theirs - {mine}).pop()
+        return f"it belongs to {_user(other)}, and this is {_user(mine)}; that user or root may look"
+    if int(status.get("CapPrm", "0"), 16) & ~int(_status(os.getpid()).get("CapEff", "0"), 16):
+        return "it has capabilities that this process has not; root may look"
+    with contextlib.suppress(OSError):
+        if os.stat(f"/proc/{pid}").st_uid != mine:
+            return "it is not dumpable (it has changed its user, or wants it so); root may look"
+    return "the system does not let this process look (a security module, or another user namespace); root may look"
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"

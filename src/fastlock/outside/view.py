@@ -1,0 +1,294 @@
+"""What a table says, in the form that the process's own snapshot has."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from fastlock.findings import CODES
+from fastlock.outside import circles
+from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED, Circle, Waiters
+from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
+
+LEVELS = ("off", "detect", "order", "trace")
+KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result"}
+MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared"}
+_CALLS = {EXCLUSIVE: "acquire", SHARED: "acquire_read", PERMIT: "acquire", NOTIFY: "wait", FLAG: "wait"}
+STALLED_S = 10.0
+_STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012")
+
+
+class View:
+    """One moment of a process, from two copies of its table; ages are taken at ``now_ns`` (CLOCK_MONOTONIC)."""
+
+    def __init__(self, records: Records, now_ns: int, wall_s: float) -> None:
+        self.records = records
+        self.header = records.header
+        self._now_ns = now_ns
+        self._wall_s = wall_s
+        self.held = self._held_stacks()
+        self.holders = {lock.serial: circles.holders_of(lock, records) for lock in records.locks.values()}
+
+    def _held_stacks(self) -> dict[int, list[tuple[Lock, Share]]]:
+        """By agent what it held when it began to wait, as far as a level tells it."""
+        held: dict[int, list[tuple[Lock, Share]]] = {}
+        for agent in self.records.agents.values():
+            if not agent.waits or not agent.held_count:
+                continue
+            for share in self.records.chain(agent.held, agent.held_count):
+                lock = self.records.lock_at(share.count - 1) if share.count else None
+                if lock is not None and lock.serial == share.who:
+                    held.setdefault(agent.index, []).append((lock, share))
+        return held
+
+    # ---- the snapshot
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what Snapshot.to_dict() returns; linear in what is waited for."""
+        header = self.header
+        locks = [self._lock(lock) for _, lock in sorted(self._locks.items())]
+        return {
+            "pid": header.pid,
+            "process": header.program,
+            "level": LEVELS[header.level] if header.level < len(LEVELS) else str(header.level),
+            "captured_at": iso(self._wall_s),
+            "raw_locks": None if header.raw_locks < 0 else header.raw_locks,
+            "agents": [self._agent(agent) for agent in self._agents],
+            "locks": locks,
+            "waits": self.waits,
+            "findings": self.findings,
+        }
+
+    @cached_property
+    def _locks(self) -> dict[int, Lock]:
+        locks = dict(self.records.locks)
+        for entries in self.held.values():
+            locks.update((lock.serial, lock) for lock, _ in entries if lock.serial not in locks)
+        for agent in self.records.agents.values():
+            for wait in agent.waits:
+                if wait.serial not in locks:  # its record found no room, or is being written
+                    locks[wait.serial] = Lock(0, wait.serial, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, circles.SIGNAL, True)
+        return locks
+
+    @cached_property
+    def owners(self) -> dict[int, Agent]:
+        """The exclusive owner of each lock that has one, by the lock's serial."""
+        owners = {}
+        for lock in self.records.locks.values():
+            owner = circles.owner_of(lock, self.records.agents)
+            if owner is not None:
+                owners[lock.serial] = owner
+        for index, entries in self.held.items():
+            for lock, _ in entries:
+                if lock.serial not in self.records.locks and lock.kind in (circles.LOCK, circles.RLOCK, circles.RWLOCK):
+                    owners.setdefault(lock.serial, self.records.agents[index])
+        return owners
+
+    @cached_property
+    def _holds(self) -> dict[int, list[int]]:
+        holds: dict[int, dict[int, None]] = {}
+        for serial, owner in self.owners.items():
+            holds.setdefault(owner.index, {})[serial] = None
+        for serial, holders in self.holders.items():
+            for agent, _ in holders:
+                holds.setdefault(agent.index, {})[serial] = None
+        for index, entries in self.held.items():
+            holds.setdefault(index, {}).update((lock.serial, None) for lock, _ in entries)
+        return {index: list(serials) for index, serials in holds.items()}
+
+    @cached_property
+    def _agents(self) -> list[Agent]:
+        """Threads, tasks that hold or wait for something here, and the dead that hold something here."""
+        return [
+            agent
+            for agent in self.records.agents.values()
+            if agent.index in self._holds or (agent.state == ALIVE and (agent.waits or not agent.loop))
+        ]
+
+    def _agent(self, agent: Agent) -> dict[str, Any]:
+        wait = circles.wait_of(agent, self.records.locks)
+        thread = self.records.agents.get(agent.loop) if agent.loop else agent
+        return {
+            "id": agent.id,
+            "kind": "task" if agent.loop else "thread",
+            "name": self.agent_name(agent),
+            "native_id": thread.native_id or None if thread is not None else None,
+            "loop": self.agent_name(thread) if agent.loop and thread is not None else None,
+            "holds": self._holds.get(agent.index, []),
+            "waits": None if wait is None else wait.serial,
+        }
+
+    def agent_name(self, agent: Agent) -> str:
+        """Return the agent's name, else what its kind is called."""
+        if agent.name or agent.loop:
+            return agent.name or "Task"
+        return "MainThread" if agent.native_id == self.header.pid else f"Thread {agent.native_id}"
+
+    @cached_property
+    def _waiters(self) -> dict[int, list[int]]:
+        queue = sorted((wait.since_ns, wait.serial, agent.id) for agent in self.records.agents.values() for wait in agent.waits)
+        waiters: dict[int, list[int]] = {}
+        for _, serial, agent_id in queue:
+            waiters.setdefault(serial, []).append(agent_id)
+        return waiters
+
+    def lock_name(self, lock: Lock) -> str:
+        """Return the lock's name, as the process gives it."""
+        name = self.records.text(lock.name)
+        return f"unnamed {KINDS.get(lock.kind, 'Lock')}" if name is None else name
+
+    def _held_site(self, lock: Lock) -> dict[str, Any] | None:
+        if lock.serial not in self.records.locks:
+            owner = self.owners.get(lock.serial)
+            entries = self.held.get(owner.index, ()) if owner is not None else ()
+            return next((self._site(share.site) for held, share in entries if held.serial == lock.serial), None)
+        return self._site(lock.site) if lock.owner and not lock.marks & circles.SIGNAL else None
+
+    def _lock(self, lock: Lock) -> dict[str, Any]:
+        kind = KINDS.get(lock.kind, "Lock")
+        owner = self.owners.get(lock.serial)
+        created = self._site(lock.created)
+        readers = [agent.id for agent, _ in self.holders.get(lock.serial, ())]
+        if lock.serial not in self.records.locks and owner is None:
+            readers += [self.records.agents[i].id for i, held in self.held.items() if any(each.serial == lock.serial for each, _ in held)]
+        return {
+            "id": lock.serial,
+            "name": self.lock_name(lock),
+            "class": self.records.text(lock.lock_class) or kind,
+            "kind": kind,
+            "created": None if created is None else {"file": created["file"], "line": created["line"]},
+            "owner": None if owner is None else owner.id,
+            "readers": readers,
+            "waiters": self._waiters.get(lock.serial, []),
+            "held_at": self._held_site(lock),
+        }
+
+    @cached_property
+    def waits(self) -> list[dict[str, Any]]:
+        """Every wait, as snapshots have it."""
+        return [self._wait(agent, wait) for agent in self.records.agents.values() for wait in agent.waits]
+
+    def _wait(self, agent: Agent, wait: Wait) -> dict[str, Any]:
+        lock = self._locks[wait.serial]
+        owner = self.owners.get(wait.serial)
+        call = "Future.result" if lock.kind == RESULT else f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+        return {
+            "agent": agent.id,
+            "lock": wait.serial,
+            "what": call,
+            "mode": MODES.get(wait.mode, "exclusive"),
+            "owner": None if owner is None else owner.id,
+            "since_s": max(0, self._now_ns - wait.since_ns) / 1e9,
+            "deadline_s": None if wait.deadline_ns < 0 else max(0, wait.deadline_ns - self._now_ns) / 1e9,
+            "wanted_at": self._site(wait.site),
+        }
+
+    def _site(self, number: int) -> dict[str, Any] | None:
+        site = self.records.site(number)
+        return None if site is None else {"file": site[0], "line": site[1], "function": site[2]}
+
+    @cached_property
+    def findings(self) -> list[dict[str, Any]]:
+        """What the process has found, as it told it."""
+        found = []
+        for count, raw in self.records.findings():
+            finding = _finding(raw)
+            if finding is not None:
+                found.append({**finding, "count": count})
+        return found
+
+    # ---- what follows from it
+
+    @cached_property
+    def stuck(self) -> tuple[set[int], list[Circle]]:
+        """Who can never run, and the circles."""
+        return circles.find(self.records.agents, Waiters(self.records, self.holders).needs)
+
+    def clears(self, circle: Circle) -> bool:
+        """Tell whether somebody in the circle has a timeout."""
+        return any(wait.deadline_ns >= 0 for index in circle.agents for wait in self.records.agents[index].waits[:1])
+
+    @cached_property
+    def standing(self) -> list[dict[str, Any]]:
+        """The deadlocks that the process has found and that still stand: each of their agents still waits for its lock."""
+        waiting = {(agent.id, wait.serial) for agent in self.records.agents.values() for wait in agent.waits}
+        found = []
+        for finding in self.findings:
+            if finding["code"] in _STANDING and finding["tier"] == "proven":
+                edges = [(edge.get("agent"), edge.get("waits")) for edge in finding["edges"] if edge.get("waits") is not None]
+                if edges and all(_hashable(edge) and edge in waiting for edge in edges):
+                    found.append(finding)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
+        agents = self.records.agents
+        since = [
+            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, PERMIT)
+        ]
+        oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
+        deadlocked = any(not circle.dead and not self.clears(circle) for circle in self.stuck[1]) or bool(self.standing)
+        version = self.header.python
+        return {
+            "pid": self.header.pid,
+            "process": self.header.program,
+            "interpreter": self.header.interpreter,
+            "python": f"{version >> 24}.{version >> 16 & 255}.{version >> 8 & 255}",
+            "level": LEVELS[self.header.level] if self.header.level < len(LEVELS) else str(self.header.level),
+            "started_at": iso(self.header.started_ns / 1e9),
+            "agents": len(self._agents),
+            "waiting": len(since),
+            "resting": sum(1 for agent in agents.values() if agent.waits) - len(since),
+            "oldest_wait_s": oldest_s,
+            "deadlocked": deadlocked,
+            "findings": len(self.findings) + self.header.findings_dropped,
+            "health": "deadlocked" if deadlocked else "stalled" if oldest_s is not None and oldest_s >= STALLED_S else "ok",
+            "unseen": sum(area.hidden for area in self.header.areas[2:5]),
+        }
+
+
+_SHAPE: Mapping[str, type | tuple[type, ...]] = {
+    "code": str,
+    "title": str,
+    "tier": str,
+    "fingerprint": str,
+    "detected_at": str,
+    "pid": int,
+    "process": str,
+    "agents": list,
+    "locks": list,
+    "edges": list,
+    "reasons": list,
+    "explanation": str,
+    "fix": str,
+}
+
+
+def _finding(raw: bytes) -> dict[str, Any] | None:
+    """Return a finding's facts, None where the bytes are none."""
+    try:
+        finding = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(finding, dict) or not all(isinstance(finding.get(key), kind) for key, kind in _SHAPE.items()):
+        return None
+    parts = (finding["agents"], finding["locks"], finding["edges"])
+    if finding["code"] not in CODES or not all(isinstance(each, dict) for part in parts for each in part):
+        return None
+    return finding
+
+
+def _hashable(edge: tuple[Any, Any]) -> bool:
+    return all(isinstance(part, int) for part in edge)
+
+
+def iso(wall_s: float) -> str:
+    """Return wall-clock seconds as ISO 8601 in UTC, with milliseconds; 1970 for what is no time."""
+    try:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall_s))
+    except (OverflowError, ValueError, OSError):
+        stamp, wall_s = "1970-01-01T00:00:00", 0
+    return f"{stamp}.{int(wall_s % 1 * 1000):03}+00:00"
