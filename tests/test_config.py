@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastlock import _core, config
+from fastlock.addresses import Address
 from fastlock.errors import ConfigError
 
 
@@ -55,6 +56,12 @@ GOOD = [
     ("suppress", [], ()),
     ("suppress", [" 9f3a1c", "cache_*", "9f3a1c"], ("9f3a1c", "cache_*")),
     ("suppress_file", None, None),
+    ("report_rate", None, None),
+    ("report_rate", 60, 60),
+    ("metric_classes", 1e3, 1000),
+    ("livez", None, None),
+    ("dump_dir", None, None),
+    ("dump_dir", Path("/tmp"), "/tmp"),
 ]
 
 
@@ -93,6 +100,25 @@ BAD = [
     ("suppress_file", 7, "suppress_file=7: must be the path of a file, or None"),
     ("suppress_file", "/no/such/file", "suppress_file='/no/such/file': cannot be read: No such file or directory"),
     ("suppress_file", "/", "suppress_file='/': cannot be read: Is a directory"),
+    ("report_rate", 0, "report_rate=0: must be a whole number from 1 to 1,000,000 reports a minute, or None"),
+    ("report_rate", 1.5, "report_rate=1.5: must be"),
+    ("report_rate", float("nan"), "report_rate=nan: must be"),
+    ("metric_classes", None, "metric_classes=None: must be a whole number from 1 to 10,000"),
+    ("metric_classes", True, "metric_classes=True: must be"),
+    ("metric_classes", "many", "metric_classes='many': must be"),
+    ("livez", 9464, "livez=9464: must be \"127.0.0.1:9464\", \"unix:/path\" or None"),
+    ("livez", "9464", "livez='9464': must be an address with a port from 1 to 65535"),
+    ("livez", "127.0.0.1:0", "livez='127.0.0.1:0': must be an address with a port"),
+    ("livez", "127.0.0.1:99999999999", "must be an address with a port"),
+    ("livez", "0.0.0.0:9464", "livez='0.0.0.0:9464': 0.0.0.0 is no loopback address: others could reach it"),
+    ("livez", "[::]:9464", "[::] is no loopback address"),
+    ("livez", "example.org:80", "example.org is neither an IP address nor localhost"),
+    ("livez", "unix:livez.sock", "a unix socket needs an absolute path"),
+    ("livez", "unix:/no/such/directory/l.sock", "there is no directory /no/such/directory"),
+    ("livez", "unix:/tmp/" + 100 * "x" + "{pid}", "a unix socket's path has at most 107 bytes"),
+    ("dump_dir", 7.5, "dump_dir=7.5: must be the path of a directory, or None"),
+    ("dump_dir", "/no/such", "dump_dir='/no/such': is no directory to write to: No such file or directory"),
+    ("dump_dir", __file__, "is no directory to write to: Not a directory"),
     ("json", 7, "json=7: must be the path of a file, or None"),
     ("json", "a\0b", "json='a\\x00b': cannot be appended to"),
     ("json", "/", "json='/': cannot be appended to: Is a directory"),
@@ -168,8 +194,15 @@ def test_environment_of_every_setting(tmp_path: Path) -> None:
         "FASTLOCK_JSON": path,
         "FASTLOCK_SUPPRESS": "9f3a1c, cache_*,",
         "FASTLOCK_SUPPRESS_FILE": path,
+        "FASTLOCK_REPORT_RATE": "60",
+        "FASTLOCK_METRIC_CLASSES": "20",
+        "FASTLOCK_LIVEZ": "127.0.0.1:9464",
+        "FASTLOCK_DUMP_DIR": str(tmp_path),
     }
-    expected = config.Settings("off", "exit", "raise", 2.5, 3.0, 0.25, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()))
+    expected = config.Settings(
+        "off", "exit", "raise", 2.5, 3.0, 0.25, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()),
+        report_rate=60, metric_classes=20, livez=Address("127.0.0.1:9464", host="127.0.0.1", port=9464), dump_dir=str(tmp_path),
+    )  # fmt: skip
     assert config.from_environment(environ) == expected
 
 
@@ -193,6 +226,9 @@ def test_unset_and_empty_variables_are_defaults() -> None:
         ("FASTLOCK_LOOP_BLOCK", "nan", "must be a number of seconds"),
         ("FASTLOCK_JSON", "/", "cannot be appended to"),
         ("FASTLOCK_SUPPRESS_FILE", "/no/such/file", "cannot be read: No such file or directory"),
+        ("FASTLOCK_REPORT_RATE", "often", "must be a whole number"),
+        ("FASTLOCK_LIVEZ", "0.0.0.0:9464", "0.0.0.0 is no loopback address"),
+        ("FASTLOCK_DUMP_DIR", "/no/such", "is no directory to write to"),
         ("FASTLOCK_INSTALL", "maybe", "must be 1 or 0"),
         ("FASTLOCK_VERBOSE", "2", "must be 1 or 0"),
     ],

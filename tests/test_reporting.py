@@ -406,13 +406,14 @@ def test_logging_gets_a_record_with_fields() -> None:
             def emit(self, record):
                 records.append([record.name, record.levelname, record.getMessage()])
                 records[-1] += [record.fastlock_code, record.fastlock_tier]
+                records[-1] += [record.fastlock_locks, record.fastlock_agents]
         logging.getLogger().addHandler(Keep())
         twice("lock")
         wait_until(lambda: records)
         tell(records)
         """
     )
-    assert [record[:2] + record[3:] for record in records] == [["fastlock", "ERROR", "FL002", "proven"]]
+    assert [record[:2] + record[3:] for record in records] == [["fastlock", "ERROR", "FL002", "proven", ["lock"], ["MainThread"]]]
     assert records[0][2].startswith("FL002 self-deadlock (proven): MainThread holds lock since ")
 
 

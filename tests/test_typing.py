@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
 EXTENSIONS = ("_block", "_classes", "_clocks", "_core", "_facts", "_options", "_order", "_order_facts", "_park", "_rwlock", "_sites", "_sync", "_table", "_waits")
 EXTENSIONS += ("_evidence", "_graph", "_graph_py", "_judge", "_learn", "_nesting", "_records", "_segments", "_store", "_topology", "_tasks", "_aio")
-EXTENSIONS += ("_told", "_shares", "_loop_facts", "_resolve", "_loops", "_results", "_awaits", "_late", "_aio_shared", "_aio_semaphores")
+EXTENSIONS += ("_told", "_shares", "_delays", "_loop_facts", "_resolve", "_loops", "_results", "_awaits", "_late", "_aio_shared", "_aio_semaphores")
 EXTENSIONS += ("_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
 USE = """
 import fastlock
@@ -44,6 +44,9 @@ assert_type(fastlock.OrderGraph.load("graph.txt"), fastlock.OrderGraph)
 assert_type([advice.kind for advice in fastlock.advice()], list[str])
 fastlock.configure(suppress=["9f3a1c", "cache_*"], suppress_file=None)
 assert_type([finding.code for finding in fastlock.suppressed()], list[str])
+fastlock.configure(livez="unix:/run/app/{pid}.sock", dump_dir=None, report_rate=60, metric_classes=20)
+assert_type(fastlock.health().ok, bool)
+assert_type(fastlock.metrics().classes, tuple[fastlock.ClassWaits, ...])
 fastlock.Lock(naem="typo")  # type: ignore[call-arg]
 fastlock.RLock(timeout="soon")  # type: ignore[arg-type]
 fastlock.Semaphore(on_deadlock="panic")  # type: ignore[arg-type]

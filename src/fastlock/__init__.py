@@ -8,6 +8,7 @@ from fastlock import config as _config
 from fastlock import control as _control
 from fastlock import look as _look
 from fastlock import loops as _loops_followed
+from fastlock import serving as _serving
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
 from fastlock._nesting import nested
@@ -16,30 +17,36 @@ from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphor
 from fastlock.config import at_level, configure, level, set_level
 from fastlock.errors import ConfigError, DeadlockError, FastlockError, LockOrderError, LockTimeout
 from fastlock.findings import Finding, Snapshot
+from fastlock.hooks import on_finding
 from fastlock.look import find_deadlocks, snapshot
 from fastlock.multiple import acquire_all
 from fastlock.patching import install, uninstall
 from fastlock.suppression import suppressed
-from fastlock.watchdog import findings, on_finding
+from fastlock.watchdog import findings
 
 if _typing.TYPE_CHECKING:
     from fastlock.advising import Advice, advice
+    from fastlock.measures import ClassWaits, Metrics, metrics
     from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
+    from fastlock.vitals import Health, health
 
 __version__ = "0.1.0"
 __all__ = [
     "Advice",
     "Barrier",
     "BoundedSemaphore",
+    "ClassWaits",
     "Condition",
     "ConfigError",
     "DeadlockError",
     "Event",
     "FastlockError",
     "Finding",
+    "Health",
     "Lock",
     "LockOrderError",
     "LockTimeout",
+    "Metrics",
     "OrderCycle",
     "OrderEdge",
     "OrderGraph",
@@ -53,8 +60,10 @@ __all__ = [
     "configure",
     "find_deadlocks",
     "findings",
+    "health",
     "install",
     "level",
+    "metrics",
     "nested",
     "on_finding",
     "order_graph",
@@ -68,6 +77,8 @@ __all__ = [
 # module, and most of them are short. What a report needs is imported at once: a report is no place for a first import.
 _LATER = {"Advice": "advising", "advice": "advising"}
 _LATER.update(dict.fromkeys(("OrderCycle", "OrderEdge", "OrderGraph", "order_graph"), "order"))
+_LATER.update(dict.fromkeys(("ClassWaits", "Metrics", "metrics"), "measures"))
+_LATER.update(dict.fromkeys(("Health", "health"), "vitals"))
 
 if not _typing.TYPE_CHECKING:
 
@@ -87,6 +98,7 @@ if not _typing.TYPE_CHECKING:
 
 _watchdog.start()
 _control.start()
+_serving.start()
 _config.start()
 _loops_followed.start()
 _look.start()

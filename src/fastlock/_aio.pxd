@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastlock._delays cimport FWaited
 from fastlock._table cimport FLock, FNode, FSelf
 from fastlock._tasks cimport task_rest
 
@@ -38,6 +39,7 @@ cdef class Acquisition:
     cdef object steps                   # of awaiting it
     cdef FSelf* agent                   # of the waiter
     cdef FNode* node
+    cdef FWaited* counted               # where its wait is counted when it is over; NULL: it does not wait, or nothing is counted
     cdef int64_t timeout_ns
     cdef uint32_t site
     cdef uint8_t mode

@@ -12,8 +12,9 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
-from fastlock._block cimport limit_of, look_for_task, site_now, task_timed_out
+from fastlock._block cimport is_looking, limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
+from fastlock._delays cimport wait_began, wait_ended
 from fastlock._contended cimport contended_refresh
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
 from fastlock._late cimport task_waits
@@ -423,6 +424,7 @@ cdef class Acquisition:
         self.node.future = <void*>self.future
         if not acquires:
             return 0
+        self.counted = wait_began(L, self.node) if is_looking() else NULL
         error = look_for_task(L, self.agent, self.node, not self.again)
         if error is not None:
             raise error
@@ -474,6 +476,7 @@ cdef class Acquisition:
         """Takes the wait out of the table, whatever ended it."""
         cdef FSelf* t = self.agent
         if self.node != NULL:
+            wait_ended(self.counted, self.node.since_ns)
             task_wait_pop(t, self.what.rec, self.node)
             self.node = NULL
             self.agent = NULL

@@ -7,6 +7,7 @@ interrupted meanwhile, and is given nothing.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._classes cimport class_contended
+from fastlock._delays cimport FWaited, wait_began, wait_ended
 from fastlock._contended cimport contended_note
 from fastlock._facts cimport circle_event, circle_of, found_key, raw_report, wait_event
 from fastlock._loop_facts cimport tell_loop
@@ -108,7 +109,9 @@ cdef uint32_t site_now() noexcept:
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1:
     """Waits in the queue that `n` has entered, and takes it out of the table whatever happens."""
     cdef int got = WAITING
+    cdef FWaited* counted = NULL
     try:
+        counted = wait_began(L, n) if looking else NULL
         got = wait(L, me, n, policy)
         if got == TAKEN and n.mode == WAIT_EXCLUSIVE and L.contended:
             contended_note(L, me, n.mode, n.site)
@@ -120,6 +123,7 @@ cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) exce
             hand_back(L, n.mode)
         raise
     finally:
+        wait_ended(counted, n.since_ns)
         wait_pop(me, n)
     return got
 

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from fastlock import levels
+from fastlock import levels, values
+from fastlock.addresses import Address, parse_address
 from fastlock.errors import ConfigError
 from fastlock.levels import Decision, Levels, Word
 
@@ -61,6 +62,10 @@ class Settings:
     suppress: tuple[str, ...] = ()
     suppress_file: PatternFile | None = None
     publish_awaits: bool = False
+    report_rate: int | None = None
+    metric_classes: int = 100
+    livez: Address | None = None
+    dump_dir: str | None = None
     control: bool | None = None
     said: Levels = Levels()  # of which `level` is what was decided
 
@@ -187,6 +192,10 @@ def _publish_awaits(value: Any) -> bool:
     return on
 
 
+def _livez(value: Any) -> Address | None:
+    return value if value is None or isinstance(value, Address) else parse_address(value)
+
+
 def _control(value: Any) -> bool | None:
     on = _SWITCHES.get(value.strip().lower()) if isinstance(value, str) else value
     if not (isinstance(on, bool) or value is None):
@@ -212,11 +221,15 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "suppress": _suppress,
     "suppress_file": _suppress_file,
     "publish_awaits": _publish_awaits,
+    "report_rate": values.report_rate,
+    "metric_classes": values.metric_classes,
+    "livez": _livez,
+    "dump_dir": values.directory,
     "control": _control,
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
-_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block"})
+_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block", "report_rate", "metric_classes"})
 
 
 def _parse(name: str, value: Any) -> Any:
@@ -310,7 +323,7 @@ def start() -> None:
         settings = Settings() if _disabled else from_environment()
         _ending = Ending() if _disabled else ending_from_environment()
     except ConfigError as exc:
-        if not _is_command():
+        if not is_command():
             raise
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
@@ -320,7 +333,7 @@ def start() -> None:
     _started = True
 
 
-def _is_command() -> bool:
+def is_command() -> bool:
     """Tell whether this process is the ``fastlock`` tool; while ``python -m`` looks for a module, argv[0] is "-m"."""
     program = sys.argv[0] if getattr(sys, "argv", None) else ""
     if program == "-m":
@@ -348,8 +361,9 @@ def disabled() -> bool:
 
 def apply(settings: Settings) -> None:
     """Hand the settings to the core, which knows numbers only; inert ones where fastlock is disabled."""
-    from fastlock import _core
+    from fastlock import _core, _delays
 
+    _delays.set_room(settings.metric_classes)
     if _disabled:
         _core.set_limits(-1, -1, -1)
         _core.set_level(LEVELS["off"])
@@ -407,6 +421,10 @@ def configure(
     suppress: Iterable[str] = _UNSET,
     suppress_file: str | os.PathLike[str] | None = _UNSET,
     publish_awaits: bool = _UNSET,
+    report_rate: int | None = _UNSET,
+    metric_classes: int = _UNSET,
+    livez: str | None = _UNSET,
+    dump_dir: str | os.PathLike[str] | None = _UNSET,
     control: bool | None = _UNSET,
 ) -> None:
     """Change settings of the whole process, all or (ConfigError) none; times in seconds; any thread; microseconds.
@@ -419,8 +437,12 @@ def configure(
     ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
     place. ``publish_awaits`` (3.14 and later): a task that waits for an aio lock also stands under its owner in
     ``python -m asyncio pstree PID``, at about a microsecond for each such wait. ``control``: whether ``fastlock level`` and
-    ``doctor`` reach this process by a socket; None for as soon as fastlock is installed. Settings are kept but inert under
-    FASTLOCK_DISABLE=1.
+    ``doctor`` reach this process by a socket; None for as soon as fastlock is installed.
+    ``report_rate``: how many full reports there may be in any minute, None for no limit; what is more is counted, and in
+    ``findings()`` and the ``json`` file all the same. ``metric_classes``: how many lock classes have numbers of their own in
+    ``metrics()``. ``livez``: where /livez and /metrics are answered by a thread of fastlock's, "127.0.0.1:9464" or
+    "unix:/path", with the process's id for {pid}; None for nowhere. ``dump_dir``: where it writes a snapshot when /livez fails.
+    Settings are kept but inert under FASTLOCK_DISABLE=1.
     """
     given = {name: value for name, value in locals().items() if value is not _UNSET}
     _change({name: _parse(name, value) for name, value in given.items()})

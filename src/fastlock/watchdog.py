@@ -6,8 +6,8 @@ the JSON file, logging, hooks, and the exit that a policy asks for, in this orde
 
 Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
 which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
-`_hooks` (a list), `_hung` (a dict); `_known`, `_predictions`, `_suppressed_told` and what is suppressed are written by the
-reporting thread alone. Code of the user's (log handlers, hooks) runs on a thread of its own with a limit; one that hangs is cut
+`_hung` (a dict); `_known`, `_predictions`, `_pace`, `_suppressed_told`, what is suppressed, counted or stands are written by
+the reporting thread alone. Code of the user's (log handlers, hooks) runs on a thread of its own with a limit; one that hangs is cut
 off and said so, a hook for good, logging and a policy until they return. The locks here are raw, bound before any patching.
 """
 
@@ -25,23 +25,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _late, assemble, config, related, standing, suppression, suspended, tabled, ways
+from fastlock import _core, _late, assemble, circles, config, hooks, related, standing, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
+from fastlock.pace import Pace
 from fastlock.reporting import logs, text
+from fastlock.tally import tally
 
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
 EXIT_STATUS = 3
 
-Hook = Callable[[Finding], Any]
-
 _known = KeptFindings()
+_pace = Pace()
 _suppressed_told = ""
 _hung: dict[int, list[str]] = {}  # what each sink has missed that has not returned: fingerprints, by its id
-_hooks: list[HookHandle] = []
 _last_words: list[Callable[[], Any]] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
@@ -50,41 +50,6 @@ _predictions: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None]] = d
 _tickets = deque([None])  # who takes the only one starts the reporting thread
 _work = _thread.allocate_lock()
 _work.acquire()
-
-
-class HookHandle:
-    """What on_finding returns: remove() ends the calls."""
-
-    def __init__(self, callback: Hook, codes: frozenset[str] | None) -> None:
-        self._callback = callback
-        self._codes = codes
-
-    def remove(self) -> None:
-        """Call the hook no more; a second time does nothing; any thread."""
-        with contextlib.suppress(ValueError):
-            _hooks.remove(self)
-
-    def wants(self, finding: Finding) -> bool:
-        """Tell whether the hook asked for this code."""
-        return self._codes is None or finding.code in self._codes
-
-    def __call__(self, finding: Finding) -> None:
-        """Call the hook."""
-        self._callback(finding)
-
-
-def on_finding(callback: Hook, codes: Iterable[str] | None = None) -> HookHandle:
-    """Have `callback(finding)` called for each new finding, on a thread of fastlock's; at most 5 s, then it is cut off.
-
-    `codes` limits it to some codes, such as ("FL001", "FL002"). TypeError for what cannot be called. Any thread.
-    """
-    if not callable(callback):
-        raise TypeError(f"on_finding needs a callable, not {type(callback).__name__}")
-    if isinstance(codes, str):
-        codes = (codes,)
-    handle = HookHandle(callback, None if codes is None else frozenset(codes))
-    _hooks.append(handle)
-    return handle
 
 
 def findings() -> FindingList:
@@ -167,10 +132,13 @@ def _run() -> None:
         if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
         _report_late_waits()
+        if _pace.due_s() == 0:
+            write(_pace.told())
         while _inbox:
             item = _inbox.popleft()
             if not isinstance(item, tuple):
                 _report_predictions()
+                write(_pace.told())
                 item.release()
             elif item[0]["code"] in suppression.CODES:
                 _predictions.append(item)
@@ -180,11 +148,13 @@ def _run() -> None:
 
 def _patience_s() -> float:
     """Return how long to wait for work before something else is due; -1 for ever."""
-    due_ns = _late.due_ns()
-    until_due_s = -1 if due_ns < 0 else max(0, due_ns - time.monotonic_ns()) / 1e9
-    if not _predictions:
-        return until_due_s
-    return PATIENCE_S if until_due_s < 0 else min(PATIENCE_S, until_due_s)
+    due_ns, due_s = _late.due_ns(), _pace.due_s()
+    waits = [] if due_ns < 0 else [max(0, due_ns - time.monotonic_ns()) / 1e9]
+    if due_s is not None:
+        waits.append(due_s)
+    if _predictions:
+        waits.append(PATIENCE_S)
+    return min(waits, default=-1)
 
 
 def _report_late_waits() -> None:
@@ -221,12 +191,17 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if suppression.matches(finding):
         suppression.keep(finding.whole())
         return
-    if _known.is_news(finding):
+    is_news = _known.is_news(finding)
+    shown = is_news and _pace.admits(finding.code)
+    if shown:
         write(f"{_page(finding)}\n{_suppressed()}")
+    if circles.note(event, finding):
+        tally.count(finding.code)
+    if is_news:
         finding = finding.whole()  # of a long circle, those whom the text only counts
-    finding, is_new = _known.record(finding)
+    finding, _ = _known.record(finding)
     tabled.show(_known.all())
-    if is_new:
+    if is_news:
         path = config.current().json
         if path is not None:
             from fastlock.reporting import jsonl  # imported when the file was named
@@ -235,6 +210,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
                 jsonl.append(path, finding)
             except OSError as error:
                 write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+    if shown:
         _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
     policy = event["policy"]
@@ -242,6 +218,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _unless_hung("on_deadlock", policy, finding)
     elif policy == "exit":
         _report_predictions()
+        write(_pace.told())
         _exit()
 
 
@@ -274,8 +251,8 @@ def _suppressed() -> str:
 
 
 def _call_hooks(finding: Finding) -> None:
-    for hook in list(_hooks):
-        if hook.wants(finding) and not _limited("on_finding", functools.partial(hook, finding)):
+    for hook in hooks.wanting(finding):
+        if not _limited("on_finding", functools.partial(hook, finding)):
             hook.remove()
 
 
@@ -298,6 +275,7 @@ def _unless_hung(what: str, sink: Callable[[Finding], Any], finding: Finding) ->
     missed = _hung.get(key)
     if missed is not None:
         missed.append(finding.fingerprint)
+        tally.missed_findings += 1
         return
     returned = _thread.allocate_lock()
     returned.acquire()
@@ -326,6 +304,7 @@ def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) 
         run()
     if done.acquire(timeout=limit_s):
         return True
+    tally.hooks_cut_off += 1
     write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
     return False
 
@@ -374,8 +353,9 @@ def flush(timeout: float = FLUSH_LIMIT_S) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _inbox, _predictions, _tickets, _work
+    global _inbox, _pace, _predictions, _tickets, _work
     _inbox, _predictions, _tickets = deque(), deque(), deque([None])
+    _pace = Pace()
     _work = _thread.allocate_lock()
     _work.acquire()
     _hung.clear()  # their threads are not here

@@ -18,8 +18,8 @@ def emit(finding: Finding, *, may_import: bool = False) -> bool:
     """Log the finding and return whether it was; a program that has no logging loaded gets it only with ``may_import``.
 
     Proven findings are errors, the others warnings. The record has ``fastlock_code``, ``fastlock_tier``,
-    ``fastlock_fingerprint``, ``fastlock_count`` and ``fastlock_finding`` (the dict). It runs the program's handlers,
-    which may block or raise: call it where that hurts nobody.
+    ``fastlock_fingerprint``, ``fastlock_count``, ``fastlock_locks`` (their classes), ``fastlock_agents`` (their names) and
+    ``fastlock_finding`` (the dict). It runs the program's handlers, which may block or raise: call it where that hurts nobody.
     """
     logging = _logging(may_import)
     if logging is None:
@@ -60,5 +60,7 @@ def _fields(finding: Finding) -> dict[str, object]:
         "fastlock_tier": finding.tier,
         "fastlock_fingerprint": finding.fingerprint,
         "fastlock_count": finding.count,
+        "fastlock_locks": sorted({lock.lock_class for lock in finding.locks}),
+        "fastlock_agents": [agent.name for agent in finding.agents],
         "fastlock_finding": finding.to_dict(),
     }
