@@ -17,11 +17,11 @@ from setuptools.command.build_py import build_py
 
 GRAPH = ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 ORDER = ("_classes", "_clocks", "_order_facts", "_order")
-CORE = ("_sites", "_table", "_tasks", "_told", "_shares", "_park", "_waits", "_resolve", *GRAPH, "_options", "_facts", *ORDER, "_loop_facts", "_block", "_loops", "_core")
+CORE = ("_sites", "_table", "_tasks", "_told", "_shares", "_park", "_waits", "_stall_text", "_stall", "_resolve", *GRAPH, "_options", "_facts", *ORDER, "_loop_facts", "_block", "_loops", "_core")
 AIO = ("_awaits", "_late", "_aio", "_aio_shared", "_aio_semaphores", "_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
 MODULES = (*CORE, "_sync", "_rwlock", "_nesting", "_results", *AIO)
 PACKAGE = "src/fastlock"
-HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h", f"{PACKAGE}/_asyncio.h", f"{PACKAGE}/_frames.h"]
+HEADERS = [f"{PACKAGE}/_native.h", f"{PACKAGE}/_binding.h", f"{PACKAGE}/_asyncio.h", f"{PACKAGE}/_frames.h", f"{PACKAGE}/_peek.h", f"{PACKAGE}/_gil.h", f"{PACKAGE}/_watcher.h"]
 PTH = "fastlock.pth"
 
 
