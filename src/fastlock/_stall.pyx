@@ -71,6 +71,7 @@ cdef bint goes_on = False                   # after the fork
 cdef int barred = 0                         # forks that go on, and the end of the interpreter
 cdef uint32_t watching = 0                  # the thread will look again
 cdef int64_t limit_ns = -1
+cdef uint64_t looks = 0                      # `looks` and `stalls_told` are counted by the thread alone
 cdef uint64_t stalls_told = 0
 
 cdef fl_gil seen
@@ -238,7 +239,7 @@ cdef void look(int64_t now, bint late) noexcept nogil:
     global seen, since_ns, told
     cdef fl_gil gil
     cdef bint read = fl_gil_read(&gil)
-    cdef int64_t stall_ns = fl_get_ns(&limit_ns)
+    fl_add64(&looks, 1)
     if not read or not gil.wanted or not seen.wanted or gil.holder != seen.holder or gil.switches != seen.switches:
         if told:
             send_end(now - since_ns)
@@ -248,7 +249,7 @@ cdef void look(int64_t now, bint late) noexcept nogil:
         since_ns = now
     elif late and not told:
         since_ns = now
-    elif not told and stall_ns >= 0 and now - since_ns >= stall_ns:
+    elif not told and 0 <= fl_get_ns(&limit_ns) <= now - since_ns:
         told = tell(now)
 
 
@@ -313,9 +314,9 @@ def watches():
     return fl_load32(&watching) != 0
 
 
-def stalls():
-    """How many stalls this process, or one that it was forked from, has reported."""
-    return fl_relaxed64(&stalls_told)
+def counts():
+    """How often the thread has looked, and how many stalls it has told, in this process and those that it was forked from."""
+    return fl_relaxed64(&looks), fl_relaxed64(&stalls_told)
 
 
 why_not = fl_gil_open(round(sys.getswitchinterval() * 1e6))
