@@ -33,7 +33,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
 
 def test_defaults() -> None:
     """The defaults are the contract's."""
-    assert config.Settings() == config.Settings("detect", "report", "report", None, 10.0, 0.1, None, (), None)
+    assert config.Settings() == config.Settings("detect", "report", "report", None, 10.0, 0.1, 10.0, None, (), None)
 
 
 GOOD = [
@@ -51,6 +51,8 @@ GOOD = [
     ("slow_wait", 3, 3.0),
     ("slow_wait", threading.TIMEOUT_MAX, threading.TIMEOUT_MAX),
     ("loop_block", 0.5, 0.5),
+    ("gil_stall", 30, 30.0),
+    ("gil_stall", None, None),
     ("json", None, None),
     ("suppress", [], ()),
     ("suppress", [" 9f3a1c", "cache_*", "9f3a1c"], ("9f3a1c", "cache_*")),
@@ -86,6 +88,8 @@ BAD = [
     ("slow_wait", None, "slow_wait=None: must be"),
     ("slow_wait", 10**30, "slow_wait=1000000000000000000000000000000: must be"),
     ("loop_block", 1j, "loop_block=1j: must be"),
+    ("gil_stall", 0, "gil_stall=0: must be a number of seconds, more than 0"),
+    ("gil_stall", "10", "gil_stall='10': must be a number of seconds"),
     ("suppress", "cache_*", "suppress='cache_*': must be a list of fingerprints (6 hex digits or more) and globs"),
     ("suppress", None, "suppress=None: must be a list"),
     ("suppress", ["a", " "], "suppress=['a', ' ']: ' ' is neither a fingerprint nor a glob of lock classes"),
@@ -165,11 +169,12 @@ def test_environment_of_every_setting(tmp_path: Path) -> None:
         "FASTLOCK_ACQUIRE_TIMEOUT": "2.5",
         "FASTLOCK_SLOW_WAIT": "3",
         "FASTLOCK_LOOP_BLOCK": "0.25",
+        "FASTLOCK_GIL_STALL": "none",
         "FASTLOCK_JSON": path,
         "FASTLOCK_SUPPRESS": "9f3a1c, cache_*,",
         "FASTLOCK_SUPPRESS_FILE": path,
     }
-    expected = config.Settings("off", "exit", "raise", 2.5, 3.0, 0.25, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()))
+    expected = config.Settings("off", "exit", "raise", 2.5, 3.0, 0.25, None, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()))
     assert config.from_environment(environ) == expected
 
 

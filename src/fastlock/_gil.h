@@ -15,6 +15,7 @@
 #define Py_BUILD_CORE 1
 #define FL_NOT_CORE
 #endif
+#undef _PyGC_FINALIZED /* a macro of 3.12's public headers, a function of its internal ones */
 #include "internal/pycore_interp.h"
 #include "internal/pycore_runtime.h"
 #ifdef FL_NOT_CORE

@@ -55,10 +55,16 @@ static inline void fl_say_char(fl_text *t, uint32_t c) {
         fl_say(t, "%c%c%c%c", (int)(0xF0 | c >> 18), (int)(0x80 | (c >> 12 & 63)), (int)(0x80 | (c >> 6 & 63)), (int)(0x80 | (c & 63)));
 }
 
-/* Bytes that are UTF-8 already, without what would end a line. */
+/* Bytes that are UTF-8 already, without what would end a line, up to a character that was cut. */
 static inline void fl_say_bytes(fl_text *t, const char *text) {
-    for (; *text; text++)
-        fl_say(t, "%c", (unsigned char)*text < 0x20 || *text == 0x7F ? '?' : *text);
+    const unsigned char *at;
+    for (at = (const unsigned char *)text; *at; at++) {
+        int i, more = *at >= 0xF0 ? 3 : *at >= 0xE0 ? 2 : *at >= 0xC0 ? 1 : 0;
+        for (i = 1; i <= more; i++)
+            if ((at[i] & 0xC0) != 0x80)
+                return;
+        fl_say(t, "%c", *at < 0x20 || *at == 0x7F ? '?' : *at);
+    }
 }
 
 /* ---- a str -----------------------------------------------------------------------------------

@@ -123,7 +123,8 @@ cdef void say_holder(uint64_t tstate) noexcept nogil:
 
 
 cdef const char* kind_of(FLock* L) noexcept nogil:
-    return kinds[L.kind if L.kind <= K_RESULT else 0]
+    cdef uint8_t kind = fl_get8(&L.kind)
+    return kinds[kind if kind <= K_RESULT else 0]
 
 
 cdef void say_site(uint32_t site) noexcept nogil:
@@ -136,11 +137,11 @@ cdef void say_lock(FLock* L, FNode* n) noexcept nogil:
     """The lock's name as reports have it, without asking what Python would have to answer."""
     if fl_load64(&n.label) != 0 and fl_say_str(&text, <uintptr_t>fl_load64(&n.label), 0):
         return
-    if L.created == 0:
+    if fl_get32(&L.created) == 0:
         fl_say(&text, "unnamed %s", kind_of(L))
         return
     fl_say(&text, "%s@", kind_of(L))
-    say_site(L.created)
+    say_site(fl_get32(&L.created))
 
 
 cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
@@ -149,14 +150,15 @@ cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
     cdef uint64_t number = fl_get64(&n.wait_number) if n != NULL else 0
     cdef FLock* L = lock_at(fl_get32(&n.lock_index)) if n != NULL else NULL
     cdef size_t before = text.used
-    cdef uint8_t mode
+    cdef uint8_t mode, kind
     cdef FSelf* owner
     if L == NULL:
         return False
     mode = fl_get8(&n.mode)
+    kind = fl_get8(&L.kind)
     fl_say(&text, "fastlock:   ")
     say_agent(s)
-    if L.kind != K_RWLOCK:
+    if kind != K_RWLOCK:
         fl_say(&text, " waits for ")
     elif mode == WAIT_SHARED:
         fl_say(&text, " waits to read ")
@@ -167,7 +169,7 @@ cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
     say_site(fl_get32(&n.site))
     fl_say(&text, "] ")
     say_seconds(now - fl_get_ns(&n.since_ns))
-    owner = agent_of(fl_load64(&L.word)) if L.kind != K_RESULT and not L.marks & M_SIGNAL else NULL
+    owner = agent_of(fl_load64(&L.word)) if kind != K_RESULT and not fl_get8(&L.marks) & M_SIGNAL else NULL
     if owner != NULL and owner != s:
         fl_say(&text, ", held by ")
         say_agent(owner)
