@@ -26,7 +26,8 @@ LAYERS = (
     {"_contended"},
     {"_park"},
     {"_waits"},
-    {"_resolve"},
+    {"_resolve", "_stall_text"},
+    {"_stall"},
     {"_graph_types"},
     {"_topology", "_segments", "_evidence"},
     {"_records"},
@@ -85,10 +86,10 @@ THREADING = {
 MOST_LINES = 400
 # One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what
 # belongs to one hot or one guarded thing stays together for longer.
-LARGE = {"_aio.pyx": 760, "_block.pyx": 410, "_core.pyx": 800, "_contended.pyx": 410, "_facts.pyx": 590, "_park.pyx": 670, "_resolve.pyx": 460, "_sync.pyx": 680, "_table.pyx": 710}
+LARGE = {"_aio.pyx": 760, "_block.pyx": 410, "_core.pyx": 800, "_contended.pyx": 410, "_facts.pyx": 600, "_park.pyx": 670, "_resolve.pyx": 460, "_sync.pyx": 680, "_table.pyx": 710}
 LARGE |= {"_topology.pyx": 540, "_waits.pyx": 600}
 # All settings with their rules, what is read in asyncio's objects, and the sentences of all codes: each is one table of cases.
-LARGE |= {"config.py": 500, "suspended.py": 470, "wording.py": 450}
+LARGE |= {"config.py": 520, "suspended.py": 470, "wording.py": 450}
 MOST_LINES_OF_A_FUNCTION = 40
 
 

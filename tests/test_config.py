@@ -34,7 +34,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
 
 def test_defaults() -> None:
     """The defaults are the contract's."""
-    assert config.Settings() == config.Settings("detect", "report", "report", None, 10.0, 0.1, None, (), None)
+    assert config.Settings() == config.Settings("detect", "report", "report", None, 10.0, 0.1, 10.0, None, (), None)
 
 
 GOOD = [
@@ -52,6 +52,8 @@ GOOD = [
     ("slow_wait", 3, 3.0),
     ("slow_wait", threading.TIMEOUT_MAX, threading.TIMEOUT_MAX),
     ("loop_block", 0.5, 0.5),
+    ("gil_stall", 30, 30.0),
+    ("gil_stall", None, None),
     ("json", None, None),
     ("suppress", [], ()),
     ("suppress", [" 9f3a1c", "cache_*", "9f3a1c"], ("9f3a1c", "cache_*")),
@@ -93,6 +95,8 @@ BAD = [
     ("slow_wait", None, "slow_wait=None: must be"),
     ("slow_wait", 10**30, "slow_wait=1000000000000000000000000000000: must be"),
     ("loop_block", 1j, "loop_block=1j: must be"),
+    ("gil_stall", 0, "gil_stall=0: must be a number of seconds, more than 0"),
+    ("gil_stall", "10", "gil_stall='10': must be a number of seconds"),
     ("suppress", "cache_*", "suppress='cache_*': must be a list of fingerprints (6 hex digits or more) and globs"),
     ("suppress", None, "suppress=None: must be a list"),
     ("suppress", ["a", " "], "suppress=['a', ' ']: ' ' is neither a fingerprint nor a glob of lock classes"),
@@ -191,6 +195,7 @@ def test_environment_of_every_setting(tmp_path: Path) -> None:
         "FASTLOCK_ACQUIRE_TIMEOUT": "2.5",
         "FASTLOCK_SLOW_WAIT": "3",
         "FASTLOCK_LOOP_BLOCK": "0.25",
+        "FASTLOCK_GIL_STALL": "none",
         "FASTLOCK_JSON": path,
         "FASTLOCK_SUPPRESS": "9f3a1c, cache_*,",
         "FASTLOCK_SUPPRESS_FILE": path,
@@ -200,7 +205,7 @@ def test_environment_of_every_setting(tmp_path: Path) -> None:
         "FASTLOCK_DUMP_DIR": str(tmp_path),
     }
     expected = config.Settings(
-        "off", "exit", "raise", 2.5, 3.0, 0.25, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()),
+        "off", "exit", "raise", 2.5, 3.0, 0.25, None, path, ("9f3a1c", "cache_*"), config.PatternFile(path, ()),
         report_rate=60, metric_classes=20, livez=Address("127.0.0.1:9464", host="127.0.0.1", port=9464), dump_dir=str(tmp_path),
     )  # fmt: skip
     assert config.from_environment(environ) == expected

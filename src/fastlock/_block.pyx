@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._classes cimport class_contended
 from fastlock._delays cimport FWaited, wait_began, wait_ended
 from fastlock._contended cimport contended_note
-from fastlock._facts cimport circle_event, circle_of, found_key, raw_report, wait_event
+from fastlock._facts cimport circle_event, circle_of, found_key, lock_label, raw_report, wait_event
 from fastlock._loop_facts cimport tell_loop
 from fastlock._native cimport *
 from fastlock._options cimport LockOptions, options_of
@@ -17,6 +17,7 @@ from fastlock._order cimport order_forget_pairs
 from fastlock._park cimport *
 from fastlock._shown cimport wait_begin
 from fastlock._sites cimport site_here
+from fastlock._stall cimport park
 from fastlock._resolve cimport examine_all
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task
@@ -148,6 +149,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
+    fl_store64(&n.label, <uint64_t>lock_label(L))
     if fl_finalizing():
         fl_refuse_at_exit()
     elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked
@@ -165,7 +167,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         until = sooner(sooner(sooner(n.deadline_ns, slow_at), loop_at), again_at)
         with nogil:
             pay(me)         # with the GIL gone, so that who wakes can take it
-            rc = fl_parker_wait(me.parker, until - now if until >= 0 and until > now else 0 if until >= 0 else -1, True)
+            rc = park(me, until - now if until >= 0 and until > now else 0 if until >= 0 else -1)
         wakes = looks = rc == LOCK_INTR
         if not wakes and again_at >= 0 and fl_load8(&n.state) == N_QUEUED and again_at <= fl_now_ns():
             # Who has only come to look again leaves a free lock to the one who has been told that it is free, and is on the way.

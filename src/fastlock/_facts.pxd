@@ -1,11 +1,13 @@
 # cython: language_level=3
 """Records as Python objects: names, events, the table. Cold; under the GIL."""
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FSelf
 from fastlock._waits cimport Found
 
 cdef object lock_name(FLock* L)
+cdef PyObject* lock_label(FLock* L) noexcept
 cdef object lock_class(FLock* L)
 cdef object site_class(uint32_t created, uint8_t kind)
 cdef object agent_name(FSelf* s)

@@ -50,7 +50,7 @@ class Ending(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``configure`` can set, by keyword; ``acquire_timeout``, ``slow_wait`` and ``loop_block`` are in seconds."""
+    """What ``configure`` can set, by keyword; times are in seconds."""
 
     level: str = "detect"
     on_deadlock: str | Callable[..., Any] = "report"
@@ -58,6 +58,7 @@ class Settings:
     acquire_timeout: float | None = None
     slow_wait: float = 10.0
     loop_block: float = 0.1
+    gil_stall: float | None = 10.0
     json: str | None = None
     suppress: tuple[str, ...] = ()
     suppress_file: PatternFile | None = None
@@ -217,6 +218,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "acquire_timeout": _seconds_or_none,
     "slow_wait": _seconds,
     "loop_block": _seconds,
+    "gil_stall": _seconds_or_none,
     "json": _json,
     "suppress": _suppress,
     "suppress_file": _suppress_file,
@@ -229,7 +231,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
-_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block", "report_rate", "metric_classes"})
+_NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block", "gil_stall", "report_rate", "metric_classes"})
 
 
 def _parse(name: str, value: Any) -> Any:
@@ -361,9 +363,10 @@ def disabled() -> bool:
 
 def apply(settings: Settings) -> None:
     """Hand the settings to the core, which knows numbers only; inert ones where fastlock is disabled."""
-    from fastlock import _core, _delays
+    from fastlock import _core, _delays, _stall
 
     _delays.set_room(settings.metric_classes)
+    _stall.set_limit(-1 if _disabled or settings.level == "off" else _nanoseconds(settings.gil_stall))
     if _disabled:
         _core.set_limits(-1, -1, -1)
         _core.set_level(LEVELS["off"])
@@ -417,6 +420,7 @@ def configure(
     acquire_timeout: float | None = _UNSET,
     slow_wait: float = _UNSET,
     loop_block: float = _UNSET,
+    gil_stall: float | None = _UNSET,
     json: str | os.PathLike[str] | None = _UNSET,
     suppress: Iterable[str] = _UNSET,
     suppress_file: str | os.PathLike[str] | None = _UNSET,
@@ -431,8 +435,8 @@ def configure(
 
     ``on_deadlock``: "report", "raise", "exit" or a callable. ``on_inversion``: "report" or "raise".
     ``acquire_timeout``: the limit of every lock that has none of its own; None for no limit. ``slow_wait`` and
-    ``loop_block``: how long a wait, and a wait on an event loop's thread, may last unreported. ``json``: a file that
-    findings are appended to. ``suppress``: fingerprints, or the first 6 or more digits of one, and globs of lock classes
+    ``loop_block``: how long a wait, and a wait on an event loop's thread, may last unreported. ``gil_stall``: how long the
+    GIL may stand still, wanted and not let go, while a thread waits; None for ever. ``json``: a file that findings are appended to. ``suppress``: fingerprints, or the first 6 or more digits of one, and globs of lock classes
     or names; FL010 and FL011 that match one are counted in ``suppressed()`` and neither reported nor raised.
     ``suppress_file``: a file with one of these a line, and comments after #; read now, and beside ``suppress``, not in its
     place. ``publish_awaits`` (3.14 and later): a task that waits for an aio lock also stands under its owner in
