@@ -35,7 +35,7 @@ def build(tree: Path, sanitizer: str) -> Path:
     shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("*.c", "*.so", "__pycache__"))
     switches = {"FASTLOCK_CAS": "1", "FASTLOCK_DRIVER": "1", "FASTLOCK_SANITIZE": sanitizer}
     command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tree / "lib")]
-    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     shutil.copytree(tree / "src" / "fastlock", tree / "lib" / "fastlock", dirs_exist_ok=True)
     return tree / "lib"
