@@ -78,6 +78,8 @@ FILTERED = {
                                         {"agents": 1}),
     "one step each": ("asyncio.run(each('A B', 'B A'))", {"agents": 1}),
     "one step, and the thread itself": ("with lock_of('A'):\n    with lock_of('B'): pass\nasyncio.run(each('B A'))", {"agents": 1}),
+    "a suspended task, and the thread before it": ("with lock_of('A'):\n    with lock_of('B'): pass\nasyncio.run(each('B . A'))", {"agents": 1}),
+    "suspended tasks, and the thread after them": ("asyncio.run(each(*['B . A'] * 9))\nwith lock_of('A'):\n    with lock_of('B'): pass", {"agents": 1}),
     "a gate of threading's": ("asyncio.run(each('G . A . B', 'G . B . A'))", {"gate": 1}),
     "a gate of asyncio's": ("asyncio.run(each('g . A . b', 'g . b . A'))", {"gate": 1}),
 }  # fmt: skip
@@ -103,6 +105,47 @@ def test_what_breaks_the_filter(name: str) -> None:
     """The witness that was missing opens the circle again."""
     before, after = REOPENED[name]
     assert stage(f"{before}\nbefore = told()\n{after}\ntell([before, told()])") == [[[], {"agents": 1}], [["high"], {}]]
+
+
+def test_many_tasks_do_not_stand_for_a_thread() -> None:
+    """However many tasks of a thread have shown an order, it stays news from another thread, which the thread's own code can meet."""
+    told = stage(
+        """
+        go = threading.Event()
+        def plain():
+            go.wait()
+            with lock_of('B'):
+                with lock_of('A'): pass
+        thread = start(plain)
+        with lock_of('A'):
+            with lock_of('B'): pass
+        asyncio.run(each(*['B . A'] * 40))
+        before = told()
+        go.set()
+        thread.join()
+        tell([before, told()])
+        """
+    )
+    assert told == [[[], {"agents": 1}], [["high"], {}]]
+
+
+def test_a_task_of_another_thread_takes_no_turns_with_this_one() -> None:
+    """A thread's own code and a task of another thread's loop can meet, and that is told."""
+    told = stage(
+        """
+        go = threading.Event()
+        def elsewhere():
+            go.wait()
+            asyncio.run(each('B . A'))
+        thread = start(elsewhere)
+        with lock_of('A'):
+            with lock_of('B'): pass
+        go.set()
+        thread.join()
+        tell(told())
+        """
+    )
+    assert told == [["high"], {}]
 
 
 def test_who_is_told() -> None:
