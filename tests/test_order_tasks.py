@@ -148,6 +148,51 @@ def test_a_task_of_another_thread_takes_no_turns_with_this_one() -> None:
     assert told == [["high"], {}]
 
 
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_each_time_of_a_known_pair_counts(kind: str) -> None:
+    """Nested in one step, again and again at the same lines: every time is counted, and nothing is left on the task's stack."""
+    told = stage(
+        f"""
+        a, b, c = [fastlock.{kind}(name=name) for name in "abc"]
+        async def main():
+            for _ in range(100):
+                with a:
+                    with b: pass
+            for _ in range(50):
+                with a:
+                    with b:
+                        with c: pass
+            with c: pass
+            with b: pass
+        asyncio.run(main())
+        tell([sorted([edge.first, edge.then, edge.count] for edge in fastlock.order_graph().edges()), inversions()])
+        """
+    )
+    assert told == [[["a", "b", 150], ["b", "c", 50]], []]
+
+
+def test_levels_change_between_an_acquire_and_its_release() -> None:
+    """What was taken at one level is let go at another, in a loop's thread too: no stack keeps it."""
+    told = stage(
+        """
+        async def main():
+            for number in range(40):
+                with lock_of('A'):
+                    fastlock.set_level(("off", "detect", "order")[number % 3])
+                    with lock_of('B'):
+                        fastlock.set_level(("order", "off", "detect", "order")[number % 4])
+                if number % 5 == 0:
+                    await asyncio.sleep(0)
+            fastlock.set_level("order")
+            with lock_of('B'): pass
+            with lock_of('A'): pass
+        asyncio.run(main())
+        tell([told(), [lock_of(name).locked() for name in "AB"], {(e.first, e.then) for e in fastlock.order_graph().edges()} <= {("A", "B")}])
+        """
+    )
+    assert told == [[[], {}], [False, False], True]
+
+
 def test_who_is_told() -> None:
     """The finding's agents are the two tasks, one of which has ended, and its lines those of both kinds of lock."""
     finding = stage("asyncio.run(each('a . B', 'B . a'))\ntell(inversions()[0].to_dict())")
