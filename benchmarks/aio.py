@@ -64,10 +64,22 @@ def rows() -> list[Row]:
         Row("async with Semaphore", lock, lambda m: {"lock": m.Semaphore(2)}),
         Row("Event set(); wait(); clear()", "event.set()\nawait event.wait()\nevent.clear()", lambda m: {"event": m.Event()}),
         Row("async with Condition, notify()", "async with cond:\n    cond.notify()", lambda m: {"cond": m.Condition()}),
+        Row("Queue put(); get(); task_done()", "await queue.put(1)\nawait queue.get()\nqueue.task_done()", queue),
         Row("Lock, 100 tasks", busy, lambda m: {"lock": m.Lock(), "sleep": asyncio.sleep}, None, TASKS),
         Row("Semaphore(10), 100 tasks", busy, lambda m: {"lock": m.Semaphore(10), "sleep": asyncio.sleep}, None, TASKS),
         *rivals(),
     ]
+
+
+def queue(module: Any) -> Names:
+    """Return asyncio's queue, as it is and as it is made under install(), with an Event of fastlock's in it."""
+    if module is asyncio:
+        return {"queue": asyncio.Queue()}
+    fastlock.install(threading=False, asyncio=True)
+    try:
+        return {"queue": asyncio.Queue()}
+    finally:
+        fastlock.uninstall()
 
 
 def rivals() -> list[Row]:

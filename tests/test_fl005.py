@@ -139,6 +139,30 @@ tell(told())
     assert edge["held_at"]["file"].endswith("program.py")
 
 
+@pytest.mark.parametrize("level", ["detect", "order"])
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_after_many_ordinary_rounds(kind: str, level: str) -> None:
+    """A place that has been harmless a hundred times, where the acquire is the shortest there is, is looked at like any other."""
+    assert ask_async(
+        f"""
+fastlock.set_level({level!r})
+lock = fastlock.{kind}(name="rates_lock")
+async def visit(long):
+    with lock:
+        if long:
+            await pause()
+async def main():
+    for _ in range(100):
+        await visit(False)
+    before = codes()
+    for _ in range(2):
+        await visit(True)
+    tell([before, codes(), lock.acquire(blocking=False)])
+asyncio.run(main())
+"""
+    ) == [[], [["FL005", "proven", 1]], True]
+
+
 def test_an_rwlock_held_exclusively_counts_and_a_share_does_not() -> None:
     """A writer's hold is proven as a lock's is; of shares it is not known which task has them."""
     assert ask_async(

@@ -78,6 +78,8 @@ FILTERED = {
                                         {"agents": 1}),
     "one step each": ("asyncio.run(each('A B', 'B A'))", {"agents": 1}),
     "one step, and the thread itself": ("with lock_of('A'):\n    with lock_of('B'): pass\nasyncio.run(each('B A'))", {"agents": 1}),
+    "a suspended task, and the thread before it": ("with lock_of('A'):\n    with lock_of('B'): pass\nasyncio.run(each('B . A'))", {"agents": 1}),
+    "suspended tasks, and the thread after them": ("asyncio.run(each(*['B . A'] * 9))\nwith lock_of('A'):\n    with lock_of('B'): pass", {"agents": 1}),
     "a gate of threading's": ("asyncio.run(each('G . A . B', 'G . B . A'))", {"gate": 1}),
     "a gate of asyncio's": ("asyncio.run(each('g . A . b', 'g . b . A'))", {"gate": 1}),
 }  # fmt: skip
@@ -103,6 +105,92 @@ def test_what_breaks_the_filter(name: str) -> None:
     """The witness that was missing opens the circle again."""
     before, after = REOPENED[name]
     assert stage(f"{before}\nbefore = told()\n{after}\ntell([before, told()])") == [[[], {"agents": 1}], [["high"], {}]]
+
+
+def test_many_tasks_do_not_stand_for_a_thread() -> None:
+    """However many tasks of a thread have shown an order, it stays news from another thread, which the thread's own code can meet."""
+    told = stage(
+        """
+        go = threading.Event()
+        def plain():
+            go.wait()
+            with lock_of('B'):
+                with lock_of('A'): pass
+        thread = start(plain)
+        with lock_of('A'):
+            with lock_of('B'): pass
+        asyncio.run(each(*['B . A'] * 40))
+        before = told()
+        go.set()
+        thread.join()
+        tell([before, told()])
+        """
+    )
+    assert told == [[[], {"agents": 1}], [["high"], {}]]
+
+
+def test_a_task_of_another_thread_takes_no_turns_with_this_one() -> None:
+    """A thread's own code and a task of another thread's loop can meet, and that is told."""
+    told = stage(
+        """
+        go = threading.Event()
+        def elsewhere():
+            go.wait()
+            asyncio.run(each('B . A'))
+        thread = start(elsewhere)
+        with lock_of('A'):
+            with lock_of('B'): pass
+        go.set()
+        thread.join()
+        tell(told())
+        """
+    )
+    assert told == [["high"], {}]
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_each_time_of_a_known_pair_counts(kind: str) -> None:
+    """Nested in one step, again and again at the same lines: every time is counted, and nothing is left on the task's stack."""
+    told = stage(
+        f"""
+        a, b, c = [fastlock.{kind}(name=name) for name in "abc"]
+        async def main():
+            for _ in range(100):
+                with a:
+                    with b: pass
+            for _ in range(50):
+                with a:
+                    with b:
+                        with c: pass
+            with c: pass
+            with b: pass
+        asyncio.run(main())
+        tell([sorted([edge.first, edge.then, edge.count] for edge in fastlock.order_graph().edges()), inversions()])
+        """
+    )
+    assert told == [[["a", "b", 150], ["b", "c", 50]], []]
+
+
+def test_levels_change_between_an_acquire_and_its_release() -> None:
+    """What was taken at one level is let go at another, in a loop's thread too: no stack keeps it."""
+    told = stage(
+        """
+        async def main():
+            for number in range(40):
+                with lock_of('A'):
+                    fastlock.set_level(("off", "detect", "order")[number % 3])
+                    with lock_of('B'):
+                        fastlock.set_level(("order", "off", "detect", "order")[number % 4])
+                if number % 5 == 0:
+                    await asyncio.sleep(0)
+            fastlock.set_level("order")
+            with lock_of('B'): pass
+            with lock_of('A'): pass
+        asyncio.run(main())
+        tell([told(), [lock_of(name).locked() for name in "AB"], {(e.first, e.then) for e in fastlock.order_graph().edges()} <= {("A", "B")}])
+        """
+    )
+    assert told == [[[], {}], [False, False], True]
 
 
 def test_who_is_told() -> None:

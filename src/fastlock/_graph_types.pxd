@@ -2,7 +2,7 @@
 """What goes into the lock-order graph and what comes out of it."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastlock._table cimport H_EVIDENCE, H_NESTED, H_ONE_STEP, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY
+from fastlock._table cimport H_EVIDENCE, H_IN_TASK, H_NESTED, H_ONE_STEP, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY
 
 cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack, and two more
     G_SHARED = H_SHARED         # h w: not exclusively
@@ -13,7 +13,8 @@ cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack,
     G_REACQUIRE = H_REACQUIRE   # w: the end of a Condition.wait
     G_NESTED = H_NESTED         # w: a second lock of the same class is sanctioned
     G_HELD_SHARED = 128         # only in GLink.flags, where G_SHARED speaks of what is wanted
-    G_ONE_STEP = H_ONE_STEP     # w: within one step of a task, whose thread is told by `job`
+    G_IN_TASK = H_IN_TASK       # w: by a task, whose thread is told by `job`
+    G_ONE_STEP = H_ONE_STEP     # w: with it, within one step of the task
     G_IMPLIED = 256             # only in GLink.flags: the edge passes over a later blocking acquire
 
 cdef enum:  # what graph_learn answers
@@ -64,7 +65,7 @@ cdef struct GWant:
     uint32_t site
     uint32_t flags
     uint64_t agent
-    uint32_t job               # 0: none; one agent in two jobs counts as two. With G_ONE_STEP job_of_thread() of the task's thread
+    uint32_t job               # 0: none; one agent in two jobs counts as two. With G_IN_TASK job_of_thread() of the task's thread
     uint32_t clock             # segment of clock_new; 0: unordered
     char name[40]
     double wall_s

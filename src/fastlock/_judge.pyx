@@ -35,14 +35,17 @@ cdef void judge_open(Judge* j, Topology* order, Evidence* evidence, Segments* se
 cdef bint one_agent(Witness* a, Witness* b) noexcept nogil:
     """One agent in two jobs counts as two: a pool may run them on two threads the next time.
 
-    Of two tasks of one thread neither comes between what the other one does in one step, nor does the thread itself."""
-    if (a.flags | b.flags) & G_ONE_STEP:
-        return a.agent == b.agent or home(a) == home(b)
-    return a.agent == b.agent and (a.job == b.job or a.job == 0 or b.job == 0)
+    Of two tasks of one thread neither comes between what the other one does in one step. The thread's own code and its loop's tasks take
+    turns altogether: while it waits for a lock, no task of its goes on."""
+    if a.agent == b.agent:
+        return a.flags & G_IN_TASK or a.job == b.job or a.job == 0 or b.job == 0
+    if a.flags & b.flags & G_ONE_STEP or (a.flags ^ b.flags) & G_IN_TASK:
+        return thread_of(a) == thread_of(b)
+    return False
 
 
-cdef uint32_t home(Witness* w) noexcept nogil:
-    return w.job if w.flags & G_ONE_STEP else job_of_thread(w.agent)
+cdef uint32_t thread_of(Witness* w) noexcept nogil:
+    return w.job if w.flags & G_IN_TASK else job_of_thread(w.agent)
 
 
 cdef bint ordered(Judge* j, Witness* a, Witness* b) noexcept nogil:

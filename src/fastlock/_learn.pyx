@@ -27,7 +27,7 @@ cdef struct Call:
 # ---- edges and witnesses ------------------------------------------------------------------------
 
 cdef uint32_t flags_of(GWant* want, GHeld* held) noexcept nogil:
-    return (want.flags & (G_SHARED | G_RECURSIVE | G_TIMED | G_REACQUIRE | G_ONE_STEP) | held.flags & (G_TRY | G_EVIDENCE)
+    return (want.flags & (G_SHARED | G_RECURSIVE | G_TIMED | G_REACQUIRE | G_IN_TASK | G_ONE_STEP) | held.flags & (G_TRY | G_EVIDENCE)
             | (G_HELD_SHARED if held.flags & G_SHARED else 0))
 
 

@@ -102,7 +102,7 @@ cdef int tidy(FSelf* me) except -1:
 cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     """The event of an inversion or a violated rank, None where there is nothing to say."""
     cdef uint32_t i
-    cdef uint64_t key, seen
+    cdef uint64_t key, seen, salt
     cdef bint plain
     cdef dict event
     if L.marks & M_SIGNAL or class_of(L) == 0 or not tidy(me) or me.depth == 0:
@@ -124,7 +124,10 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
     seen = mix(key, L.tag)
     if plain and not flags & H_NESTED:
-        if keep_known(L, key ^ salt_of(me, flags), flags, seen ^ salt_of(me, flags)) or keep_known(L, key, flags, seen):
+        salt = salt_of(me, flags)
+        if keep_known(L, key ^ salt, flags, seen ^ salt):
+            return None
+        if keep_known(L, key ^ pair_salt(me, flags, common_salt(me)), flags, seen ^ common_salt(me)):
             return None
     return learn(L, me, flags, timed, plain)
 
@@ -132,6 +135,16 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
 cdef inline uint64_t salt_of(FSelf* me, uint32_t flags) noexcept:
     """Whose the order is that is shown: what a task does in one step, any task of its thread may as well have done."""
     return me.thread.salt if flags & H_ONE_STEP else me.salt
+
+
+cdef inline uint64_t common_salt(FSelf* me) noexcept:
+    """Whose it is once enough agents have shown it: everybody's, but of tasks their thread's, for they count as one against its own code."""
+    return me.thread.salt if me.task != NULL else 0
+
+
+cdef inline uint64_t pair_salt(FSelf* me, uint32_t flags, uint64_t salt) noexcept:
+    """What such a pair is kept under in the lock: a task that wants it again finds its own, others of its thread ask the graph's table."""
+    return salt_of(me, flags) if me.task != NULL else salt
 
 
 cdef bint keep_known(FLock* L, uint64_t key, uint32_t flags, uint64_t seen) noexcept:
@@ -188,11 +201,10 @@ cdef void remember(FLock* L, FSelf* me, uint32_t flags, bint plain, uint64_t edg
     if me.depth == 0 or edge == 0 or flags & H_NESTED:
         return
     key = me.held[me.depth - 1].chain ^ order_epoch ^ flags
-    # In one step of a task: the agents that were enough may all be of one thread, and count as one.
-    salt = 0 if graph_saturated(graph, edge) and not flags & H_ONE_STEP else salt_of(me, flags)
+    salt = common_salt(me) if graph_saturated(graph, edge) else salt_of(me, flags)
     if plain and not class_at(L.node).by_instance:
         graph_remember(graph, mix(key, L.tag) ^ salt, edge)
-    keep_pair(L, key ^ salt, flags, edge)
+    keep_pair(L, key ^ pair_salt(me, flags, salt), flags, edge)
 
 
 cdef bint split_if_nested(FLock* L, FSelf* me) noexcept:
@@ -213,9 +225,9 @@ cdef void fill_want(GWant* want, FLock* L, FSelf* me, uint32_t flags) noexcept:
     want.lock = L.index
     want.node = L.node
     want.site = site_here(fl_site_key())
-    want.flags = flags & ~<uint32_t>UNSURE
+    want.flags = flags & ~<uint32_t>UNSURE | (H_IN_TASK if me.task != NULL else 0)
     want.agent = agent_id(me)
-    want.job = job_of_thread(agent_id(me.thread)) if flags & H_ONE_STEP else me.job
+    want.job = job_of_thread(agent_id(me.thread)) if me.task != NULL else me.job
     want.clock = me.clock
     want.wall_s = time()
     want.depth = 0
