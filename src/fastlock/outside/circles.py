@@ -22,7 +22,7 @@ class Needs(NamedTuple):
 
 
 class Circle(NamedTuple):
-    """Agents (indices) of which each waits for the next; ``dead`` where the last one has ended and waits for nobody."""
+    """Agents (numbers) of which each waits for the next; ``dead`` where the last one has ended and waits for nobody."""
 
     agents: tuple[int, ...]
     dead: bool
@@ -68,7 +68,7 @@ class Waiters:
             for wait in agent.waits[:1]:
                 if wait.mode == EXCLUSIVE and not agent.runs:
                     first = self._writers.get(wait.serial)
-                    self._writers[wait.serial] = min(first or (wait.since_ns, agent.index), (wait.since_ns, agent.index))
+                    self._writers[wait.serial] = min(first or (wait.since_ns, agent.number), (wait.since_ns, agent.number))
 
     def needs(self, agent: Agent) -> list[Needs]:
         """Return what has to happen before the agent runs on: each of these; [] where it runs, or nobody knows."""
@@ -78,7 +78,7 @@ class Waiters:
             needs.append(own)
         thread = self._records.agents.get(agent.loop) if agent.loop else None
         if thread is not None and thread.waits and not thread.runs and not thread.loop:
-            needs.append(Needs((thread.index,)))
+            needs.append(Needs((thread.number,)))
         return needs
 
     def _for_lock(self, agent: Agent) -> Needs | None:
@@ -88,24 +88,24 @@ class Waiters:
             return None
         if lock.kind == SEMAPHORE:
             holders = self._holders.get(lock.serial, ())
-            everybody = lock.count == 0 and sum(share.count for _, share in holders) == lock.limit > 0
-            return Needs(tuple(holder.index for holder, _ in holders), any_one=True) if everybody else None
+            everybody = lock.permits == 0 and sum(share.times for _, share in holders) == lock.limit > 0
+            return Needs(tuple(holder.number for holder, _ in holders), any_one=True) if everybody else None
         if lock.kind not in (LOCK, RLOCK, RWLOCK, RESULT) or lock.owner & OFFERED:
             return None
         if lock.owner & ~_FLAGS:
             owner = owner_of(lock, self._records.agents)
             known = owner is not None and (lock.kind != RESULT or owner.state == ALIVE)
-            return Needs((owner.index,)) if owner is not None and known else None
+            return Needs((owner.number,)) if owner is not None and known else None
         return self._for_share(agent, wait, lock)
 
     def _for_share(self, agent: Agent, wait: Wait, lock: Lock) -> Needs | None:
         if lock.kind != RWLOCK:
             return None
         if wait.mode == EXCLUSIVE:
-            readers = tuple(holder.index for holder, _ in self._holders.get(lock.serial, ()))
+            readers = tuple(holder.number for holder, _ in self._holders.get(lock.serial, ()))
             return Needs(readers) if readers else None
-        since, writer = self._writers.get(lock.serial, (wait.since_ns, agent.index))
-        return Needs((writer,)) if since < wait.since_ns and writer != agent.index else None
+        since, writer = self._writers.get(lock.serial, (wait.since_ns, agent.number))
+        return Needs((writer,)) if since < wait.since_ns and writer != agent.number else None
 
 
 def find(agents: Mapping[int, Agent], needs_of: Callable[[Agent], Iterable[Needs]]) -> tuple[set[int], list[Circle]]:

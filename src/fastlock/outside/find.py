@@ -70,7 +70,7 @@ class Table:
         """Return the table as the bytes of a file that open_file() reads."""
         first, second = self._read(), self._read()
         raw = os.pread(self._descriptor, HEADER_SIZE, 0)
-        return layout.saved(second, first, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
+        return layout.saved(first, second, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
 
     def check_owner(self, own_pid: int) -> None:
         """See to it that the table is that process's own: in the child of a fork it is its parent's for a moment."""
