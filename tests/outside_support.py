@@ -61,7 +61,11 @@ def running(source: str, *arguments: object, env: Mapping[str, str] | None = Non
             yield Running(process)
         finally:
             process.kill()
-            process.communicate()
+            process.wait(LIMIT_S)
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()  # not read to its end: a child of the program's may have it still
 
 
 def fastlock(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -131,16 +131,16 @@ def find(agents: Mapping[int, Agent], needs_of: Callable[[Agent], Iterable[Needs
                 if unmet[index] == 0 and index in stuck and agents[index].state == ALIVE:
                     stuck.discard(index)
                     running.append(index)
-    return stuck, list(_circles(stuck, needs))
+    return stuck, list(_circles(stuck, needs, agents))
 
 
-def _circles(stuck: set[int], needs: Mapping[int, list[Needs]]) -> Iterable[Circle]:
+def _circles(stuck: set[int], needs: Mapping[int, list[Needs]], agents: Mapping[int, Agent]) -> Iterable[Circle]:
     """Follow each stuck agent to the first stuck one that it needs: every walk ends in a circle or at a dead agent."""
     following = {}
     for index in stuck:
         others = [other for need in needs[index] for other in need.agents if other in stuck]
         following[index] = others[0] if others else None
-    seen: dict[int, int] = {}  # index -> which walk came by
+    seen: dict[int, int] = {}  # agent -> which walk came by
     for start in sorted(stuck):
         path: list[int] = []
         at: int | None = start
@@ -148,8 +148,8 @@ def _circles(stuck: set[int], needs: Mapping[int, list[Needs]]) -> Iterable[Circ
             seen[at] = start
             path.append(at)
             at = following[at]
-        if at is None:
-            if len(path) > 1:
-                yield Circle(tuple(path[-2:]), dead=True)
-        elif seen[at] == start:
+        if at is not None and seen[at] == start:
             yield Circle(tuple(path[path.index(at) :]), dead=False)
+    for index, other in sorted(following.items()):
+        if other is not None and agents[other].state != ALIVE:
+            yield Circle((index, other), dead=True)

@@ -253,7 +253,7 @@ def _why_not(pid: int) -> str:
     if int(status.get("CapPrm", "0"), 16) & ~int(_status(os.getpid()).get("CapEff", "0"), 16):
         return "it has capabilities that this process has not; root may look"
     with contextlib.suppress(OSError):
-        if os.stat(f"/proc/{pid}").st_uid != mine:
+        if os.stat(f"/proc/{pid}/status").st_uid != mine:  # of the directory itself the kernel tells the user anyway
             return "it is not dumpable (it has changed its user, or wants it so); root may look"
     return "the system does not let this process look (a security module, or another user namespace); root may look"
 
