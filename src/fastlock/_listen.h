@@ -36,6 +36,12 @@ static int fl_file_is_there(const fl_file *file)
     return fstat(file->fd, &facts) == 0 && (uint64_t)facts.st_dev == file->device && (uint64_t)facts.st_ino == file->inode;
 }
 
+/* Whether the name that others know a socket by is gone: cleaners of temporary directories take it, and a chroot hides it. */
+static int fl_name_is_gone(const char *path)
+{
+    return path[0] != '\0' && access(path, F_OK) != 0;
+}
+
 /* Wait for somebody to come, at most that long; whether somebody has. Also where the descriptor is none any more. */
 static int fl_somebody_comes(int fd, int64_t ns)
 {

@@ -14,6 +14,7 @@ it; a fork does not copy it; at the interpreter's end it is stopped, or stays as
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset, strncpy
 from posix.unistd cimport geteuid, usleep
 
 from fastlock._native cimport fl_cas64, fl_load32, fl_load64, fl_native_id, fl_now_ns, fl_store32
@@ -23,6 +24,7 @@ cdef extern from "_listen.h" nogil:
         int fd
     int fl_file_note(fl_file*, int)
     bint fl_file_is_there(fl_file*)
+    bint fl_name_is_gone(const char*)
     bint fl_somebody_comes(int, int64_t)
     ctypedef struct fl_bell:
         pass
@@ -44,11 +46,13 @@ cdef enum:
     LAST_LOOK_NS = 64000000000
     MORE_RARELY = 4
     NAP_US = 20
+    LONGEST = 107               # bytes of a socket's path
 
 CALLED, CHANGED = IS_CALLED, IS_CHANGED
 
 ctypedef struct Listener:
     fl_file listens             # fd -1: on nothing
+    char path[108]              # of its file; empty where it has none
     fl_bell bell
     int64_t due_ns              # -1: never
     uint64_t state
@@ -89,7 +93,7 @@ cdef void* run(void* argument) noexcept nogil:
         came = wait(l, patience_ns)
         if fl_load32(&l.asked):
             break
-        if geteuid() != l.euid or not fl_file_is_there(&l.listens):
+        if geteuid() != l.euid or not fl_file_is_there(&l.listens) or (not came and fl_name_is_gone(l.path)):
             why = IS_CHANGED
         else:
             why = IS_CALLED if came else 0
@@ -115,11 +119,21 @@ cdef void tell(Listener* l, int why) noexcept:
     l.due_ns = handler(why)
 
 
-def start(int fd, new_handler, int64_t due_ns):
-    """Begin to listen on a socket, or with -1 without one: `new_handler(reason)` is called in the thread.
+cdef void set_socket(Listener* l, int fd, bytes path) noexcept:
+    cdef const char* name = path
+    l.euid = geteuid()
+    if fd < 0 or fl_file_note(&l.listens, fd) != 0:
+        l.listens.fd = -1
+    memset(l.path, 0, sizeof(l.path))
+    strncpy(l.path, name, LONGEST)
+
+
+def start(int fd, bytes path, new_handler, int64_t due_ns):
+    """Begin to listen on a socket and its path, or with -1 without one: `new_handler(reason)` is called in the thread.
 
     With CALLED when somebody has come, with CHANGED where the socket or the user is another, with 0 at `due_ns`; it returns when that is next, -1
-    for never. A thread that listens already is left, and ends when it wakes. OSError where there is none to be had.
+    for never. The path is empty for a socket that has no file. A thread that listens already is left, and ends when it wakes.
+    OSError where there is none to be had.
     """
     global current, handler
     cdef Listener* l = <Listener*>calloc(1, sizeof(Listener))
@@ -127,10 +141,8 @@ def start(int fd, new_handler, int64_t due_ns):
     if l == NULL:
         raise MemoryError
     fl_bell_init(&l.bell)
-    if fd < 0 or fl_file_note(&l.listens, fd) != 0:
-        l.listens.fd = -1
+    set_socket(l, fd, path)
     l.due_ns = due_ns
-    l.euid = geteuid()
     leave()
     handler = new_handler
     error = fl_thread_new(run, l)
@@ -140,12 +152,10 @@ def start(int fd, new_handler, int64_t due_ns):
     current = l
 
 
-def listen_on(int fd):
+def listen_on(int fd, bytes path):
     """In the handler: go on with another socket, as the user that there is now."""
     if current != NULL:
-        current.euid = geteuid()
-        if fl_file_note(&current.listens, fd) != 0:
-            current.listens.fd = -1
+        set_socket(current, fd, path)
 
 
 cdef void leave() noexcept:
