@@ -327,7 +327,7 @@ def test_a_process_in_a_container_of_its_own() -> None:
         os._exit(0)
     ready(child); os.waitpid(child, 0)
     """
-    with running(source) as live:
+    with running(source, stderr=subprocess.PIPE) as live:
         child = int(live.words[0])
         assert calling.call(child, {"do": "level", "level": "order"}, 30)["pid"] == 1
         assert not (live.directory / "fastlock" / sockets.file_name(1)).exists()
