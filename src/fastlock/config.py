@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from fastlock import levels, values
@@ -68,7 +68,7 @@ class Settings:
     livez: Address | None = None
     dump_dir: str | None = None
     control: bool | None = None
-    said: Levels = Levels()  # of which `level` is what was decided
+    said: Levels = field(default=Levels(), repr=False)  # of which `level` is what was decided
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
@@ -231,6 +231,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
+_FLAGS = ("install", "disable", "verbose")  # no settings either: plain switches
 _NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block", "gil_stall", "report_rate", "metric_classes"})
 
 
@@ -303,6 +304,27 @@ def directories_for_sockets(environ: Mapping[str, str] | None = None) -> list[st
     return list(dict.fromkeys(path for path in named if path and os.path.isabs(path)))
 
 
+def variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the FASTLOCK_* variables as they are."""
+    environ = os.environ if environ is None else environ
+    return {name: text for name, text in sorted(environ.items()) if name.startswith("FASTLOCK_")}
+
+
+def meaning(name: str, text: str) -> str:
+    """Say what a variable means to a process that finds it, or what is wrong with it."""
+    setting = name.removeprefix("FASTLOCK_").lower()
+    if not text:
+        return "empty counts as unset"
+    try:
+        if setting in _FLAGS:
+            return "on" if switch(setting, {name: text}) else "off"
+        if setting in _ENDINGS:
+            return "set by `fastlock run`"
+        return f"{setting}={parse_text(setting, text, name)!r}" if setting in _PARSERS else "fastlock has no such variable"
+    except ConfigError as exc:
+        return f"wrong: {str(exc).partition('=')[2]}"
+
+
 def environment_of(pid: int) -> dict[str, str]:
     """Return the environment that another process was started with; OSError where it may not be read."""
     with open(f"/proc/{pid}/environ", "rb") as file:
@@ -330,7 +352,7 @@ def start() -> None:
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
         raise SystemExit(2) from None
-    given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "said"}
+    given = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name != "said"}
     _change(given, levels.DEFAULT if _disabled or not os.environ.get(variable("level")) else levels.ENVIRONMENT)
     _started = True
 

@@ -124,6 +124,11 @@ def installed() -> bool:
     return _installed
 
 
+def reached() -> dict[str, bool]:
+    """Return which modules' locks are fastlock's now, by module."""
+    return {"threading": _installed, "asyncio": patching_aio.installed()}
+
+
 def raw_locks() -> int:
     """Return how many locks existed at ``install``, the interpreter's own included; fastlock cannot see them."""
     return _raw_locks + patching_aio.raw_locks()
@@ -190,6 +195,11 @@ def _threading() -> ModuleType:
     import threading
 
     return threading
+
+
+def green_packages() -> tuple[str, ...]:
+    """Return the packages where `install` refuses once they have patched threading."""
+    return tuple(_GREEN)
 
 
 def _refuse_green_threads() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from typing import NamedTuple
 
@@ -52,6 +53,14 @@ def _age_s(pid: int) -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
 
 
+def user(uid: int) -> str:
+    """Return a user's number, with the name where there is one."""
+    try:
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f"uid {uid}"
+
+
 def why_unseen(pid: int) -> str:
     """Say why the table of a process cannot be read; nothing where it can be."""
     try:
@@ -72,10 +81,10 @@ def why_unasked(found: Process) -> str:
 
 def _switched_off(pid: int) -> str:
     try:
-        environ = config.environment_of(pid)
-        if config.switch("disable", environ):
+        started_with = config.environment_of(pid)
+        if config.switch("disable", started_with):
             return "it is disabled: the process was started with FASTLOCK_DISABLE"
-        text = environ.get(config.variable("control"), "")
+        text = started_with.get(config.variable("control"), "")
         if text and not config.parse_text("control", text, config.variable("control")):
             return "no socket: the process was started with FASTLOCK_CONTROL=0"
     except (OSError, ConfigError):

@@ -46,6 +46,18 @@ def listen() -> tuple[_socket.socket, str]:
         raise trouble from None
 
 
+def place() -> str | None:
+    """Return the directory where the socket of a process of this user and environment is, None where none can be had."""
+    for path in _own_directories():
+        try:
+            _make_private(path)
+        except OSError:
+            continue
+        if os.access(path, os.W_OK):
+            return path
+    return None
+
+
 def _own_directories() -> list[str]:
     uid = os.geteuid()
     return [_directory_in(base, uid) for base in config.directories_for_sockets()]
@@ -196,7 +208,12 @@ def sweep(directory: str, most: int | None = None) -> None:
 
 
 def remove_if_stale(path: str) -> bool:
-    """Remove a socket that nobody listens on; tell whether it was one."""
+    """Remove a socket that nobody listens on from a directory of this user's own; tell whether it was one."""
+    try:
+        if os.lstat(os.path.dirname(path)).st_uid != os.geteuid() or not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+    except OSError:
+        return False
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         probe.setblocking(False)

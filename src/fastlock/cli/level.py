@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         answer = call(arguments.pid, {"do": "level", **request})
     except (ValueError, Unreachable) as exc:
         return complain(printable(f"fastlock level: {exc}"))
-    print(printable(f"pid {answer['pid']}: {_told(answer, request)}"))
+    print(printable(f"pid {arguments.pid}: {_told(answer, request)}"))
     return 0
 
 
@@ -89,4 +89,4 @@ def described(decision: dict[str, Any]) -> str:
 
 
 def _clock(left_s: float) -> str:
-    return time.strftime("%H:%M:%SZ", time.gmtime(time.time() + left_s))
+    return time.strftime("%H:%M:%SZ" if left_s < 12 * 3600 else "%Y-%m-%d %H:%M:%SZ", time.gmtime(time.time() + left_s))
