@@ -204,9 +204,34 @@ def check_the_stuck_one(service: Service, pid: int) -> None:
     assert f"FL001 deadlock, 2 agents (pid {pid})" in service.text()
 
 
+def from_outside(*arguments: object) -> Any:
+    """Return what a verb of the command line has to say, as JSON."""
+    command = [sys.executable, "-m", "fastlock", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def check_from_outside(service: Service, stuck: int) -> None:
+    """`fastlock ps` tells which process it is, and `fastlock dump` the circle: two agents, and each waits for what the other owns."""
+    listed = {each["pid"]: each for each in from_outside("ps")}
+    assert [pid for pid in service.pids() if listed[pid]["deadlocked"]] == [stuck]
+    dump = from_outside("dump", stuck)
+    waits = {wait["agent"]: wait for wait in dump["waits"]}
+    circle = [wait for wait in dump["waits"] if wait["owner"] in waits and waits[wait["owner"]]["owner"] == wait["agent"]]
+    names = {lock["id"]: lock["name"] for lock in dump["locks"]}
+    assert sorted(names[wait["lock"]] for wait in circle) == ["orders_lock", "stock_lock"]
+    assert {(Path(wait["wanted_at"]["file"]).name, wait["wanted_at"]["function"]) for wait in circle} == {
+        ("inventory.py", "reserve"),
+        ("orders.py", "promised"),
+    }
+    assert [finding["code"] for finding in dump["findings"]][:1] == ["FL001"]
+
+
 def test_one_of_four_workers_deadlocks_under_load(gunicorn: Service) -> None:
     """The worker is found from outside, its probe fails with the reason, the others' do not, and they serve on."""
     stuck = put_under_load(gunicorn)
+    check_from_outside(gunicorn, stuck)
     check_the_stuck_one(gunicorn, stuck)
     others = [pid for pid in gunicorn.pids() if pid != stuck]
     assert [gunicorn.ask(pid) for pid in others] == 4 * [(200, "ok\n")]
