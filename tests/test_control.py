@@ -311,6 +311,29 @@ def test_without_a_runtime_directory_the_temporary_one_serves() -> None:
             assert [entry.name for entry in base.iterdir()] == [f"fastlock-{os.geteuid()}"]
 
 
+@pytest.mark.skipif(not ROOT, reason="only root can make a process namespace")
+def test_a_process_in_a_container_of_its_own() -> None:
+    """A process that has another number for itself, and a disk of its own, is reached by the number that we have for it."""
+    source = """
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x20000000 | 0x20000) == 0
+    assert libc.mount(b"none", b"/", None, 0x44000, None) == 0
+    child = os.fork()
+    if not child:
+        assert libc.mount(b"tmpfs", os.environ["XDG_RUNTIME_DIR"].encode(), b"tmpfs", 0, b"mode=0700") == 0
+        assert os.getpid() == 1
+        sys.stdin.read()
+        os._exit(0)
+    ready(child); os.waitpid(child, 0)
+    """
+    with running(source) as live:
+        child = int(live.words[0])
+        assert calling.call(child, {"do": "level", "level": "order"}, 30)["pid"] == 1
+        assert not (live.directory / "fastlock" / sockets.file_name(1)).exists()
+        assert calling.call(live.pid, {"do": "level"}, 30)["now"]["level"] == "detect"
+
+
 # ---- what it survives
 
 

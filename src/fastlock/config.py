@@ -229,6 +229,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
 }
 # Not for configure(): about one process and its end.
 _ENDINGS: Mapping[str, Callable[[Any], Any]] = {"summary": _summary, "order_graph": _order_graph}
+_FLAGS = ("install", "disable", "verbose")  # no settings either: plain switches
 _NUMBERS = frozenset({"acquire_timeout", "slow_wait", "loop_block", "report_rate", "metric_classes"})
 
 
@@ -299,6 +300,27 @@ def directories_for_sockets(environ: Mapping[str, str] | None = None) -> list[st
     environ = os.environ if environ is None else environ
     named = (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp")
     return list(dict.fromkeys(path for path in named if path and os.path.isabs(path)))
+
+
+def variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the FASTLOCK_* variables as they are."""
+    environ = os.environ if environ is None else environ
+    return {name: text for name, text in sorted(environ.items()) if name.startswith("FASTLOCK_")}
+
+
+def meaning(name: str, text: str) -> str:
+    """Say what a variable means to a process that finds it, or what is wrong with it."""
+    setting = name.removeprefix("FASTLOCK_").lower()
+    if not text:
+        return "empty counts as unset"
+    try:
+        if setting in _FLAGS:
+            return "on" if switch(setting, {name: text}) else "off"
+        if setting in _ENDINGS:
+            return "set by `fastlock run`"
+        return f"{setting}={parse_text(setting, text, name)!r}" if setting in _PARSERS else "fastlock has no such variable"
+    except ConfigError as exc:
+        return f"wrong: {str(exc).partition('=')[2]}"
 
 
 def environment_of(pid: int) -> dict[str, str]:

@@ -16,9 +16,10 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 try:
-    from _json import encode_basestring_ascii as quoted  # type: ignore[import-not-found,unused-ignore]
+    from _json import encode_basestring_ascii as _quoted  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    from json.encoder import py_encode_basestring_ascii as quoted  # type: ignore[attr-defined,unused-ignore]
+    from json.encoder import py_encode_basestring_ascii as _quoted  # type: ignore[attr-defined,unused-ignore]
+quoted: Callable[[str], str] = _quoted
 
 # A code never changes its meaning; a title may be reworded.
 CODES: Mapping[str, str] = {

@@ -192,6 +192,11 @@ def _threading() -> ModuleType:
     return threading
 
 
+def green_packages() -> tuple[str, ...]:
+    """Return the packages where `install` refuses once they have patched threading."""
+    return tuple(_GREEN)
+
+
 def _refuse_green_threads() -> None:
     origins = {
         str(getattr(vars(_threading()).get(name), "__module__", "")).partition(".")[0]

@@ -46,6 +46,18 @@ def listen() -> tuple[_socket.socket, str]:
         raise trouble from None
 
 
+def place() -> str | None:
+    """Return the directory where the socket of a process of this user and environment is, None where none can be had."""
+    for path in _own_directories():
+        try:
+            _make_private(path)
+        except OSError:
+            continue
+        if os.access(path, os.W_OK):
+            return path
+    return None
+
+
 def _own_directories() -> list[str]:
     uid = os.geteuid()
     return [_directory_in(base, uid) for base in config.directories_for_sockets()]

@@ -15,6 +15,7 @@ from fastlock.cli import complain
 from fastlock.findings import basename
 from fastlock.outside import Unseen, open_table
 from fastlock.outside.find import Table, open_file
+from fastlock.outside.view import View
 from fastlock.reporting import duration, printable
 
 PARTS = ("agents", "locks", "waits", "findings")
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
             with _opened(arguments.source) as table:
                 if arguments.save:
                     return _save(table, arguments.save)
-                shown = _from_table(table)
+                shown = shown_of(table.view())
     except Unseen as error:
         return complain(f"fastlock dump: {printable(str(error))}")
     if arguments.save:
@@ -62,8 +63,8 @@ def _save(table: Table, path: str) -> int:
     return 0
 
 
-def _from_table(table: Table) -> dict[str, Any]:
-    view = table.view()
+def shown_of(view: View) -> dict[str, Any]:
+    """Return what the text tells of a moment: its snapshot, circles, and who of its agents has ended."""
     agents = view.records.agents
     circles = [
         {"agents": [agents[index].id for index in circle.agents], "dead": circle.dead, "clears": view.clears(circle)}

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         answer = call(arguments.pid, {"do": "level", **request})
     except (ValueError, Unreachable) as exc:
         return complain(printable(f"fastlock level: {exc}"))
-    print(printable(f"pid {answer['pid']}: {_told(answer, request)}"))
+    print(printable(f"pid {arguments.pid}: {_told(answer, request)}"))
     return 0
 
 

@@ -177,14 +177,20 @@ def _require_pth() -> None:
         raise _Refused("this Python does not know its own executable")
     if sys.flags.no_site:
         raise _Refused(f"python -S does not read {PTH}, so the program would run without fastlock")
-    directories = site.getsitepackages()
-    if site.ENABLE_USER_SITE:
-        directories.append(site.getusersitepackages())
-    if not any(os.path.exists(os.path.join(directory, PTH)) for directory in directories):
+    if start_file() is None:
         raise _Refused(
             f"{PTH} is in no site directory of {sys.executable}, so the program would run without fastlock; "
             "install fastlock with this Python's pip"
         )
+
+
+def start_file() -> str | None:
+    """Return the path of fastlock.pth where python reads it at its start, None where it lies in no such place."""
+    directories = site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        directories.append(site.getusersitepackages())
+    paths = (os.path.join(directory, PTH) for directory in directories)
+    return next((path for path in paths if os.path.exists(path)), None)
 
 
 def _reason(exc: OSError | ValueError) -> str:

@@ -22,7 +22,7 @@ class Needs(NamedTuple):
 
 
 class Circle(NamedTuple):
-    """Agents (indices) of which each waits for the next; ``dead`` where the last one has ended and waits for nobody."""
+    """Agents (numbers) of which each waits for the next; ``dead`` where the last one has ended and waits for nobody."""
 
     agents: tuple[int, ...]
     dead: bool
@@ -68,7 +68,7 @@ class Waiters:
             for wait in agent.waits[:1]:
                 if wait.mode == EXCLUSIVE and not agent.runs:
                     first = self._writers.get(wait.serial)
-                    self._writers[wait.serial] = min(first or (wait.since_ns, agent.index), (wait.since_ns, agent.index))
+                    self._writers[wait.serial] = min(first or (wait.since_ns, agent.number), (wait.since_ns, agent.number))
 
     def needs(self, agent: Agent) -> list[Needs]:
         """Return what has to happen before the agent runs on: each of these; [] where it runs, or nobody knows."""
@@ -78,7 +78,7 @@ class Waiters:
             needs.append(own)
         thread = self._records.agents.get(agent.loop) if agent.loop else None
         if thread is not None and thread.waits and not thread.runs and not thread.loop:
-            needs.append(Needs((thread.index,)))
+            needs.append(Needs((thread.number,)))
         return needs
 
     def _for_lock(self, agent: Agent) -> Needs | None:
@@ -88,24 +88,24 @@ class Waiters:
             return None
         if lock.kind == SEMAPHORE:
             holders = self._holders.get(lock.serial, ())
-            everybody = lock.count == 0 and sum(share.count for _, share in holders) == lock.limit > 0
-            return Needs(tuple(holder.index for holder, _ in holders), any_one=True) if everybody else None
+            everybody = lock.permits == 0 and sum(share.times for _, share in holders) == lock.limit > 0
+            return Needs(tuple(holder.number for holder, _ in holders), any_one=True) if everybody else None
         if lock.kind not in (LOCK, RLOCK, RWLOCK, RESULT) or lock.owner & OFFERED:
             return None
         if lock.owner & ~_FLAGS:
             owner = owner_of(lock, self._records.agents)
             known = owner is not None and (lock.kind != RESULT or owner.state == ALIVE)
-            return Needs((owner.index,)) if owner is not None and known else None
+            return Needs((owner.number,)) if owner is not None and known else None
         return self._for_share(agent, wait, lock)
 
     def _for_share(self, agent: Agent, wait: Wait, lock: Lock) -> Needs | None:
         if lock.kind != RWLOCK:
             return None
         if wait.mode == EXCLUSIVE:
-            readers = tuple(holder.index for holder, _ in self._holders.get(lock.serial, ()))
+            readers = tuple(holder.number for holder, _ in self._holders.get(lock.serial, ()))
             return Needs(readers) if readers else None
-        since, writer = self._writers.get(lock.serial, (wait.since_ns, agent.index))
-        return Needs((writer,)) if since < wait.since_ns and writer != agent.index else None
+        since, writer = self._writers.get(lock.serial, (wait.since_ns, agent.number))
+        return Needs((writer,)) if since < wait.since_ns and writer != agent.number else None
 
 
 def find(agents: Mapping[int, Agent], needs_of: Callable[[Agent], Iterable[Needs]]) -> tuple[set[int], list[Circle]]:
@@ -131,16 +131,16 @@ def find(agents: Mapping[int, Agent], needs_of: Callable[[Agent], Iterable[Needs
                 if unmet[index] == 0 and index in stuck and agents[index].state == ALIVE:
                     stuck.discard(index)
                     running.append(index)
-    return stuck, list(_circles(stuck, needs))
+    return stuck, list(_circles(stuck, needs, agents))
 
 
-def _circles(stuck: set[int], needs: Mapping[int, list[Needs]]) -> Iterable[Circle]:
+def _circles(stuck: set[int], needs: Mapping[int, list[Needs]], agents: Mapping[int, Agent]) -> Iterable[Circle]:
     """Follow each stuck agent to the first stuck one that it needs: every walk ends in a circle or at a dead agent."""
     following = {}
     for index in stuck:
         others = [other for need in needs[index] for other in need.agents if other in stuck]
         following[index] = others[0] if others else None
-    seen: dict[int, int] = {}  # index -> which walk came by
+    seen: dict[int, int] = {}  # agent -> which walk came by
     for start in sorted(stuck):
         path: list[int] = []
         at: int | None = start
@@ -148,8 +148,8 @@ def _circles(stuck: set[int], needs: Mapping[int, list[Needs]]) -> Iterable[Circ
             seen[at] = start
             path.append(at)
             at = following[at]
-        if at is None:
-            if len(path) > 1:
-                yield Circle(tuple(path[-2:]), dead=True)
-        elif seen[at] == start:
+        if at is not None and seen[at] == start:
             yield Circle(tuple(path[path.index(at) :]), dead=False)
+    for index, other in sorted(following.items()):
+        if other is not None and agents[other].state != ALIVE:
+            yield Circle((index, other), dead=True)

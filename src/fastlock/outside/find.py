@@ -70,7 +70,7 @@ class Table:
         """Return the table as the bytes of a file that open_file() reads."""
         first, second = self._read(), self._read()
         raw = os.pread(self._descriptor, HEADER_SIZE, 0)
-        return layout.saved(second, first, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
+        return layout.saved(first, second, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
 
     def check_owner(self, own_pid: int) -> None:
         """See to it that the table is that process's own: in the child of a fork it is its parent's for a moment."""
@@ -253,7 +253,7 @@ def _why_not(pid: int) -> str:
     if int(status.get("CapPrm", "0"), 16) & ~int(_status(os.getpid()).get("CapEff", "0"), 16):
         return "it has capabilities that this process has not; root may look"
     with contextlib.suppress(OSError):
-        if os.stat(f"/proc/{pid}").st_uid != mine:
+        if os.stat(f"/proc/{pid}/status").st_uid != mine:  # of the directory itself the kernel tells the user anyway
             return "it is not dumpable (it has changed its user, or wants it so); root may look"
     return "the system does not let this process look (a security module, or another user namespace); root may look"
 

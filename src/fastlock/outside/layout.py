@@ -7,6 +7,7 @@ small multiple of the table's size, which has a limit.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -31,8 +32,10 @@ _SHARE = struct.Struct("<QIIII")
 _FINDING = struct.Struct("<II")
 _SIZES = (1, _SITE.size, _AGENT.size, _LOCK.size, _SHARE.size, 1)
 HEADER_SIZE = _HEADER.size + len(AREAS) * _AREA.size
+_FINDINGS_AT = 60  # offset of findings_seq and findings_count
 _CAPTURED_AT = 80  # offset of captured_ns and captured_wall_ns
 _STATE_AT, _WAITED_AT = 12, 62
+_NOT_ZERO = re.compile(rb"[^\0]")
 FREE, ALIVE, ENDED, LOST = range(4)
 
 
@@ -83,7 +86,7 @@ class Wait(NamedTuple):
 class Agent(NamedTuple):
     """A thread or task; the innermost wait is first, at most two are known."""
 
-    index: int
+    number: int
     generation: int
     state: int
     native_id: int
@@ -97,12 +100,12 @@ class Agent(NamedTuple):
     @property
     def id(self) -> int:
         """What snapshots call it."""
-        return self.generation << 24 | self.index
+        return self.generation << 24 | self.number
 
     @property
     def word(self) -> int:
         """What lock words call it."""
-        return self.generation << 32 | self.index << 8
+        return self.generation << 32 | self.number << 8
 
 
 class Lock(NamedTuple):
@@ -111,7 +114,7 @@ class Lock(NamedTuple):
     number: int
     serial: int
     owner: int
-    count: int
+    permits: int
     limit: int
     site: int
     created: int
@@ -128,7 +131,7 @@ class Share(NamedTuple):
     """A share of a lock, or an entry of a held stack."""
 
     who: int
-    count: int
+    times: int
     site: int
 
 
@@ -186,26 +189,6 @@ def image_of(data: bytes) -> Image:
     return Image(header, areas)
 
 
-def saved(image: Image, stable: Image, now_ns: int, wall_ns: int, raw_header: bytes) -> bytes:
-    """Return the table as a file: the areas close together, records that were being written marked as such."""
-    areas = list(image.areas)
-    for area in (AGENTS, LOCKS):
-        size = image.header.areas[area].record
-        changed = bytearray(areas[area])
-        for at in range(0, len(changed), size):
-            if changed[at : at + size] != stable.areas[area][at : at + size]:
-                changed[at] |= 1
-        areas[area] = bytes(changed)
-    header = bytearray(raw_header[:HEADER_SIZE])
-    struct.pack_into("<qq", header, _CAPTURED_AT, now_ns, wall_ns)
-    offset = HEADER_SIZE
-    for number, (area, data) in enumerate(zip(image.header.areas, areas, strict=True)):
-        _AREA.pack_into(header, _HEADER.size + number * _AREA.size, offset, area.record, area.used, area.used, area.hidden)
-        offset += len(data)
-    struct.pack_into("<IQ", header, 12, HEADER_SIZE, offset)
-    return bytes(header) + b"".join(areas)
-
-
 class Records:
     """What two copies of a table agree in."""
 
@@ -216,7 +199,7 @@ class Records:
         self._strings: dict[int, str | None] = {0: None}
         # Each share is in one chain: a forged table that has it in many must not cost more.
         self._steps = second.header.areas[SHARES].used + 1
-        self.agents = {agent.index: agent for agent in self._agents()}
+        self.agents = {agent.number: agent for agent in self._agents()}
         self.locks = {lock.serial: lock for lock in self._locks()}
 
     def _stable(self, area: int, number: int) -> bytes:
@@ -229,14 +212,14 @@ class Records:
     def _in_use(self, area: int, at: int) -> Iterator[int]:
         """Numbers of the records whose byte at that offset is not 0."""
         marks = self._second.areas[area][at :: self.header.areas[area].record]
-        return (number for number, mark in enumerate(marks[:MOST_RECORDS]) if mark)
+        return (found.start() for found in _NOT_ZERO.finditer(marks[:MOST_RECORDS]))
 
     def _agents(self) -> Iterator[Agent]:
         for number in self._in_use(AGENTS, _STATE_AT):
             record = self._stable(AGENTS, number)
             if record:
                 agent = _agent(record)
-                if agent.index == number and agent.state <= LOST:
+                if agent.number == number and agent.state <= LOST:
                     yield agent
 
     def _locks(self) -> Iterator[Lock]:
@@ -324,3 +307,28 @@ def _agent(record: bytes) -> Agent:
         if outer_mode:
             waits += (Wait(outer_mode, outer_serial, outer_site, outer_since, outer_deadline),)
     return Agent(index, generation, state, native_id, loop, _text(name), bool(runs), waits, held, held_count)
+
+
+def saved(first: Image, second: Image, now_ns: int, wall_ns: int, raw_header: bytes) -> bytes:
+    """Return the table as a file: the areas close together, records that were being written marked as such."""
+    areas = list(second.areas)
+    for area in (AGENTS, LOCKS):
+        size = second.header.areas[area].record
+        changed = bytearray(areas[area])
+        for at in range(0, len(changed), size):
+            if changed[at : at + size] != first.areas[area][at : at + size]:
+                changed[at] |= 1
+        areas[area] = bytes(changed)
+    findings = Records(first, second).findings()
+    half = b"".join((_FINDING.pack(len(text), count) + text).ljust((11 + len(text)) // 4 * 4, b"\0") for count, text in findings)
+    areas[FINDINGS] = half + bytes(len(half))
+    header = bytearray(raw_header[:HEADER_SIZE])
+    struct.pack_into("<II", header, _FINDINGS_AT, 0, len(findings))
+    struct.pack_into("<qq", header, _CAPTURED_AT, now_ns, wall_ns)
+    offset = HEADER_SIZE
+    for number, (place, data) in enumerate(zip(second.header.areas, areas, strict=True)):
+        used = len(data) // place.record
+        _AREA.pack_into(header, _HEADER.size + number * _AREA.size, offset, place.record, used, used, place.hidden)
+        offset += len(data)
+    struct.pack_into("<IQ", header, 12, HEADER_SIZE, offset)
+    return bytes(header) + b"".join(areas)

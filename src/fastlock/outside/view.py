@@ -39,9 +39,9 @@ class View:
             if not agent.waits or not agent.held_count:
                 continue
             for share in self.records.chain(agent.held, agent.held_count):
-                lock = self.records.lock_at(share.count - 1) if share.count else None
+                lock = self.records.lock_at(share.times - 1) if share.times else None
                 if lock is not None and lock.serial == share.who:
-                    held.setdefault(agent.index, []).append((lock, share))
+                    held.setdefault(agent.number, []).append((lock, share))
         return held
 
     # ---- the snapshot
@@ -91,10 +91,10 @@ class View:
     def _holds(self) -> dict[int, list[int]]:
         holds: dict[int, dict[int, None]] = {}
         for serial, owner in self.owners.items():
-            holds.setdefault(owner.index, {})[serial] = None
+            holds.setdefault(owner.number, {})[serial] = None
         for serial, holders in self.holders.items():
             for agent, _ in holders:
-                holds.setdefault(agent.index, {})[serial] = None
+                holds.setdefault(agent.number, {})[serial] = None
         for index, entries in self.held.items():
             holds.setdefault(index, {}).update((lock.serial, None) for lock, _ in entries)
         return {index: list(serials) for index, serials in holds.items()}
@@ -105,7 +105,7 @@ class View:
         return [
             agent
             for agent in self.records.agents.values()
-            if agent.index in self._holds or (agent.state == ALIVE and (agent.waits or not agent.loop))
+            if agent.number in self._holds or (agent.state == ALIVE and (agent.waits or not agent.loop))
         ]
 
     def _agent(self, agent: Agent) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class View:
             "name": self.agent_name(agent),
             "native_id": thread.native_id or None if thread is not None else None,
             "loop": self.agent_name(thread) if agent.loop and thread is not None else None,
-            "holds": self._holds.get(agent.index, []),
+            "holds": self._holds.get(agent.number, []),
             "waits": None if wait is None else wait.serial,
         }
 
@@ -143,7 +143,7 @@ class View:
     def _held_site(self, lock: Lock) -> dict[str, Any] | None:
         if lock.serial not in self.records.locks:
             owner = self.owners.get(lock.serial)
-            entries = self.held.get(owner.index, ()) if owner is not None else ()
+            entries = self.held.get(owner.number, ()) if owner is not None else ()
             return next((self._site(share.site) for held, share in entries if held.serial == lock.serial), None)
         return self._site(lock.site) if lock.owner and not lock.marks & circles.SIGNAL else None
 

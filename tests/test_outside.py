@@ -1,0 +1,278 @@
+"""A process's table read from outside: it says what the process would, also where that cannot say anything any more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outside_support import fastlock, running
+from support import wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tables are read in /proc")
+
+# One of everything that can be waited for, and a task; `order` shows what waiting agents hold too.
+SCENE = """
+    import asyncio
+    fastlock.set_level(sys.argv[1])
+    held, outer = fastlock.Lock(name="held", lock_class="ledger"), fastlock.RLock()
+    shared, permits = fastlock.RWLock(), fastlock.Semaphore(2)
+    event, condition = fastlock.Event(), fastlock.Condition()
+    with held: pass
+    taken = threading.Barrier(3)
+    def owner():
+        with held, shared.read(), permits:
+            taken.wait()
+            threading.Event().wait()
+    def other():
+        with permits:
+            taken.wait()
+            with outer:
+                held.acquire()
+    def in_condition():
+        with condition: condition.wait(500)
+    def impatient(): shared.acquire_write(timeout=100)
+    def third(): permits.acquire()
+    async def tasks():
+        lock = fastlock.aio.Lock(name="of tasks")
+        async def waits(): await lock.acquire()
+        async with lock:
+            asyncio.create_task(waits(), name="waiting task")
+            await asyncio.sleep(0)
+            await asyncio.sleep(1000)
+    def loop(): asyncio.run(tasks())
+    start(owner), start(other); taken.wait()
+    start(impatient), start(third), start(event.wait, name="for_event"), start(in_condition), start(loop)
+    blocked("other", "impatient", "third", "for_event", "in_condition", "waiting task")
+    ready(fastlock.snapshot().to_dict())
+"""
+DEADLOCK = """
+    a, b = fastlock.Lock(name="a"), fastlock.RLock(name="b")
+    with a: pass
+    ring([a, b])
+    found("FL001")
+"""
+
+
+def dumped(pid: int) -> dict[str, Any]:
+    """What fastlock dump --json prints."""
+    done = fastlock("dump", pid, "--json")
+    assert done.returncode == 0, done.stderr
+    shown: dict[str, Any] = json.loads(done.stdout)
+    return shown
+
+
+def comparable(table: dict[str, Any]) -> dict[str, Any]:
+    """A snapshot without ages, and without what nobody waits for: locks that are only held leave no trace outside."""
+    waited = {lock["id"] for lock in table["locks"] if lock["waiters"]}
+    holders = {lock["owner"] for lock in table["locks"] if lock["id"] in waited}
+    return {
+        "process": [table[key] for key in ("pid", "process", "level", "raw_locks")],
+        "agents": {
+            agent["id"]: {**agent, "holds": sorted(set(agent["holds"]) & waited)}
+            for agent in table["agents"]
+            if agent["waits"] is not None or agent["id"] in holders
+        },
+        "locks": {lock["id"]: {**lock, "readers": sorted(lock["readers"])} for lock in table["locks"] if lock["id"] in waited},
+        "waits": sorted(({**wait, "since_s": 0, "deadline_s": wait["deadline_s"] is None} for wait in table["waits"]), key=str),
+        "findings": table["findings"],
+    }
+
+
+@pytest.mark.parametrize("level", ["detect", "order"])
+def test_it_agrees_with_the_snapshot(level: str) -> None:
+    """Agents, owners, holders, waits, sites, names and classes are those that the process itself tells."""
+    with running(SCENE, level) as program:
+        outside = dumped(program.pid)
+    assert comparable(outside) == comparable(program.told)
+    threads = {agent["id"] for agent in program.told["agents"] if agent["kind"] == "thread"}
+    assert threads <= {agent["id"] for agent in outside["agents"]}
+
+
+def test_its_form_is_that_of_the_snapshot() -> None:
+    """Each part has the keys of the contract, and every id in it leads somewhere."""
+    with running(SCENE, "order") as program:
+        table = dumped(program.pid)
+        for part in ("agents", "locks", "waits"):
+            assert {frozenset(each) for each in table[part]} == {frozenset(each) for each in program.told[part]}
+        assert set(table) == set(program.told)
+        agents, locks = {agent["id"] for agent in table["agents"]}, {lock["id"] for lock in table["locks"]}
+        assert {wait["lock"] for wait in table["waits"]} <= locks
+        assert {wait["agent"] for wait in table["waits"]} <= agents
+        assert {lock["owner"] for lock in table["locks"]} - {None} <= agents
+        assert {held for agent in table["agents"] for held in agent["holds"]} <= locks
+
+
+def test_at_order_a_waiting_agent_shows_what_it_holds() -> None:
+    """A lock that nobody else wants is in it, with its holder and site, if the holder waits for something."""
+    with running(SCENE, "order") as program:
+        table = dumped(program.pid)
+    agents = {agent["name"]: agent for agent in table["agents"]}
+    outer = next(lock for lock in table["locks"] if lock["name"] == "outer")
+    assert outer["owner"] == agents["other"]["id"]
+    assert outer["id"] in agents["other"]["holds"]
+    inside = next(lock for lock in program.told["locks"] if lock["name"] == "outer")
+    assert (outer["held_at"], outer["kind"]) == (inside["held_at"], "RLock")
+
+
+def test_a_stopped_process() -> None:
+    """SIGSTOP holds up nothing: ages go on, and the circle is there."""
+    with running(DEADLOCK + "    ready()\n") as program:
+        os.kill(program.pid, signal.SIGSTOP)
+        wait_until(lambda: open(f"/proc/{program.pid}/stat").read().rpartition(")")[2].split()[0] == "T")
+        done = fastlock("dump", program.pid)
+        assert "DEADLOCK: 2 agents in a circle" in done.stdout
+        before, after = dumped(program.pid), dumped(program.pid)
+        assert after["waits"][0]["since_s"] > before["waits"][0]["since_s"] > 0
+
+
+def test_a_process_that_hangs_in_c_with_the_gil() -> None:
+    """Nothing of Python's runs there any more, and its table is read all the same."""
+    source = """
+        import ctypes
+        lock = fastlock.Lock(name="wanted")
+        lock.acquire()
+        start(lock.acquire, name="waiter")
+        blocked("waiter")
+        print(json.dumps(None), flush=True)
+        ctypes.PyDLL(None).pause()
+    """
+    with running(source) as program:
+        done = fastlock("dump", program.pid)
+        assert "waiter waits for wanted (Lock)" in done.stdout
+        assert "held by MainThread, taken at program.py" in done.stdout
+
+
+def test_a_deadlock_is_told_with_both_sites() -> None:
+    """The text names both agents, both locks, and the four lines; the finding is below."""
+    with running(DEADLOCK + "    ready()\n") as program:
+        done = fastlock("dump", program.pid)
+        facts = json.loads(fastlock("ps", "--json").stdout)
+    assert done.returncode == 0
+    head, _, rest = done.stdout.partition("DEADLOCK: 2 agents in a circle\n")
+    assert f"pid {program.pid}" in head
+    lines = rest.splitlines()[:4]
+    assert [line.split(" at ")[0].strip() for line in lines] == [
+        "t0 waits for b (RLock)", "held by t1, taken", "t1 waits for a (Lock)", "held by t0, taken",
+    ]  # fmt: skip
+    assert all("support.py:" in line for line in lines)
+    assert "FL001 deadlock (proven)" in rest
+    assert next(each for each in facts if each["pid"] == program.pid)["health"] == "deadlocked"
+
+
+def test_a_quiet_process_is_told_calmly() -> None:
+    """Where nobody waits the dump says so, and ps that all is well."""
+    with running("fastlock.Lock().acquire()\nready()\n") as program:
+        assert "Nobody waits for a lock." in fastlock("dump", program.pid).stdout
+        row = next(line for line in fastlock("ps").stdout.splitlines() if line.startswith(f"{program.pid} "))
+    assert row.split()[1:] == ["program.py", "{}.{}.{}".format(*sys.version_info), "detect", "1", "0", "-", "ok"]
+
+
+def test_the_site_is_the_owners_and_never_the_last_ones() -> None:
+    """A lock that goes from one waiter to the next is told with the place where its owner took it."""
+    source = """
+        lock = fastlock.Lock()
+        turns = [threading.Event() for _ in range(3)]
+        def first():
+            with lock: turns[0].wait()
+        def second():
+            with lock: turns[1].wait()
+        def third():
+            with lock: turns[2].wait()
+        for each in (first, second, third):
+            start(each); wait_until(lock.locked)
+            if each is not first: blocked(each.__name__)
+        ready()
+        """.replace("ready()", "for turn in turns[:2]:\n            print(json.dumps(0), flush=True); sys.stdin.readline(); turn.set()\n        ready()")
+    with running(source) as program:
+        assert program.process.stdin is not None
+        for owner, waiting in (("first", 2), ("second", 1)):
+            wait_until(lambda owner=owner: held_by(program.pid) == (owner, owner))
+            assert len(dumped(program.pid)["locks"][0]["waiters"]) == waiting
+            program.process.stdin.write("\n")
+            program.process.stdin.flush()
+            program.line()
+
+
+def held_by(pid: int) -> tuple[str | None, str | None]:
+    """Who owns the lock that is waited for, and the function in which it was taken."""
+    table = dumped(pid)
+    lock = next(lock for lock in table["locks"] if lock["waiters"] and lock["kind"] == "Lock")
+    names = {agent["id"]: agent["name"] for agent in table["agents"]}
+    return names.get(lock["owner"]), lock["held_at"] and lock["held_at"]["function"]
+
+
+def test_a_thousand_dumps_in_full_traffic() -> None:
+    """Threads that take and give back without pause: no dump fails, and none shows a circle."""
+    from fastlock.outside import open_table
+
+    source = """
+        locks = [fastlock.Lock() for _ in range(3)] + [fastlock.RLock()]
+        shared, permits, condition = fastlock.RWLock(), fastlock.Semaphore(2), fastlock.Condition()
+        def work(number):
+            while True:
+                with locks[number % 3], locks[3]: pass
+                with shared.read(): pass
+                with shared.write(): pass
+                with permits:
+                    if locks[0].acquire(timeout=0.0001): locks[0].release()
+                with condition:
+                    condition.notify()
+                    condition.wait(0.0001)
+        for number in range(6):
+            start(work, number)
+        ready()
+    """
+    with running(source, env={"FASTLOCK_LEVEL": "order"}) as program, open_table(program.pid) as table:
+        seen = 0
+        for _ in range(1000):
+            view = table.view()
+            snapshot = view.snapshot()
+            assert (view.stuck[1], snapshot["findings"], view.standing) == ([], [], [])
+            seen += len(snapshot["waits"])
+        assert seen > 0
+
+
+def test_a_saved_table_and_saved_json_are_dumped(tmp_path: Path) -> None:
+    """--save and --json write what can be read again, when the process is over."""
+    with running(DEADLOCK + "    ready()\n") as program:
+        shown = fastlock("dump", program.pid).stdout
+        assert fastlock("dump", program.pid, "--save", tmp_path / "saved.table").returncode == 0
+        (tmp_path / "saved.json").write_text(fastlock("dump", program.pid, "--json").stdout)
+    for name in ("saved.table", "saved.json"):
+        again = fastlock("dump", tmp_path / name)
+        assert again.returncode == 0, again.stderr
+        assert "DEADLOCK: 2 agents in a circle" in again.stdout
+        assert without_ages(again.stdout) == without_ages(shown)
+    table = json.loads(fastlock("dump", tmp_path / "saved.table", "--json").stdout)
+    assert comparable(table) == comparable(json.loads((tmp_path / "saved.json").read_text()))
+
+
+def without_ages(text: str) -> list[str]:
+    return [line.partition(", for")[0] for line in text.splitlines()[1:]]
+
+
+def test_nothing_secret_is_in_it() -> None:
+    """No values, no arguments, no environment: the whole table is looked through."""
+    source = """
+        def take(password):
+            secret = "hunter2-local"
+            lock.acquire()
+        lock = fastlock.Lock(name="door")
+        lock.acquire()
+        start(take, "hunter2-argument")
+        blocked("take")
+        ready()
+    """
+    with running(source, "hunter2-argv", env={"TOKEN": "hunter2-environment"}) as program:
+        directory = f"/proc/{program.pid}/fd"
+        table = next(name for name in os.listdir(directory) if "fastlock-table" in os.readlink(f"{directory}/{name}"))
+        with open(f"{directory}/{table}", "rb") as file:
+            data = file.read()
+    assert b"door" in data
+    assert b"hunter2" not in data

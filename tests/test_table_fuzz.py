@@ -1,0 +1,69 @@
+"""The reader and hostile tables: whatever the bytes are, it reads them or says in a line why not, and takes little memory.
+
+FASTLOCK_FUZZ sets how many corrupted tables there are, 4,000 where it does not; the full number is 100000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fuzz_program import swallow
+from outside_support import fastlock, running
+from support import TESTS
+from test_outside import DEADLOCK, SCENE
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tables are read in /proc")
+COUNT = int(os.environ.get("FASTLOCK_FUZZ", "4000"))
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Saved tables of real processes: one of everything, and a deadlock with its findings."""
+    directory = tmp_path_factory.mktemp("tables")
+    paths = []
+    for name, source, arguments in (("scene", SCENE, ["order"]), ("deadlock", DEADLOCK + "    ready()\n", [])):
+        with running(source, *arguments) as program:
+            paths.append(directory / name)
+            assert fastlock("dump", program.pid, "--save", paths[-1]).returncode == 0
+    return paths
+
+
+def test_corrupted_tables(tables: list[Path]) -> None:
+    """None of thousands of them raises anything but Unseen, in a process with a gigabyte of memory; the seed is in the failure."""
+    seed = random.randrange(1 << 30)
+    command = [sys.executable, str(TESTS / "fuzz_program.py"), str(COUNT), str(seed), *map(str, tables)]
+    env = {**os.environ, "FASTLOCK_DISABLE": "1", "PYTHONPATH": str(TESTS)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60 + COUNT / 50)
+    assert done.returncode == 0, f"seed {seed}\n{done.stderr}"
+    answer = json.loads(done.stdout)
+    assert answer["read"] + answer["refused"] == COUNT
+    assert answer["read"] > COUNT // 10 < answer["refused"] * 10
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_what_hypothesis_thinks_of(tables: list[Path], data: st.DataObject) -> None:
+    """Bytes that begin as a table does, and tables with pieces replaced."""
+    table = data.draw(st.sampled_from([path.read_bytes() for path in tables]))
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(table)))
+        piece = data.draw(st.binary(max_size=400))
+        changed = table[:at] + piece + table[at + len(piece) :]
+    else:
+        changed = table[: data.draw(st.integers(0, 600))] + data.draw(st.binary(max_size=600))
+    swallow(changed, data.draw(st.sampled_from([None, table])))
+
+
+@pytest.mark.parametrize("data", [b"", b"FSTLOCK1", b"FSTLOCK1" + bytes(5000), b"\xff" * 5000])
+def test_what_is_no_table(data: bytes) -> None:
+    """Too little, nothing, and noise are refused."""
+    assert not swallow(data)
