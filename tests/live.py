@@ -87,4 +87,7 @@ def running(
             yield Live(process, directory)
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()

@@ -327,11 +327,14 @@ def test_a_process_in_a_container_of_its_own() -> None:
         os._exit(0)
     ready(child); os.waitpid(child, 0)
     """
-    with running(source) as live:
+    with running(source, stderr=subprocess.PIPE) as live:
         child = int(live.words[0])
         assert calling.call(child, {"do": "level", "level": "order"}, 30)["pid"] == 1
         assert not (live.directory / "fastlock" / sockets.file_name(1)).exists()
-        assert calling.call(live.pid, {"do": "level"}, 30)["now"]["level"] == "detect"
+        # The system starts no more threads in a process whose children are to have a namespace of their own: one word says so.
+        with pytest.raises(Unreachable, match="has fastlock, but no socket"):
+            calling.call(live.pid, {"do": "level"}, 0.1)
+    assert live.process.stderr.read() == "fastlock: this process cannot be reached by `fastlock level`: no thread can be started\n"  # type: ignore[union-attr]
 
 
 # ---- what it survives
@@ -405,6 +408,14 @@ def test_the_parents_descriptor_is_not_in_the_child() -> None:
     tell([int(os.read(read, 100)), int(started)])
     """
     assert answer(run_program(source)) == [0, 0]
+
+
+def test_a_file_that_was_cleaned_away_comes_back() -> None:
+    """Who tidies temporary directories may take the socket's file; a look, which is never far off in a young process, makes it anew."""
+    with running(IDLE) as live:
+        os.unlink(live.path())
+        assert calling.call(live.pid, {"do": "level"}, 60)["ok"]
+        assert Path(live.path()).exists()
 
 
 FORKS = """

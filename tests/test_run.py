@@ -151,7 +151,7 @@ def test_options_reach_the_program(run, script, tmp_path: Path) -> None:
     name = script("from fastlock import config\nprint(config.current())")
     options = ["--level", "off", "--on-deadlock=exit", "--acquire-timeout", "1.5", "--json", "f.jsonl"]
     done = run(*options, "--", name)
-    settings = f"Settings(level='off', on_deadlock='exit', on_inversion='report', acquire_timeout=1.5, slow_wait=10.0, loop_block=0.1, json={str(tmp_path / 'f.jsonl')!r}, suppress=(), suppress_file=None, publish_awaits=False)\n"
+    settings = f"Settings(level='off', on_deadlock='exit', on_inversion='report', acquire_timeout=1.5, slow_wait=10.0, loop_block=0.1, json={str(tmp_path / 'f.jsonl')!r}, suppress=(), suppress_file=None, publish_awaits=False, control=None)\n"
     assert outcome(done) == (0, settings, "")
     assert (tmp_path / "f.jsonl").exists()
 

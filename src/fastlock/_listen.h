@@ -2,11 +2,16 @@
 #ifndef FASTLOCK_LISTEN_H
 #define FASTLOCK_LISTEN_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* pthread_timedjoin_np */
+#endif
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,12 +41,25 @@ static int fl_file_is_there(const fl_file *file)
     return fstat(file->fd, &facts) == 0 && (uint64_t)facts.st_dev == file->device && (uint64_t)facts.st_ino == file->inode;
 }
 
+/* Whether the name that others know a socket by is gone: cleaners of temporary directories take it, and a chroot hides it. */
+static int fl_name_is_gone(const char *path)
+{
+    return path[0] != '\0' && access(path, F_OK) != 0;
+}
+
 /* Wait for somebody to come, at most that long; whether somebody has. Also where the descriptor is none any more. */
 static int fl_somebody_comes(int fd, int64_t ns)
 {
     struct pollfd listens = {fd, POLLIN, 0};
     int64_t ms = (ns + 999999) / 1000000;
     return poll(&listens, 1, ms < 0 ? 0 : ms > 3600000 ? 3600000 : (int)ms) > 0;
+}
+
+/* Take one connection and let it go: the one that was made to wake the thread; or a client's, who then comes again. */
+static void fl_turn_away(int fd)
+{
+    int visitor = accept(fd, NULL, NULL);
+    if (visitor >= 0) close(visitor);
 }
 
 /* What wakes a thread that has no socket to wait on. */
@@ -97,26 +115,37 @@ static void fl_bell_free(fl_bell *bell)
     pthread_mutex_destroy(&bell->mutex);
 }
 
-/* A detached thread that no signal of the program's is delivered to: the program's threads decide who takes which, and a
- * signal that all of them block must not find this one. Faults are left alone, for the program's handlers tell of them. */
-static int fl_thread_new(void *(*run)(void *), void *argument)
+/* A thread that no signal of the program's is delivered to: the program's threads decide who takes which, and a signal that all of
+ * them block must not find this one. Faults are left alone, for the program's handlers tell of them. */
+static int fl_thread_new(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     sigset_t blocked, before;
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int error = pthread_attr_init(&attributes);
-    if (error) return error;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int error;
     sigfillset(&blocked);
     sigdelset(&blocked, SIGSEGV);
     sigdelset(&blocked, SIGBUS);
     sigdelset(&blocked, SIGFPE);
     sigdelset(&blocked, SIGILL);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    error = pthread_create(&thread, &attributes, run, argument);
+    error = pthread_create(thread, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     return error;
+}
+
+/* Whether a thread has ended within that time; if so it is no more, else it may be joined again or detached. */
+static int fl_thread_ends(pthread_t thread, int64_t ns)
+{
+#ifdef __linux__
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    ns += end.tv_nsec;
+    end.tv_sec += ns / 1000000000;
+    end.tv_nsec = ns % 1000000000;
+    return pthread_timedjoin_np(thread, NULL, &end) == 0;
+#else
+    (void)ns;
+    return pthread_join(thread, NULL) == 0;
+#endif
 }
 
 static void fl_thread_name(const char *name)

@@ -14,15 +14,17 @@ it; a fork does not copy it; at the interpreter's end it is stopped, or stays as
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from posix.unistd cimport geteuid, usleep
+from libc.string cimport memset, strncpy
+from posix.unistd cimport geteuid
 
-from fastlock._native cimport fl_cas64, fl_load32, fl_load64, fl_native_id, fl_now_ns, fl_store32
+from fastlock._native cimport fl_cas64, fl_load32, fl_native_id, fl_now_ns, fl_store32
 
 cdef extern from "_listen.h" nogil:
     ctypedef struct fl_file:
         int fd
     int fl_file_note(fl_file*, int)
     bint fl_file_is_there(fl_file*)
+    bint fl_name_is_gone(const char*)
     bint fl_somebody_comes(int, int64_t)
     ctypedef struct fl_bell:
         pass
@@ -30,26 +32,34 @@ cdef extern from "_listen.h" nogil:
     void fl_bell_ring(fl_bell*)
     void fl_bell_wait(fl_bell*, int64_t)
     void fl_bell_free(fl_bell*)
-    int fl_thread_new(void* (*)(void*) noexcept nogil, void*)
+    void fl_turn_away(int)
+    ctypedef struct pthread_t:
+        pass
+    int pthread_detach(pthread_t)
+    int sched_yield()
+    int fl_thread_new(pthread_t*, void* (*)(void*) noexcept nogil, void*)
+    bint fl_thread_ends(pthread_t, int64_t)
     void fl_thread_name(const char*)
     bint fl_thread_exists(uint32_t)
 
 cdef enum:
-    RUNS = 0                    # `state`: the thread runs and somebody may wait for it
-    ENDED = 1                   # it has ended, and who stops it frees the record
-    LEFT = 2                    # nobody waits any more, and it frees the record itself
+    KEPT = 0                    # `state`: the thread's record is freed by who stops it
+    LEFT = 1                    # nobody waits for the thread any more, and it frees the record itself
+    ENDED = 2                   # it did not see to its record any more when it ended
     IS_CALLED = 1               # reasons for calling the handler, in Python CALLED and CHANGED; a time that has come is none of its own
     IS_CHANGED = 2
     FIRST_LOOK_NS = 250000000
     LAST_LOOK_NS = 64000000000
     MORE_RARELY = 4
-    NAP_US = 20
+    LONGEST = 107               # bytes of a socket's path
 
 CALLED, CHANGED = IS_CALLED, IS_CHANGED
 
 ctypedef struct Listener:
     fl_file listens             # fd -1: on nothing
+    char path[108]              # of its file; empty where it has none
     fl_bell bell
+    pthread_t thread
     int64_t due_ns              # -1: never
     uint64_t state
     uint32_t asked
@@ -89,7 +99,7 @@ cdef void* run(void* argument) noexcept nogil:
         came = wait(l, patience_ns)
         if fl_load32(&l.asked):
             break
-        if geteuid() != l.euid or not fl_file_is_there(&l.listens):
+        if geteuid() != l.euid or not fl_file_is_there(&l.listens) or (not came and fl_name_is_gone(l.path)):
             why = IS_CHANGED
         else:
             why = IS_CALLED if came else 0
@@ -104,7 +114,9 @@ cdef void* run(void* argument) noexcept nogil:
             break
         if l.listens.fd >= 0 and not fl_file_is_there(&l.listens):
             l.listens.fd = -1           # no other socket was to be had; the handler is asked again with the next look
-    if not fl_cas64(&l.state, RUNS, ENDED):
+    if fl_load32(&l.asked) and l.listens.fd >= 0 and fl_file_is_there(&l.listens):
+        fl_turn_away(l.listens.fd)
+    if not fl_cas64(&l.state, KEPT, ENDED):
         free_listener(l)
     return NULL
 
@@ -115,11 +127,21 @@ cdef void tell(Listener* l, int why) noexcept:
     l.due_ns = handler(why)
 
 
-def start(int fd, new_handler, int64_t due_ns):
-    """Begin to listen on a socket, or with -1 without one: `new_handler(reason)` is called in the thread.
+cdef void set_socket(Listener* l, int fd, bytes path) noexcept:
+    cdef const char* name = path
+    l.euid = geteuid()
+    if fd < 0 or fl_file_note(&l.listens, fd) != 0:
+        l.listens.fd = -1
+    memset(l.path, 0, sizeof(l.path))
+    strncpy(l.path, name, LONGEST)
+
+
+def start(int fd, bytes path, new_handler, int64_t due_ns):
+    """Begin to listen on a socket and its path, or with -1 without one: `new_handler(reason)` is called in the thread.
 
     With CALLED when somebody has come, with CHANGED where the socket or the user is another, with 0 at `due_ns`; it returns when that is next, -1
-    for never. A thread that listens already is left, and ends when it wakes. OSError where there is none to be had.
+    for never. The path is empty for a socket that has no file. A thread that listens already is left, and ends when it wakes.
+    OSError where there is none to be had.
     """
     global current, handler
     cdef Listener* l = <Listener*>calloc(1, sizeof(Listener))
@@ -127,25 +149,28 @@ def start(int fd, new_handler, int64_t due_ns):
     if l == NULL:
         raise MemoryError
     fl_bell_init(&l.bell)
-    if fd < 0 or fl_file_note(&l.listens, fd) != 0:
-        l.listens.fd = -1
+    set_socket(l, fd, path)
     l.due_ns = due_ns
-    l.euid = geteuid()
     leave()
     handler = new_handler
-    error = fl_thread_new(run, l)
+    error = fl_thread_new(&l.thread, run, l)
     if error:
         free_listener(l)
         raise OSError(error, "no thread can be started")
     current = l
 
 
-def listen_on(int fd):
+def listen_on(int fd, bytes path):
     """In the handler: go on with another socket, as the user that there is now."""
     if current != NULL:
-        current.euid = geteuid()
-        if fl_file_note(&current.listens, fd) != 0:
-            current.listens.fd = -1
+        set_socket(current, fd, path)
+
+
+cdef void let_go(Listener* l) noexcept nogil:
+    """Leave a thread to itself; the last one of it and us frees the record."""
+    pthread_detach(l.thread)
+    if not fl_cas64(&l.state, KEPT, LEFT):
+        free_listener(l)
 
 
 cdef void leave() noexcept:
@@ -156,8 +181,7 @@ cdef void leave() noexcept:
     if l != NULL:
         fl_store32(&l.asked, 1)
         fl_bell_ring(&l.bell)
-        if not fl_cas64(&l.state, RUNS, LEFT):
-            free_listener(l)
+        let_go(l)
 
 
 def ask():
@@ -173,21 +197,22 @@ def wait_for_end(double limit_s):
     """Wait until the thread that was asked is gone, for the system as well; False where it is not after that time. Lets the GIL go."""
     global current
     cdef Listener* l = current
-    cdef int64_t end_ns = fl_now_ns() + <int64_t>(limit_s * 1e9)
+    cdef int64_t limit_ns = <int64_t>(limit_s * 1e9)
+    cdef int64_t end_ns = fl_now_ns() + limit_ns
     cdef uint32_t native_id
     cdef bint ended
     if l == NULL:
         return True
     current = NULL
     with nogil:
-        while fl_load64(&l.state) == RUNS and fl_now_ns() < end_ns:
-            usleep(NAP_US)
-        native_id = fl_load32(&l.native_id)
-        ended = not fl_cas64(&l.state, RUNS, LEFT)
+        ended = fl_thread_ends(l.thread, limit_ns)
         if ended:
+            native_id = fl_load32(&l.native_id)
             free_listener(l)
             while fl_thread_exists(native_id) and fl_now_ns() < end_ns:
-                usleep(NAP_US)
+                sched_yield()
+        else:
+            let_go(l)
     return ended
 
 

@@ -11,8 +11,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
 from fastlock._native cimport (
-    FL_CAS_WORDS,
-    fl_code_line, fl_frame, fl_frame_code, fl_frame_current, fl_frame_key, fl_frame_lasti, fl_frame_previous)
+    FL_CAS_WORDS, fl_code_line, fl_frame, fl_frame_code, fl_frame_current, fl_frame_key, fl_frame_lasti, fl_frame_previous)
 
 import os
 import sys
@@ -386,9 +385,7 @@ cdef bint check_frames():
     return code != NULL and <PyObject*>frame.f_code == code and fl_frame_lasti(f, code) == frame.f_lasti
 
 
-def words_are_swapped():
-    """Whether this build takes lock words by compare-and-swap, as FASTLOCK_CAS=1 and free-threaded interpreters have it."""
-    return bool(FL_CAS_WORDS)
+words_are_swapped = bool(FL_CAS_WORDS)      # by compare-and-swap; else lock words are taken by a plain store
 
 
 def sites_are_fast():

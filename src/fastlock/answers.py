@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastlock import _core, config, look, patching, patching_aio, watchdog
+from fastlock import _core, config, look, patching, watchdog
 from fastlock.errors import ConfigError
 from fastlock.levels import SOURCES, SWITCH, Decision
 
@@ -129,7 +129,7 @@ def _status(request: dict[str, Any]) -> dict[str, Any]:
         "now": _decided(config.current().said.decision()),
         "said": _said(),
         "disabled": config.disabled(),
-        "installed": {"threading": patching.installed(), "asyncio": patching_aio.installed()},
+        "installed": patching.reached(),
         "raw_locks": patching.raw_locks(),
         "agents": len(table["agents"]),
         "locks": len(table["locks"]),

@@ -68,7 +68,7 @@ def _connection(found: Process) -> socket.socket | None:
         except OSError as exc:
             connection.close()
             if exc.errno == errno.ECONNREFUSED and not address.startswith("\0"):
-                sockets.remove(address)  # nobody listens: left over
+                sockets.remove_if_stale(address)
             elif exc.errno in (errno.EAGAIN, errno.ETIMEDOUT):  # so many are waiting for an answer
                 raise Unreachable(_silent(found)) from None
     return None

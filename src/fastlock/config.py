@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from fastlock import levels, values
@@ -67,7 +67,7 @@ class Settings:
     livez: Address | None = None
     dump_dir: str | None = None
     control: bool | None = None
-    said: Levels = Levels()  # of which `level` is what was decided
+    said: Levels = field(default=Levels(), repr=False)  # of which `level` is what was decided
 
 
 # Raw and re-entrant: a signal handler or finaliser may configure in the middle of a configure.
@@ -350,7 +350,7 @@ def start() -> None:
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
         raise SystemExit(2) from None
-    given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "said"}
+    given = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name != "said"}
     _change(given, levels.DEFAULT if _disabled or not os.environ.get(variable("level")) else levels.ENVIRONMENT)
     _started = True
 

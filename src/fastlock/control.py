@@ -56,6 +56,8 @@ def _follow_install() -> None:
 def _follow(settings: config.Settings) -> None:
     """Begin or end as the settings say."""
     global _begun
+    if _is_wanted() == _begun:
+        return
     with _mutex:
         if _is_wanted() == _begun or sys.is_finalizing():
             return
@@ -72,8 +74,9 @@ def _start_thread() -> None:
     if _forking:
         return  # it is started after the fork
     try:
-        _listen.start(-1 if _listening is None else _listening.fileno(), _handle, _due_ns())
+        _listen.start(-1 if _listening is None else _listening.fileno(), _path(), _handle, _due_ns())
     except OSError as exc:
+        _close()
         _tell(f"fastlock: this process cannot be reached by `fastlock level`: {exc.strerror}\n")
 
 
@@ -113,6 +116,11 @@ def _close() -> None:
         listening.detach()  # the number is somebody else's now
     if _owner == (os.getpid(), os.geteuid()) and not _address.startswith("\0"):
         sockets.remove(_address)
+
+
+def _path() -> bytes:
+    """Return the name of the socket's file, empty where it has none."""
+    return b"" if _address.startswith("\0") else os.fsencode(_address)
 
 
 def _due_ns() -> int:
@@ -156,7 +164,7 @@ def _renew() -> None:
             return
         _listening, _address, _owner = listening, address, (os.getpid(), os.geteuid())
         if not _forking:
-            _listen.listen_on(listening.fileno())
+            _listen.listen_on(listening.fileno(), _path())
         sockets.sweep(os.path.dirname(address), sockets.MOST_SWEPT)
 
 

@@ -124,6 +124,11 @@ def installed() -> bool:
     return _installed
 
 
+def reached() -> dict[str, bool]:
+    """Return which modules' locks are fastlock's now, by module."""
+    return {"threading": _installed, "asyncio": patching_aio.installed()}
+
+
 def raw_locks() -> int:
     """Return how many locks existed at ``install``, the interpreter's own included; fastlock cannot see them."""
     return _raw_locks + patching_aio.raw_locks()

@@ -81,10 +81,10 @@ def why_unasked(found: Process) -> str:
 
 def _switched_off(pid: int) -> str:
     try:
-        environ = config.environment_of(pid)
-        if config.switch("disable", environ):
+        started_with = config.environment_of(pid)
+        if config.switch("disable", started_with):
             return "it is disabled: the process was started with FASTLOCK_DISABLE"
-        text = environ.get(config.variable("control"), "")
+        text = started_with.get(config.variable("control"), "")
         if text and not config.parse_text("control", text, config.variable("control")):
             return "no socket: the process was started with FASTLOCK_CONTROL=0"
     except (OSError, ConfigError):

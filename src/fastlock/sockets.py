@@ -208,7 +208,12 @@ def sweep(directory: str, most: int | None = None) -> None:
 
 
 def remove_if_stale(path: str) -> bool:
-    """Remove a socket that nobody listens on; tell whether it was one."""
+    """Remove a socket that nobody listens on from a directory of this user's own; tell whether it was one."""
+    try:
+        if os.lstat(os.path.dirname(path)).st_uid != os.geteuid() or not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+    except OSError:
+        return False
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         probe.setblocking(False)

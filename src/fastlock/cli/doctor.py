@@ -59,7 +59,7 @@ def installation() -> Facts:
         "platform": platform.platform(),
         "package": os.path.dirname(os.path.abspath(fastlock.__file__)),
         "sites": "direct" if sites_are_fast() else "public interface",
-        "words": "compare-and-swap" if words_are_swapped() else "plain store",
+        "words": "compare-and-swap" if words_are_swapped else "plain store",
         "start_file": None if sys.flags.no_site else start_file(),
         "environment": {name: {"value": text, "means": config.meaning(name, text)} for name, text in config.variables().items()},
         "extras": _extras(),

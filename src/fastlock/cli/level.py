@@ -89,4 +89,4 @@ def described(decision: dict[str, Any]) -> str:
 
 
 def _clock(left_s: float) -> str:
-    return time.strftime("%H:%M:%SZ", time.gmtime(time.time() + left_s))
+    return time.strftime("%H:%M:%SZ" if left_s < 12 * 3600 else "%Y-%m-%d %H:%M:%SZ", time.gmtime(time.time() + left_s))
