@@ -380,6 +380,31 @@ def test_addresses(text: str) -> None:
     assert parse_address(text).each_has_its_own == ("{pid}" in text)
 
 
+def test_a_process_without_a_free_descriptor_answers_when_it_has_one_again() -> None:
+    """Who asks meanwhile waits in the queue, and nothing is lost."""
+    assert told(
+        """
+        import resource
+        serve()
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(20)
+        free = os.dup(0); os.close(free)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        client.connect(f"{place}/{os.getpid()}.sock")
+        client.sendall(b"GET /livez HTTP/1.1\\r\\n\\r\\n")
+        try:
+            client.settimeout(0.3)
+            early = client.recv(1000).decode()
+        except TimeoutError:
+            early = ""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        client.settimeout(20)
+        tell([early, client.recv(1000).decode()[:15]])
+        """
+    ) == ["", "HTTP/1.1 200 OK"]
+
+
 # ---- from outside
 
 

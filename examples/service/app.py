@@ -34,5 +34,5 @@ def deliver(item: str) -> dict[str, Any]:
 
 @app.get("/stock/<item>")
 def stock(item: str) -> dict[str, Any]:
-    """What is on the shelf; what the load balancer's own check asks for, and it goes on saying that all is well."""
+    """What is on the shelf; the load balancer's check asks for it, and while one of the workers has a free thread all is well."""
     return {"stock": inventory.on_shelf(item)}

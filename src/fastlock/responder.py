@@ -19,6 +19,7 @@ MOST_BYTES = 8192  # of a request's head; its body is not wanted
 MOST_CONNECTIONS = 32
 BACKLOG = 128
 LIMIT_S = 5.0
+PAUSE_S = 0.1  # before the next attempt, where the process has no descriptor for a connection
 STATUS = {
     200: "OK",
     400: "Bad Request",
@@ -113,9 +114,11 @@ class Responder:
         try:
             sock, _ = self._listener.accept()
         except OSError:
-            # It has hung up again, or this process has no descriptor left: then who is here makes room.
+            # It has hung up again, or this process has no descriptor left: then who is here makes room, or there is none to be had just now.
             if self._connections:
                 self._drop(next(iter(self._connections)), poll)
+            else:
+                time.sleep(PAUSE_S)
             return
         if len(self._connections) >= MOST_CONNECTIONS:
             self._drop(next(iter(self._connections)), poll)
