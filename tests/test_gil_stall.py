@@ -152,7 +152,7 @@ def test_the_report_names_the_holder_and_who_waits(program: Any) -> None:
     running.until(r"timed waits for .*\n")
     head, *lines = running.error.splitlines()
     assert re.fullmatch(
-        rf'fastlock: the GIL has not moved for \d+(\.\d)? s \(pid {running.process.pid}\): held by thread "keeper" '
+        rf'fastlock: the GIL has not moved for \d+(\.\d)? m?s \(pid {running.process.pid}\): held by thread "keeper" '
         r"\(tid \d+\), which sleeps in the kernel( \(\w+\))?",
         head,
     )
@@ -163,8 +163,8 @@ def test_the_report_names_the_holder_and_who_waits(program: Any) -> None:
     waits = sorted(line for line in lines if " waits for " in line)
     held = rf", held by keeper \[program0.py:{taken}\]"
     assert len(waits) == 2
-    assert re.fullmatch(rf"fastlock:   timed waits for rates \[program0.py:{wanted[1]}\] \d+(\.\d)? s{held}", waits[0])
-    assert re.fullmatch(rf"fastlock:   waiter waits for ledger_lock \[program0.py:{wanted[0]}\] \d+(\.\d)? s{held}", waits[1])
+    assert re.fullmatch(rf"fastlock:   timed waits for rates \[program0.py:{wanted[1]}\] \d+(\.\d)? m?s{held}", waits[0])
+    assert re.fullmatch(rf"fastlock:   waiter waits for ledger_lock \[program0.py:{wanted[0]}\] \d+(\.\d)? m?s{held}", waits[1])
     running.let_go()
     running.end()
 
@@ -183,7 +183,7 @@ def test_once_for_a_stall_and_a_line_when_it_is_over(program: Any) -> None:
         told = running.until(r"has not moved for")
         assert told
         running.error = running.error.replace("has not moved for", "HAS NOT MOVED FOR")
-        time_line = r"fastlock: the GIL moved again after \d+(\.\d)? s"
+        time_line = r"fastlock: the GIL moved again after \d+(\.\d)? m?s"
         assert not re.search(time_line, running.error)
         running.let_go()
         running.until(time_line)
@@ -453,10 +453,10 @@ def test_a_forked_child_has_one_of_its_own(program: Any) -> None:
             assert os.waitpid(pid, 0)[1] == 0
             assert _stall.watches() and _stall.counts()[1] == 0
         """)
-    found = running.until(r"has not moved for \d+(?:\.\d)? s \(pid (\d+)\): held by thread \"MainThread\"")
+    found = running.until(r"has not moved for \d+(?:\.\d)? m?s \(pid (\d+)\): held by thread \"MainThread\"")
     assert int(found[1]) != running.process.pid
     running.let_go()
-    running.until(r"moved again after \d+(?:\.\d)? s \(pid " + found[1])
+    running.until(r"moved again after \d+(?:\.\d)? m?s \(pid " + found[1])
     running.end()
 
 
