@@ -11,6 +11,7 @@ cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2
 cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) except -1
 cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy) except -1
 cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
+cdef FNode* begin_wait(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) noexcept
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
 cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy)
 cdef object task_timed_out(FLock* L, FSelf* me)

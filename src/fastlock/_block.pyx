@@ -4,6 +4,7 @@
 Cold beside the wait itself. The handler is called in the waiting agent, with the GIL and no mutex held; the wait counts as
 interrupted meanwhile, and is given nothing.
 """
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._classes cimport class_contended
@@ -83,11 +84,19 @@ cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags):
 
 
 cdef int block_for(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy, bint limited) except -1:
-    cdef FNode* n = wait_push(me, L, mode, flags, timeout_ns, site_now())
+    cdef FNode* n = begin_wait(L, me, mode, flags, timeout_ns)
     if enter(L, n) == TAKEN:
         wait_pop(me, n)
         return TAKEN
     return wait_out(L, me, n, policy, limited)
+
+
+cdef FNode* begin_wait(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns) noexcept:
+    """Publishes a wait, with the lock's name: to work that out allocates, and nothing may run inside a wait that is not said to."""
+    cdef PyObject* label = lock_label(L)
+    cdef FNode* n = wait_push(me, L, mode, flags, timeout_ns, site_now())
+    fl_store64(&n.label, <uint64_t>label)
+    return n
 
 
 cdef uint32_t site_now() noexcept:
@@ -131,7 +140,6 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
-    fl_store64(&n.label, <uint64_t>lock_label(L))
     if fl_finalizing():
         fl_refuse_at_exit()
     elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked

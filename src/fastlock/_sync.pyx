@@ -8,7 +8,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
+from fastlock._block cimport acquire_blocking, begin_wait, block, to_ns, wait_out
 from fastlock._core cimport (
     LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_given, note_site,
     parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, take_again)
@@ -127,7 +127,7 @@ cdef class Condition:
             raise RuntimeError("cannot wait on un-acquired lock")
         limit_ns = wait_limit(timeout)
         me = current_agent()
-        n = wait_push(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
+        n = begin_wait(self.rec, me, WAIT_NOTIFY, 0, limit_ns)
         enter(self.rec, n)
         owed = me.owed
         me.owed = NULL          # releasing the lock here must not pay: parking does, without the GIL
