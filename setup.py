@@ -21,7 +21,7 @@ CORE = ("_mapping", "_sites", "_table", "_tasks", "_told", "_shares", "_contende
 AIO = ("_awaits", "_late", "_aio", "_aio_shared", "_aio_semaphores", "_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
 MODULES = (*CORE, "_sync", "_rwlock", "_nesting", "_results", "_listen", *AIO)
 PACKAGE = "src/fastlock"
-HEADERS = [f"{PACKAGE}/{name}.h" for name in ("_native", "_binding", "_asyncio", "_frames", "_gil", "_listen", "_memfd", "_peek", "_watcher")]
+HEADERS = [f"{PACKAGE}/{name}.h" for name in ("_native", "_binding", "_asyncio", "_frames", "_gil", "_listen", "_memfd", "_peek", "_types", "_watcher")]
 PTH = "fastlock.pth"
 
 

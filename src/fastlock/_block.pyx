@@ -4,12 +4,13 @@
 Cold beside the wait itself. The handler is called in the waiting agent, with the GIL and no mutex held; the wait counts as
 interrupted meanwhile, and is given nothing.
 """
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._classes cimport class_contended
 from fastlock._delays cimport FWaited, wait_began, wait_ended
 from fastlock._contended cimport contended_note
-from fastlock._facts cimport circle_event, circle_of, found_key, lock_label, raw_report, wait_event
+from fastlock._facts cimport circle_event, circle_of, found_key, raw_report, wait_event
 from fastlock._loop_facts cimport tell_loop
 from fastlock._native cimport *
 from fastlock._options cimport LockOptions, options_of
@@ -149,7 +150,6 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
-    fl_store64(&n.label, <uint64_t>lock_label(L))
     if fl_finalizing():
         fl_refuse_at_exit()
     elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked

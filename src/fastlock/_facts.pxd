@@ -7,7 +7,6 @@ from fastlock._table cimport FLock, FSelf
 from fastlock._waits cimport Found
 
 cdef object lock_name(FLock* L)
-cdef PyObject* lock_label(FLock* L) noexcept
 cdef object lock_class(FLock* L)
 cdef object site_class(uint32_t created, uint8_t kind)
 cdef object agent_name(FSelf* s)

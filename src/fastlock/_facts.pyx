@@ -57,13 +57,6 @@ cdef object lock_name(FLock* L):
     return f"{KINDS[L.kind]}@{place(L.created)}" if L.created else f"unnamed {KINDS[L.kind]}"
 
 
-cdef PyObject* lock_label(FLock* L) noexcept:
-    """The name that was given, or the variable's, NULL where there is none; it lives as long as the lock. Worked out once for each site."""
-    cdef LockOptions own = options_of(L)
-    name = own.name if own is not None and own.name is not None else site_variable(L.created)
-    return <PyObject*>name if name is not None else NULL
-
-
 cdef object lock_class(FLock* L):
     """The given class, else the name, else the creation site by what an edit above does not change."""
     cdef LockOptions own = options_of(L)

@@ -53,7 +53,6 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     n.next = n.prev = NULL
     n.task = NULL
     n.waiter = NULL
-    fl_store64(&n.label, 0)
     fl_put32(&n.lock_index, L.index)
     fl_put64(&n.lock_serial, L.serial)
     fl_put8(&n.mode, mode)

@@ -178,10 +178,10 @@ cdef void* run(void* nothing) noexcept nogil:
 
 
 cdef bint stop(int64_t within_ns) noexcept nogil:
-    """Ends the thread, and lets none start; whether there was one, and it has ended."""
+    """Ends the thread, and lets none start; whether there was one. One that is held up in write(2) ends later, or goes on."""
     global started, quits, barred
     cdef pthread_t mine
-    cdef bint was_there, is_over
+    cdef bint was_there
     fl_gate_enter(&gate)
     barred += 1
     quits = True
@@ -190,29 +190,27 @@ cdef bint stop(int64_t within_ns) noexcept nogil:
     mine = thread
     fl_gate_signal(&gate)
     fl_gate_leave(&gate)
-    if not was_there:
-        return False
-    is_over = fl_thread_join(mine, within_ns)
-    if not is_over:
+    if was_there and not fl_thread_join(mine, within_ns):
         fl_gate_enter(&gate)
         started = True
         fl_gate_leave(&gate)
-    return is_over
+    return was_there
 
 
 cdef void before_fork() noexcept nogil:
     global goes_on
-    cdef bint stopped = stop(FORK_LIMIT_NS)
+    cdef bint was_there = stop(FORK_LIMIT_NS)
     fl_gate_enter(&gate)
-    goes_on = stopped
+    goes_on = was_there
 
 
 cdef void after_fork_parent() noexcept nogil:
     global barred, quits
-    cdef bint again = goes_on and barred == 1 and fl_get_ns(&limit_ns) >= 0 and somebody_waits(fl_native_id())
+    cdef bint again
     barred -= 1
     if barred == 0:
-        quits = False           # where it was too late to end, and has not yet
+        quits = False           # where it was held up, and has not seen it
+    again = goes_on and barred == 0 and (ended or not started) and fl_get_ns(&limit_ns) >= 0 and somebody_waits(fl_native_id())
     fl_gate_leave(&gate)
     if again:
         watch()

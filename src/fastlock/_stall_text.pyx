@@ -6,6 +6,8 @@ wait that turns out to be over by then is taken back. One thread at a time.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
+from fastlock._contended cimport FContended, contended_of
+from fastlock._mapping cimport A_STRINGS, record_at
 from fastlock._native cimport *
 from fastlock._sites cimport FSite, site_at, site_fast
 from fastlock._table cimport *
@@ -37,7 +39,6 @@ cdef enum:
     RAW_FRAMES = 12            # and this many calls of who holds the GIL
     ROOM = 16384
 
-cdef int64_t TENTH = 100000000
 cdef const char* kinds[9]
 kinds[:] = [b"lock", b"Lock", b"RLock", b"RWLock", b"Semaphore", b"Condition", b"Event", b"Barrier", b"Result"]
 cdef char room[ROOM]
@@ -62,12 +63,14 @@ cdef void send() noexcept nogil:
         at += <size_t>written
 
 
-cdef void say_seconds(int64_t ns) noexcept nogil:
-    cdef int64_t tenths = max(ns, <int64_t>0) // TENTH
-    if tenths < 100 and tenths % 10:
-        fl_say(&text, "%lld.%lld s", <long long>(tenths // 10), <long long>(tenths % 10))
+cdef void say_duration(int64_t ns) noexcept nogil:
+    cdef int64_t ms = max(ns, <int64_t>0) // 1000000
+    if ms < 1000:
+        fl_say(&text, "%lld ms", <long long>ms)
+    elif ms < 10000:
+        fl_say(&text, "%lld.%lld s", <long long>(ms // 1000), <long long>(ms % 1000 // 100))
     else:
-        fl_say(&text, "%lld s", <long long>(tenths // 10))
+        fl_say(&text, "%lld s", <long long>(ms // 1000))
 
 
 cdef void say_agent(FSelf* s) noexcept nogil:
@@ -122,62 +125,59 @@ cdef void say_holder(uint64_t tstate) noexcept nogil:
             fl_say(&text, "\n")
 
 
-cdef const char* kind_of(FLock* L) noexcept nogil:
-    cdef uint8_t kind = fl_get8(&L.kind)
-    return kinds[kind if kind <= K_RESULT else 0]
-
-
 cdef void say_site(uint32_t site) noexcept nogil:
     cdef FSite* s = site_at(site) if site != 0 else NULL
     if s == NULL or not fl_say_place(&text, <uintptr_t>s.code, s.lasti, 0):
         fl_say(&text, "unknown site")
 
 
-cdef void say_lock(FLock* L, FNode* n) noexcept nogil:
-    """The lock's name as reports have it, without asking what Python would have to answer."""
-    if fl_load64(&n.label) != 0 and fl_say_str(&text, <uintptr_t>fl_load64(&n.label), 0):
+cdef void say_lock(FLock* L) noexcept nogil:
+    """The lock's name as reports have it: who waits has put it into the mapping, where there was room."""
+    cdef const char* kind = kinds[L.kind if L.kind <= K_RESULT else 0]
+    cdef FContended* c = contended_of(L)
+    cdef uint32_t name = fl_get32(&c.name) if c != NULL else 0
+    if name != 0:
+        fl_say(&text, "%.*s", <int>fl_load32(record_at(A_STRINGS, name)), <const char*>record_at(A_STRINGS, name + 4))
         return
-    if fl_get32(&L.created) == 0:
-        fl_say(&text, "unnamed %s", kind_of(L))
+    if L.created == 0:
+        fl_say(&text, "unnamed %s", kind)
         return
-    fl_say(&text, "%s@", kind_of(L))
-    say_site(fl_get32(&L.created))
+    fl_say(&text, "%s@", kind)
+    say_site(L.created)
 
 
 cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
     """One wait, in a line; nothing where it is over by now."""
     cdef FNode* n = top_of(s)
     cdef uint64_t number = fl_get64(&n.wait_number) if n != NULL else 0
-    cdef FLock* L = lock_at(fl_get32(&n.lock_index)) if n != NULL else NULL
+    cdef FLock* at = lock_at(fl_get32(&n.lock_index)) if n != NULL else NULL
+    cdef FLock L                # a copy, for fast paths store plainly
     cdef size_t before = text.used
-    cdef uint8_t mode, kind
     cdef FSelf* owner
-    if L == NULL:
+    if at == NULL or not fl_peek(&L, <uintptr_t>at, sizeof(FLock)):
         return False
-    mode = fl_get8(&n.mode)
-    kind = fl_get8(&L.kind)
     fl_say(&text, "fastlock:   ")
     say_agent(s)
-    if kind != K_RWLOCK:
+    if L.kind != K_RWLOCK:
         fl_say(&text, " waits for ")
-    elif mode == WAIT_SHARED:
+    elif fl_get8(&n.mode) == WAIT_SHARED:
         fl_say(&text, " waits to read ")
     else:
         fl_say(&text, " waits to write ")
-    say_lock(L, n)
+    say_lock(&L)
     fl_say(&text, " [")
     say_site(fl_get32(&n.site))
     fl_say(&text, "] ")
-    say_seconds(now - fl_get_ns(&n.since_ns))
-    owner = agent_of(fl_load64(&L.word)) if kind != K_RESULT and not fl_get8(&L.marks) & M_SIGNAL else NULL
+    say_duration(now - fl_get_ns(&n.since_ns))
+    owner = agent_of(L.word) if L.kind != K_RESULT and not L.marks & M_SIGNAL else NULL
     if owner != NULL and owner != s:
         fl_say(&text, ", held by ")
         say_agent(owner)
         fl_say(&text, " [")
-        say_site(fl_get32(&L.site))
+        say_site(L.site)
         fl_say(&text, "]")
     fl_say(&text, "\n")
-    if top_of(s) != n or fl_get64(&n.wait_number) != number or fl_load64(&L.serial) != fl_get64(&n.lock_serial):
+    if top_of(s) != n or fl_get64(&n.wait_number) != number or L.serial != fl_get64(&n.lock_serial):
         text.used = before
         return False
     return True
@@ -202,7 +202,7 @@ cdef void write_stall(int64_t stalled_ns, uint64_t tstate, int64_t now) noexcept
     """Makes the report of a stall: the thread of that state holds the GIL. send() writes it."""
     begin()
     fl_say(&text, "fastlock: the GIL has not moved for ")
-    say_seconds(stalled_ns)
+    say_duration(stalled_ns)
     fl_say(&text, " (pid %d): held by ", getpid())
     say_holder(tstate)
     say_waits(now)
@@ -212,6 +212,6 @@ cdef void send_end(int64_t stalled_ns) noexcept nogil:
     """Says that the stall which has been told is over."""
     begin()
     fl_say(&text, "fastlock: the GIL moved again after ")
-    say_seconds(stalled_ns)
+    say_duration(stalled_ns)
     fl_say(&text, " (pid %d)\n", getpid())
     send()

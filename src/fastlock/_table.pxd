@@ -151,7 +151,6 @@ cdef struct FNode:
     int64_t deadline_ns
     void* future               # what a task waits on, borrowed: its coroutine keeps it as long as the node is published
     uint32_t site
-    PyObject* label            # the lock's name as far as it is known, borrowed, for who looks without the GIL; NULL: none
     void* task                 # that runs in the waiting thread, and whose loop stands still; borrowed: it lives while it runs. NULL: none
     void* waiter               # a task's wait: the Acquisition that it is in; borrowed: it takes the node away before it goes
 
