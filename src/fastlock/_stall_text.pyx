@@ -21,7 +21,6 @@ cdef extern from "_peek.h" nogil:
     int fl_peek(void*, uintptr_t, size_t)
     void fl_say(fl_text*, const char*, ...)
     void fl_say_bytes(fl_text*, const char*)
-    int fl_say_str(fl_text*, uintptr_t, int)
     int fl_say_place(fl_text*, uintptr_t, int, int)
     uintptr_t fl_peek_innermost(uintptr_t)
     uintptr_t fl_say_frame(fl_text*, const char*, uintptr_t, int*)
