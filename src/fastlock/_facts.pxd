@@ -1,6 +1,5 @@
 # cython: language_level=3
 """Records as Python objects: names, events, the table. Cold; under the GIL."""
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FSelf
