@@ -232,11 +232,12 @@ def test_names_in_any_script(program: Any) -> None:
         def größe():
             hog()
         def prüfer():
-            while not over.is_set():
-                key.acquire(timeout=0.01)
+            with key: pass
         def käse():
             with key:
                 start(prüfer, name="wärter\\n1")
+                while not fastlock.snapshot().waits: time.sleep(0)
+                start(timed)
                 start(waiter)
                 größe()
                 over.set()
@@ -540,6 +541,22 @@ def test_standard_error_that_takes_no_more_holds_up_nobody(program: Any) -> None
 
 
 # ---- what is read of the interpreter's ------------------------------------------------------------------
+
+def test_an_interpreter_that_is_not_what_it_was_built_for() -> None:
+    """Where what is found does not agree with what is known nothing is watched, and why is one sentence."""
+    done = run_program("""
+        import sys
+        sys.getswitchinterval = lambda: 1.0     # what the fields are compared with
+        import fastlock
+        from fastlock import _stall
+        from support import *
+        fastlock.configure(gil_stall=0.01)
+        assert not fastlock.Event().wait(0.1)
+        tell([_stall.works(), _stall.trouble(), _stall.watches(), _stall.counts()])
+        """)
+    assert answer(done) == [False, "the interpreter's GIL is not where this build of fastlock expects it", False, [0, 0]]
+    assert done.stderr == ""
+
 
 PEEK = """
 #include "_peek.h"

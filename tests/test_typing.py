@@ -17,7 +17,7 @@ EXTENSIONS = ("_block", "_classes", "_clocks", "_core", "_facts", "_options", "_
 EXTENSIONS += ("_evidence", "_graph", "_graph_py", "_judge", "_learn", "_nesting", "_records", "_segments", "_store", "_topology", "_tasks", "_aio")
 EXTENSIONS += ("_told", "_shares", "_delays", "_loop_facts", "_resolve", "_loops", "_results", "_awaits", "_late", "_aio_shared", "_aio_semaphores")
 EXTENSIONS += ("_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
-EXTENSIONS += ("_listen",)
+EXTENSIONS += ("_listen", "_stall", "_stall_text")
 USE = """
 import fastlock
 from typing_extensions import assert_type

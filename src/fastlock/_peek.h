@@ -55,13 +55,13 @@ static inline void fl_say_char(fl_text *t, uint32_t c) {
         fl_say(t, "%c%c%c%c", (int)(0xF0 | c >> 18), (int)(0x80 | (c >> 12 & 63)), (int)(0x80 | (c >> 6 & 63)), (int)(0x80 | (c & 63)));
 }
 
-/* Bytes that are UTF-8 already, without what would end a line, up to a character that was cut. */
-static inline void fl_say_bytes(fl_text *t, const char *text) {
-    const unsigned char *at;
-    for (at = (const unsigned char *)text; *at; at++) {
+/* At most so many bytes that are UTF-8 already, without what would end a line, up to a zero or a character that was cut. */
+static inline void fl_say_bytes(fl_text *t, const char *text, size_t most) {
+    const unsigned char *at = (const unsigned char *)text, *end = at + most;
+    for (; at < end && *at; at++) {
         int i, more = *at >= 0xF0 ? 3 : *at >= 0xE0 ? 2 : *at >= 0xC0 ? 1 : 0;
         for (i = 1; i <= more; i++)
-            if ((at[i] & 0xC0) != 0x80)
+            if (at + i >= end || (at[i] & 0xC0) != 0x80)
                 return;
         fl_say(t, "%c", *at < 0x20 || *at == 0x7F ? '?' : *at);
     }
@@ -287,7 +287,7 @@ static inline void fl_say_doing(fl_text *t, unsigned long tid) {
     fl_say(t, state == 'D' ? ", which waits for a device or a file" : state == 'T' || state == 't' ? ", which is stopped" : ", which sleeps in the kernel");
     if ((state == 'S' || state == 'D') && fl_read_task(tid, "wchan", text, sizeof text) && strcmp(text, "0") != 0) {
         fl_say(t, " (");
-        fl_say_bytes(t, text);
+        fl_say_bytes(t, text, sizeof text);
         fl_say(t, ")");
     }
 }
@@ -299,7 +299,7 @@ static inline int fl_say_comm(fl_text *t, unsigned long tid) {
         return 0;
     text[strcspn(text, "\n")] = 0;
     fl_say(t, "\"");
-    fl_say_bytes(t, text);
+    fl_say_bytes(t, text, sizeof text);
     fl_say(t, "\"");
     return 1;
 }

@@ -20,7 +20,7 @@ cdef extern from "_peek.h" nogil:
         size_t room
     int fl_peek(void*, uintptr_t, size_t)
     void fl_say(fl_text*, const char*, ...)
-    void fl_say_bytes(fl_text*, const char*)
+    void fl_say_bytes(fl_text*, const char*, size_t)
     int fl_say_place(fl_text*, uintptr_t, int, int)
     uintptr_t fl_peek_innermost(uintptr_t)
     uintptr_t fl_say_frame(fl_text*, const char*, uintptr_t, int*)
@@ -73,11 +73,11 @@ cdef void say_duration(int64_t ns) noexcept nogil:
 
 
 cdef void say_agent(FSelf* s) noexcept nogil:
-    cdef char name[49]
-    name[0] = name[48] = 0
-    fl_peek(name, <uintptr_t>s.pub.name, 48)
+    cdef char name[48]
+    name[0] = 0
+    fl_peek(name, <uintptr_t>s.pub.name, sizeof(name))
     if name[0]:
-        fl_say_bytes(&text, name)
+        fl_say_bytes(&text, name, sizeof(name))
     elif fl_get32(&s.pub.native_id) == <uint32_t>getpid():
         fl_say(&text, "MainThread")
     else:
@@ -136,7 +136,7 @@ cdef void say_lock(FLock* L) noexcept nogil:
     cdef FContended* c = contended_of(L)
     cdef uint32_t name = fl_get32(&c.name) if c != NULL else 0
     if name != 0:
-        fl_say(&text, "%.*s", <int>fl_load32(record_at(A_STRINGS, name)), <const char*>record_at(A_STRINGS, name + 4))
+        fl_say_bytes(&text, <const char*>record_at(A_STRINGS, name + 4), fl_load32(record_at(A_STRINGS, name)))
         return
     if L.created == 0:
         fl_say(&text, "unnamed %s", kind)
