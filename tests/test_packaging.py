@@ -12,13 +12,8 @@ import pytest
 import fastlock
 from conftest import Python
 
-EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_stall_text", "_stall", "_options", "_facts", "_block", "_core", "_sync", "_rwlock", "_nesting")
-EXTENSIONS += ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
-EXTENSIONS += ("_classes", "_clocks", "_order_facts", "_order", "_tasks", "_aio")
-EXTENSIONS += ("_told", "_shares", "_delays", "_loop_facts", "_resolve", "_loops", "_results", "_awaits", "_late", "_aio_shared", "_aio_semaphores")
-EXTENSIONS += ("_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
-EXTENSIONS += ("_listen",)
 ROOT = Path(__file__).parents[1]
+EXTENSIONS = sorted(path.stem for path in (ROOT / "src" / "fastlock").glob("*.pyx") if path.stem != "_driver")
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,7 @@ pytest.importorskip("mypy", reason="mypy is not installed (the extra `test` has 
 
 TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
-EXTENSIONS = ("_block", "_classes", "_clocks", "_core", "_facts", "_options", "_order", "_order_facts", "_park", "_rwlock", "_sites", "_sync", "_table", "_waits")
-EXTENSIONS += ("_evidence", "_graph", "_graph_py", "_judge", "_learn", "_nesting", "_records", "_segments", "_store", "_topology", "_tasks", "_aio")
-EXTENSIONS += ("_told", "_shares", "_delays", "_loop_facts", "_resolve", "_loops", "_results", "_awaits", "_late", "_aio_shared", "_aio_semaphores")
-EXTENSIONS += ("_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
-EXTENSIONS += ("_listen", "_stall", "_stall_text")
+EXTENSIONS = sorted(path.stem for path in (PROJECT / "src" / "fastlock").glob("*.pyx") if path.stem != "_driver")
 USE = """
 import fastlock
 from typing_extensions import assert_type
