@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,25 @@ class Running:
     def line(self) -> Any:
         """Return what it tells next; AssertionError where it does not in time."""
         assert self.process.stdout is not None
-        assert select.select([self.process.stdout], [], [], LIMIT_S)[0], "it told nothing"
-        line = self.process.stdout.readline()
-        assert line, f"it ended with {self.process.wait(LIMIT_S)}"
+        descriptor = self.process.stdout.fileno()
+        line = b""
+        while not line.endswith(b"\n"):  # a byte at a time: select() does not see what a buffer has
+            assert select.select([descriptor], [], [], LIMIT_S)[0], "it told nothing"
+            byte = os.read(descriptor, 1)
+            assert byte, f"it ended with {self.process.wait(LIMIT_S)}"
+            line += byte
         return json.loads(line)
 
 
 @contextlib.contextmanager
-def running(source: str, *arguments: object, env: Mapping[str, str] | None = None, prelude: str = PRELUDE, **options: Any) -> Iterator[Running]:
+def running(
+    source: str,
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    prelude: str = PRELUDE,
+    through: Sequence[str] = (),
+    **options: Any,
+) -> Iterator[Running]:
     """Run source text, which has the names of support and ready(); it is killed at the end."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("FASTLOCK_")}
     clean["PYTHONPATH"] = str(TESTS)
@@ -52,7 +63,7 @@ def running(source: str, *arguments: object, env: Mapping[str, str] | None = Non
         path = Path(directory, "program.py")
         path.write_text(IMPORTS + prelude + ENDING + textwrap.dedent(source), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, str(path), *map(str, arguments)],
+            [*through, sys.executable, str(path), *map(str, arguments)],
             **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, **options},
             text=True,
             env={**clean, **(env or {})},

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,122 @@ def test_a_deadlock_is_told_with_both_sites() -> None:
     assert all("support.py:" in line for line in lines)
     assert "FL001 deadlock (proven)" in rest
     assert next(each for each in facts if each["pid"] == program.pid)["health"] == "deadlocked"
+
+
+def test_without_evidence_a_circle_is_only_possible() -> None:
+    """A Lock that a thread waits for and has itself may be released by anybody: the dump doubts, and ps calls nothing a deadlock."""
+    source = """
+        lock = fastlock.Lock(name="lock")
+        def twice():
+            lock.acquire()
+            lock.acquire()
+        start(twice); blocked("twice")
+        ready()
+    """
+    with running(source) as program:
+        shown = fastlock("dump", program.pid).stdout
+        facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == program.pid)
+    assert "POSSIBLE DEADLOCK: 1 agent in a circle, if those who hold the locks are those who release them" in shown
+    assert (facts["deadlocked"], facts["health"], facts["waiting"]) == (False, "ok", 1)
+
+
+def test_a_circle_over_a_task_that_no_owner_shows() -> None:
+    """What a process has found about asyncio stands in its findings, and counts as long as everybody in it still waits."""
+    example = Path(__file__).resolve().parent.parent / "examples" / "aio" / "lock_across_await.py"
+    if not example.exists():
+        pytest.skip("only from a checkout")
+    with subprocess.Popen([sys.executable, "-m", "fastlock", "run", str(example)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            shown = wait_until(lambda: next((text for text in [fastlock("dump", process.pid).stdout] if "FL001" in text), ""))
+            facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
+        finally:
+            process.kill()
+    assert "lock_across_await.py, pid" in shown
+    assert facts["health"] == "deadlocked"
+
+
+def test_a_circle_with_a_timeout_is_told_as_such() -> None:
+    """It will clear, so it is no deadlock."""
+    source = """
+        a, b = fastlock.RLock(name="a"), fastlock.RLock(name="b")
+        both = threading.Barrier(2)
+        def one():
+            with a:
+                both.wait()
+                b.acquire(timeout=600)
+        def two():
+            with b:
+                both.wait()
+                a.acquire()
+        start(one), start(two); blocked("one", "two")
+        ready()
+    """
+    with running(source) as program:
+        shown = fastlock("dump", program.pid).stdout
+    assert "CIRCLE that a timeout will end: 2 agents in a circle" in shown
+    assert "gives up in" in shown
+
+
+def test_readers_and_writers_close_circles_too() -> None:
+    """A writer that waits for a reader who waits for the writer's lock: holders of shares count as owners do."""
+    source = """
+        shared, other = fastlock.RWLock(name="shared"), fastlock.RLock(name="other")
+        both = threading.Barrier(2)
+        def reader():
+            with shared.read():
+                both.wait()
+                with other: pass
+        def writer():
+            with other:
+                both.wait()
+                with shared.write(): pass
+        start(reader), start(writer); blocked("reader", "writer")
+        ready()
+    """
+    with running(source) as program:
+        shown = fastlock("dump", program.pid).stdout
+    assert "DEADLOCK: 2 agents in a circle" in shown
+    assert "held by reader" in shown
+
+
+def test_shares_come_and_go_while_somebody_waits() -> None:
+    """Who shares a lock is true at every step, also for those who came after the first waiter, and for permits taken past the queue."""
+    source = """
+        permits = fastlock.Semaphore(2, name="permits")
+        go = {name: threading.Event() for name in ("a", "b", "c")}
+        def holds(name):
+            with permits: go[name].wait()
+        for name in ("a", "b"): start(holds, name, name=name)
+        wait_until(lambda: repr(permits).endswith("value=0>") or permits._value == 0)
+        start(holds, "c", name="c"); blocked("c")
+        start(permits.acquire, name="last"); blocked("last")
+        print(json.dumps(None), flush=True)
+        sys.stdin.readline()
+        go["a"].set()
+        wait_until(lambda: "c" not in waiting_names())
+        ready()
+    """
+    names = """
+def waiting_names():
+    table = fastlock.snapshot()
+    return {agent.name for agent in table.agents if agent.waits is not None and agent.waits == lock_id(table)}
+def lock_id(table):
+    return next(lock.id for lock in table.locks if lock.name == "permits")
+"""
+    with running(names + textwrap.dedent(source)) as program:
+        assert readers_of(program.pid) == {"a", "b"}
+        assert program.process.stdin is not None
+        program.process.stdin.write("\n")
+        program.process.stdin.flush()
+        program.line()
+        assert readers_of(program.pid) == {"b", "c"}
+
+
+def readers_of(pid: int) -> set[str]:
+    """Who holds shares of the lock called permits."""
+    table = dumped(pid)
+    names = {agent["id"]: agent["name"] for agent in table["agents"]}
+    return {names[reader] for lock in table["locks"] if lock["name"] == "permits" for reader in lock["readers"]}
 
 
 def test_a_quiet_process_is_told_calmly() -> None:

@@ -10,12 +10,17 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastlock.cli import dump
+from fastlock.outside import Unseen
+from fastlock.outside.find import open_file
 from fuzz_program import swallow
 from outside_support import fastlock, running
 from support import TESTS
@@ -61,6 +66,43 @@ def test_what_hypothesis_thinks_of(tables: list[Path], data: st.DataObject) -> N
     else:
         changed = table[: data.draw(st.integers(0, 600))] + data.draw(st.binary(max_size=600))
     swallow(changed, data.draw(st.sampled_from([None, table])))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "file", "agent"]), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON value, by the keys that lead there."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places_in(inner, (*path, key))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_saved_json_with_anything_in_it(tables: list[Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A dump in JSON of which a part is replaced is dumped, or refused as none."""
+    table = dump.shown_of(open_file(str(data.draw(st.sampled_from(tables)))).view())["snapshot"]
+    table = json.loads(json.dumps(table))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from(list(places_in(table))[1:]))
+        inner = table
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = data.draw(JSON)
+    path = tmp_path_factory.getbasetemp() / "changed.json"
+    path.write_text(json.dumps(table))
+    try:
+        text = dump.text(dump.from_json(str(path)))
+    except Unseen as error:
+        assert "no dump of fastlock" in str(error)
+    else:
+        assert all(char.isprintable() for char in text.replace("\n", ""))
 
 
 @pytest.mark.parametrize("data", [b"", b"FSTLOCK1", b"FSTLOCK1" + bytes(5000), b"\xff" * 5000])

@@ -51,11 +51,11 @@ FORK = """
         start(other.acquire, name="waits in child")
         start(orphaned.acquire, name="waits for an orphan")
         blocked("waits in child", "waits for an orphan")
-        print(json.dumps("child"), flush=True)
+        os.write(1, b'"child"\\n')
         threading.Event().wait()
     threads = [start(lock.acquire, name=f"later {n}") for n in range(3)]
     blocked(*[thread.name for thread in threads])
-    print(json.dumps(child), flush=True)
+    os.write(1, b"%d\\n" % child)
     sys.stdin.read()
     os.kill(child, 9)
 """
@@ -288,6 +288,31 @@ def test_a_process_that_has_changed_its_user() -> None:
         assert names_of(program.pid) == {"waiter": "lock"}
         assert "it is not dumpable (it has changed its user" in as_user(NOBODY, lambda: reason(program.pid))
         assert next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == program.pid)["uid"] == NOBODY
+
+
+@root
+def test_a_process_in_a_pid_namespace_of_its_own() -> None:
+    """It knows itself by another number than we do; its table is found by ours, and ps shows ours."""
+    source = """
+        lock = fastlock.Lock(name="lock")
+        lock.acquire()
+        start(lock.acquire, name="waiter"); blocked("waiter")
+        ready(os.getpid())
+    """
+    try:
+        subprocess.run(["unshare", "--pid", "--fork", "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no PID namespace can be made here")
+    with running(source, through=("unshare", "--pid", "--fork", "--kill-child")) as program:
+        inner = next(int(name) for name in open(f"/proc/{program.pid}/task/{program.pid}/children").read().split())
+        try:
+            assert program.told == 1
+            with open_table(inner) as table:
+                assert [wait["owner"] is not None for wait in table.snapshot()["waits"]] == [True]
+                assert (table.snapshot()["pid"], table.facts()["pid"]) == (1, inner)
+            assert inner in processes()
+        finally:
+            os.kill(inner, signal.SIGKILL)
 
 
 # ---- what cannot be seen -------------------------------------------------------------------------------------------

@@ -36,48 +36,6 @@ cdef enum:
 
 # ---- publishing a wait ------------------------------------------------------------------------------
 
-cdef void publish(FSelf* me, FNode* n) noexcept nogil:
-    cdef FAgent* p = me.pub
-    cdef FNode* outer = n.outer
-    record_begin(&p.seq)
-    fl_put32(&p.wait_lock, n.lock_index)
-    fl_put64(&p.wait_serial, n.lock_serial)
-    fl_put32(&p.wait_site, n.site)
-    fl_put_ns(&p.wait_since_ns, n.since_ns)
-    fl_put_ns(&p.wait_deadline_ns, n.deadline_ns)
-    p.wait_number = n.wait_number
-    p.wait_runs = n.state == N_SUSPENDED
-    p.outer_mode = WAIT_NONE
-    if outer != NULL:
-        p.outer_mode = outer.mode
-        p.outer_serial = outer.lock_serial
-        p.outer_site = outer.site
-        p.outer_since_ns = outer.since_ns
-        p.outer_deadline_ns = outer.deadline_ns
-    if me.task != NULL:
-        p.loop = me.thread.pub.index
-    fl_store8(&p.wait_mode, n.mode)
-    record_end(&p.seq)
-
-
-cdef void unpublish(FSelf* me) noexcept nogil:
-    cdef FAgent* p = me.pub
-    record_begin(&p.seq)
-    fl_store8(&p.wait_mode, WAIT_NONE)
-    p.outer_mode = WAIT_NONE
-    p.held_count = 0
-    record_end(&p.seq)
-
-
-cdef void publish_running(FNode* n, bint runs) noexcept nogil:
-    """Says whether Python code runs inside of the wait."""
-    cdef FAgent* p = n.agent.pub
-    if n.agent.top == n:
-        record_begin(&p.seq)
-        p.wait_runs = runs
-        record_end(&p.seq)
-
-
 cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t timeout_ns, uint32_t site) noexcept nogil:
     """Publishes that the running thread waits; no mutex, for the record is its own."""
     cdef FNode* n
@@ -109,7 +67,7 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     fl_put64(&n.wait_number, me.waits)
     fl_store64(&me.top, <uint64_t>n)
     me.pub.depth += 1
-    publish(me, n)
+    agent_waits(me, n)
     fl_fence()          # pairs with the fence of an ending thread, and of the other closer of a circle
     return n
 
@@ -128,10 +86,10 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
     me.pub.depth -= 1
     fl_put8(&n.state, N_IDLE)
     if n.outer == NULL:
-        unpublish(me)
+        agent_rests(me)
     else:
         me.pub.held_count = 0       # what a handler held is let go by the time that the outer wait goes on
-        publish(me, n.outer)
+        agent_waits(me, n.outer)
         fl_parker_post(me.parker)   # a wake meant for the outer wait may have come to this one
     if n != &me.first:
         fl_store64(&n.outer, <uint64_t>me.spare)
@@ -164,9 +122,9 @@ cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
     t.pub.depth -= 1
     fl_put8(&n.state, N_IDLE)
     if t.top == NULL:
-        unpublish(t)
+        agent_rests(t)
     else:
-        publish(t, t.top)
+        agent_waits(t, t.top)
     if n != &t.first:
         fl_store64(&n.outer, <uint64_t>t.spare)
         t.spare = n
@@ -512,7 +470,7 @@ cdef int suspend(FLock* L, FNode* n) noexcept nogil:
     got = collect(L, n)
     if got == WAITING:
         fl_put8(&n.state, N_SUSPENDED)
-        publish_running(n, True)
+        agent_runs_inside(n, True)
         if was_woken:
             pass_on(L)
     fl_mutex_unlock(m)
@@ -526,7 +484,7 @@ cdef int resume(FLock* L, FNode* n) noexcept nogil:
     fl_mutex_lock(m)
     if n.state == N_SUSPENDED:
         fl_put8(&n.state, N_QUEUED)
-        publish_running(n, False)
+        agent_runs_inside(n, False)
     got = collect(L, n)
     fl_mutex_unlock(m)
     return got

@@ -174,7 +174,9 @@ cdef int look_after(int64_t now) except -1:
 cdef int show_wait(FLock* L, FSelf* me, uint32_t site) except -1:
     """Called before a wait is published: writes what a reader outside needs of it. Raises what a signal handler does."""
     cdef int64_t now = fl_now_ns()
-    if now - checked_ns >= CHECK_NS and not fl_finalizing():
+    if fl_finalizing():
+        return 0                    # modules are being taken apart
+    if now - checked_ns >= CHECK_NS:
         look_after(now)
     try:
         show(L, me, site)
@@ -241,8 +243,3 @@ def put_findings(findings, uint32_t dropped):
     header.findings_dropped = dropped + <uint32_t>(len(findings) - shown)
     area_used(A_FINDINGS, 2 * half)
     fl_store32(&header.findings_seq, seq + 2)
-
-
-def is_shared():
-    """Whether readers outside can find the table."""
-    return not mapping_is_lost()

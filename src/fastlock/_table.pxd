@@ -228,6 +228,9 @@ cdef uint32_t agent_limit() noexcept nogil
 cdef uint64_t agent_id(FSelf* s) noexcept nogil
 cdef void agent_refresh_name(FSelf* s) noexcept
 cdef object task_name(object task)
+cdef void agent_waits(FSelf* me, FNode* n) noexcept nogil
+cdef void agent_rests(FSelf* me) noexcept nogil
+cdef void agent_runs_inside(FNode* n, bint runs) noexcept nogil
 cdef void agent_runs_loop(bint runs) noexcept nogil
 cdef bint loops_seen            # whether a thread of this process has ever run an event loop; never taken back
 ctypedef void (*forget_fn)() noexcept nogil

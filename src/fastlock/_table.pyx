@@ -309,6 +309,49 @@ cdef FSelf* agent_attach_named() noexcept:
     return s
 
 
+cdef void agent_waits(FSelf* me, FNode* n) noexcept nogil:
+    """Publishes the agent's innermost wait."""
+    cdef FAgent* p = me.pub
+    cdef FNode* outer = n.outer
+    record_begin(&p.seq)
+    fl_put32(&p.wait_lock, n.lock_index)
+    fl_put64(&p.wait_serial, n.lock_serial)
+    fl_put32(&p.wait_site, n.site)
+    fl_put_ns(&p.wait_since_ns, n.since_ns)
+    fl_put_ns(&p.wait_deadline_ns, n.deadline_ns)
+    p.wait_number = n.wait_number
+    p.wait_runs = n.state == N_SUSPENDED
+    p.outer_mode = WAIT_NONE
+    if outer != NULL:
+        p.outer_mode = outer.mode
+        p.outer_serial = outer.lock_serial
+        p.outer_site = outer.site
+        p.outer_since_ns = outer.since_ns
+        p.outer_deadline_ns = outer.deadline_ns
+    if me.task != NULL:
+        p.loop = me.thread.pub.index
+    fl_store8(&p.wait_mode, n.mode)
+    record_end(&p.seq)
+
+
+cdef void agent_rests(FSelf* me) noexcept nogil:
+    cdef FAgent* p = me.pub
+    record_begin(&p.seq)
+    fl_store8(&p.wait_mode, WAIT_NONE)
+    p.outer_mode = WAIT_NONE
+    p.held_count = 0
+    record_end(&p.seq)
+
+
+cdef void agent_runs_inside(FNode* n, bint runs) noexcept nogil:
+    """Says whether Python code runs inside of the wait."""
+    cdef FAgent* p = n.agent.pub
+    if n.agent.top == n:
+        record_begin(&p.seq)
+        p.wait_runs = runs
+        record_end(&p.seq)
+
+
 cdef void agent_cached(forget_fn forget) noexcept:
     """Registers how a module's cache of the running agent is emptied: what it does otherwise in a loop's thread depends on that."""
     global n_caches

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         if not arguments.source.isdecimal() and _is_json(arguments.source):
-            shown = _from_json(arguments.source)
+            shown = from_json(arguments.source)
         else:
             with _opened(arguments.source) as table:
                 if arguments.save:
@@ -67,7 +67,12 @@ def shown_of(view: View) -> dict[str, Any]:
     """Return what the text tells of a moment: its snapshot, circles, and who of its agents has ended."""
     agents = view.records.agents
     circles = [
-        {"agents": [agents[index].id for index in circle.agents], "dead": circle.dead, "clears": view.clears(circle)}
+        {
+            "agents": [agents[index].id for index in circle.agents],
+            "dead": circle.dead,
+            "clears": view.clears(circle),
+            "proven": view.is_proven(circle),
+        }
         for circle in view.stuck[1]
     ]
     dead = [agent.id for agent in agents.values() if agent.state != 1]
@@ -85,12 +90,13 @@ def _is_json(path: str) -> bool:
         return False
 
 
-def _from_json(path: str) -> dict[str, Any]:
+def from_json(path: str) -> dict[str, Any]:
+    """Return what the text tells of a dump that was saved as JSON; Unseen where it is none."""
     try:
         with open(path, "rb") as file:
             snapshot = json.loads(file.read(256 << 20))
         _check(snapshot)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Unseen(f"{path}: this is no dump of fastlock") from None
     return {"snapshot": snapshot, "circles": _owner_circles(snapshot), "dead": [], "unseen": 0}
 
@@ -103,17 +109,24 @@ def _check(snapshot: Any) -> None:
     for agent in snapshot["agents"]:
         hash(agent["id"]), agent["name"] + agent["kind"], agent["loop"], list(agent["holds"])
     for lock in snapshot["locks"]:
-        hash(lock["id"]), lock["name"] + lock["kind"], hash(lock["owner"]), list(lock["readers"]), _place(lock["held_at"])
+        hash(lock["id"]), lock["name"] + lock["kind"], hash(lock["owner"]), hash(tuple(lock["readers"])), _place(lock["held_at"])
     for wait in snapshot["waits"]:
         hash(wait["agent"]), hash(wait["lock"]), wait["what"] + "", _place(wait["wanted_at"])
-        float(wait["since_s"]), wait["deadline_s"] is None or float(wait["deadline_s"])
+        int(wait["since_s"] - 0), wait["deadline_s"] is None or int(wait["deadline_s"] - 0)  # NaN and infinity are no ages
     for finding in snapshot["findings"]:
-        finding["code"] + finding["title"] + finding["tier"] + finding["explanation"], finding["count"] + 0
+        finding["code"] + finding["title"] + finding["tier"] + finding["explanation"], int(finding["count"] - 0)
+        hash(tuple(edge.get("agent") for edge in finding["edges"]))
     snapshot["process"] + snapshot["level"] + snapshot["captured_at"]
 
 
 def _owner_circles(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    """The circles over exclusive owners, which is what a saved snapshot tells."""
+    """The circles over exclusive owners, which is what a saved snapshot tells; proven where a finding of it says so."""
+    proven = {
+        edge.get("agent")
+        for finding in snapshot["findings"]
+        if finding["code"] in ("FL001", "FL002", "FL012") and finding["tier"] == "proven"
+        for edge in finding["edges"]
+    }
     waits = {wait["agent"]: wait for wait in snapshot["waits"]}
     owner = {lock["id"]: lock["owner"] for lock in snapshot["locks"]}
     circles: list[dict[str, Any]] = []
@@ -128,7 +141,7 @@ def _owner_circles(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
         if at in path:
             agents = path[path.index(at) :]
             clears = any(waits[agent]["deadline_s"] is not None for agent in agents)
-            circles.append({"agents": agents, "dead": False, "clears": clears})
+            circles.append({"agents": agents, "dead": False, "clears": clears, "proven": proven.issuperset(agents)})
     return circles
 
 
@@ -200,7 +213,9 @@ def _circle(circle: dict[str, Any], waits: dict[Any, dict[str, Any]], names: _Na
     if circle["dead"]:
         head = "ABANDONED: who holds the lock has ended"
     else:
-        head = f"{'CIRCLE that a timeout will end' if circle['clears'] else 'DEADLOCK'}: {_count(len(agents), 'agent')} in a circle"
+        what = "CIRCLE that a timeout will end" if circle["clears"] else "DEADLOCK" if circle["proven"] else "POSSIBLE DEADLOCK"
+        doubt = "" if circle["proven"] else ", if those who hold the locks are those who release them"
+        head = f"{what}: {_count(len(agents), 'agent')} in a circle{doubt}"
     return [head, *(line for agent in agents[:MOST_LINES] for line in _wait(waits[agent], names))]
 
 

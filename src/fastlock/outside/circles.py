@@ -11,6 +11,7 @@ EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG = range(1, 6)
 LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT = range(1, 9)
 SIGNAL = 2  # of a lock's marks: anybody releases it
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
+_OWNED, _AIO, _WITH = 1, 64, 4  # its owner has released it before; it is asyncio's; of a lock word: taken by `with`
 _FLAGS = 0xFF
 
 
@@ -42,6 +43,13 @@ def owner_of(lock: Lock, agents: Mapping[int, Agent]) -> Agent | None:
     if lock.marks & SIGNAL:
         return None
     return _of_word(lock.owner, agents)
+
+
+def has_evidence(lock: Lock) -> bool:
+    """Tell whether the holder is known to be the one who will release: anybody may release a Lock or a semaphore."""
+    if lock.marks & SIGNAL or lock.kind == SEMAPHORE:
+        return False
+    return lock.kind in (RLOCK, RWLOCK, RESULT) or bool(lock.marks & (_OWNED | _AIO) or lock.owner & _WITH)
 
 
 def holders_of(lock: Lock, records: Records) -> list[tuple[Agent, Share]]:

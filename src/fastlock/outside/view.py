@@ -211,6 +211,12 @@ class View:
         """Tell whether somebody in the circle has a timeout."""
         return any(wait.deadline_ns >= 0 for index in circle.agents for wait in self.records.agents[index].waits[:1])
 
+    def is_proven(self, circle: Circle) -> bool:
+        """Tell whether each lock in the circle is known to be released by its holder alone."""
+        agents = [self.records.agents[index] for index in circle.agents if not (circle.dead and index == circle.agents[-1])]
+        waits = [wait for agent in agents if (wait := circles.wait_of(agent, self.records.locks)) is not None]
+        return all(circles.has_evidence(self._locks[wait.serial]) for wait in waits)
+
     @cached_property
     def standing(self) -> list[dict[str, Any]]:
         """The deadlocks that the process has found and that still stand: each of their agents still waits for its lock."""
@@ -230,7 +236,9 @@ class View:
             wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, PERMIT)
         ]
         oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
-        deadlocked = any(not circle.dead and not self.clears(circle) for circle in self.stuck[1]) or bool(self.standing)
+        deadlocked = bool(self.standing) or any(
+            not circle.dead and not self.clears(circle) and self.is_proven(circle) for circle in self.stuck[1]
+        )
         version = self.header.python
         return {
             "pid": self.header.pid,
