@@ -18,10 +18,11 @@ import os
 import sys
 import time
 
-from fastlock import _listen, assemble, config, patching, sockets, watchdog
+from fastlock import _listen, assemble, config, levels, patching, sockets, watchdog
 
-STOP_LIMIT_S = 0.1  # that a fork waits for a call which is being answered
+STOP_LIMIT_S = 0.5  # that a fork waits for a call which is being answered
 CALL_LIMIT_S = 1.0  # that one who has connected has for asking, and for taking the answer
+NO_DESCRIPTOR_NAP_S = 0.1
 MOST_BYTES = 4096  # of a request
 
 _mutex = _thread.RLock()
@@ -65,6 +66,7 @@ def _follow(settings: config.Settings) -> None:
             _begun = False
             _stop()
             _close()
+            _end_switch()
         else:
             _begun = True
             _start_thread()
@@ -77,7 +79,14 @@ def _start_thread() -> None:
         _listen.start(-1 if _listening is None else _listening.fileno(), _path(), _handle, _due_ns())
     except OSError as exc:
         _close()
+        _end_switch()
         _tell(f"fastlock: this process cannot be reached by `fastlock level`: {exc.strerror}\n")
+
+
+def _end_switch() -> None:
+    """Take back what ``fastlock level`` has said where nobody could do so any more, nor end it in time."""
+    if config.current().said.switch is not None:
+        config.say(levels.SWITCH, None)
 
 
 def _stop() -> None:
@@ -90,12 +99,15 @@ def _stop() -> None:
 
 def _knock() -> None:
     """Wake the thread, in a way that does not depend on a number that a program may have closed and used again."""
-    visitor = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        visitor = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    except OSError:
+        return  # no descriptor left: the thread ends with its next look
     try:
         visitor.setblocking(False)
         visitor.connect(_address)
     except OSError:
-        return  # somebody is at the door already; or the file is gone, and the thread ends with its next look
+        return  # somebody is at the door already; or the file is gone, as above
     finally:
         visitor.close()
 
@@ -174,8 +186,10 @@ def _take_call() -> None:
         return
     try:
         number, _ = listening._accept()  # type: ignore[attr-defined]
-    except OSError:
-        return  # gone again
+    except OSError as exc:
+        if not isinstance(exc, (BlockingIOError, ConnectionError)):
+            time.sleep(NO_DESCRIPTOR_NAP_S)  # who has come stays at the door, and would be met again at once
+        return
     connection = _socket.socket(fileno=number)
     try:
         _converse(connection)
