@@ -16,7 +16,7 @@ EXTENSIONS = ("_sites", "_table", "_park", "_waits", "_options", "_facts", "_blo
 EXTENSIONS += ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 EXTENSIONS += ("_classes", "_clocks", "_order_facts", "_order", "_tasks", "_aio")
 EXTENSIONS += ("_told", "_shares", "_delays", "_loop_facts", "_resolve", "_loops", "_results", "_awaits", "_late", "_aio_shared", "_aio_semaphores")
-EXTENSIONS += ("_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
+EXTENSIONS += ("_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple", "_mapping", "_contended", "_shown")
 EXTENSIONS += ("_listen",)
 ROOT = Path(__file__).parents[1]
 
