@@ -20,7 +20,7 @@ import time
 
 from fastlock import _listen, assemble, config, patching, sockets, watchdog
 
-STOP_LIMIT_S = 0.1  # that a fork waits for a call which is being answered
+STOP_LIMIT_S = 0.5  # that a fork waits for a call which is being answered
 CALL_LIMIT_S = 1.0  # that one who has connected has for asking, and for taking the answer
 MOST_BYTES = 4096  # of a request
 
