@@ -9,10 +9,14 @@ import select
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("prometheus_client", reason="prometheus_client is not installed (the extra `test` has it)")
+
 from prometheus_client.parser import text_string_to_metric_families
 
 import fastlock
@@ -412,8 +416,6 @@ class Served:
     """A Responder on a thread of the test's."""
 
     def __init__(self, place: str) -> None:
-        import threading
-
         self.path = f"{place}/r.sock"
         self.responder = responder.Responder(responder.listen_unix(self.path), self.answer)
         self.thread = threading.Thread(target=self.responder.run, daemon=True)

@@ -189,13 +189,22 @@ def numbers(text: str) -> dict[Any, float]:
     return {(sample.name, *sample.labels.values()) if sample.labels else sample.name: sample.value for sample in samples}
 
 
+def from_outside(*arguments: object) -> Any:
+    """Return what a verb of the command line has to say, as JSON."""
+    command = [sys.executable, "-m", "fastlock", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def check_the_stuck_one(service: Service, pid: int) -> None:
     """Its /livez says why, its dump is written, and its metrics have the gauges."""
     status, reason = service.ask(pid)
     assert status == 503 and reason.startswith("FL001 deadlock: ") and reason.count("\n") == 1
     assert "orders_lock" in reason and "stock_lock" in reason
     (path,) = service.place.glob(f"fastlock-{pid}-*.json")
-    dump = json.loads(path.read_text())
+    dump = from_outside("dump", path)
+    assert dump == json.loads(path.read_text())
     (finding,) = [finding for finding in dump["findings"] if finding["code"] == "FL001"]
     assert dump["pid"] == pid and finding["tier"] == "proven" and {lock["name"] for lock in finding["locks"]} == {"orders_lock", "stock_lock"}
     found = numbers(service.ask(pid, "/metrics")[1])
@@ -203,14 +212,6 @@ def check_the_stuck_one(service: Service, pid: int) -> None:
     assert found["fastlock_findings_total", "FL001"] == 1
     assert found["fastlock_contentions_total", "stock_lock@inventory.py"] >= 1
     assert f"FL001 deadlock, 2 agents (pid {pid})" in service.text()
-
-
-def from_outside(*arguments: object) -> Any:
-    """Return what a verb of the command line has to say, as JSON."""
-    command = [sys.executable, "-m", "fastlock", *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def check_from_outside(service: Service, stuck: int) -> None:
