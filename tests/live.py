@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -52,6 +53,17 @@ class Live:
         path = self.directory / "fastlock" / sockets.file_name(pid or self.pid)
         wait_until(path.exists)
         return str(path)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the process for the block; inside, each of its threads stands still."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            tasks = Path(f"/proc/{self.pid}/task")
+            wait_until(lambda: {path.read_text().rpartition(")")[2].split()[0] for path in tasks.glob("*/stat")} == {"T"})
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def connected(self) -> socket.socket:
         """Return a connection to its socket."""

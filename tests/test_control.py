@@ -122,12 +122,9 @@ def test_what_is_heard_too_late_is_not_done() -> None:
     """A stopped process does not do, when it goes on, what its client has given up."""
     with running(IDLE) as live:
         live.path()
-        os.kill(live.pid, signal.SIGSTOP)
-        try:
-            with pytest.raises(Unreachable, match=f"process {live.pid} is stopped and answers when it goes on; `fastlock dump"):
-                calling.call(live.pid, {"do": "level", "level": "order"}, 0.3)
-        finally:
-            os.kill(live.pid, signal.SIGCONT)
+        words = f"process {live.pid} is stopped and answers when it goes on; `fastlock dump"
+        with live.stopped(), pytest.raises(Unreachable, match=words):
+            calling.call(live.pid, {"do": "level", "level": "order"}, 0.3)
         assert ask(live, do="level")["now"]["source"] == "default"
 
 

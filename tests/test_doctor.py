@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,7 @@ import pytest
 
 import fastlock
 from fastlock import cli
-from fastlock.processes import process
 from live import running
-from support import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 ROOT = os.geteuid() == 0
@@ -136,12 +133,8 @@ def test_a_stopped_process(capsys: pytest.CaptureFixture[str]) -> None:
     """It cannot be asked, and is seen all the same: level and waits come from the table."""
     with running("ready(); stay()") as live:
         live.path()
-        os.kill(live.pid, signal.SIGSTOP)
-        try:
-            wait_until(lambda: process(live.pid).state == "T")
+        with live.stopped():
             text = " ".join(doctor(capsys, live.pid).split())
-        finally:
-            os.kill(live.pid, signal.SIGCONT)
         assert "stopped, " in text and "is stopped and answers when it goes on" in text
         assert "Level detect; who decided it only the process itself can say" in text
 
