@@ -588,7 +588,7 @@ def test_exit_while_somebody_asks() -> None:
 
 
 FLIPS = """
-import gc, itertools, threading, time, tracemalloc
+import gc, itertools, sys, threading, time, tracemalloc
 import fastlock
 from fastlock import _core, config
 from support import tell, start
@@ -611,6 +611,7 @@ def flips(number):
         else: config.say("switch", level, time.monotonic_ns() + 10**6)
         assert _core.get_level() == config.LEVELS[config.level()]
         time.sleep(0.0005)
+sys.setswitchinterval(0.0002)      # else each flip waits 20 ms for its turn among four threads that compute
 flips(1000)
 gc.collect(); tracemalloc.start(); before = tracemalloc.get_traced_memory()[0]
 flips(3000)
