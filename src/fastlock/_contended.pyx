@@ -363,17 +363,15 @@ cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
             elif n.mode == WAIT_SHARED:
                 L.count -= 1
         n = n.next
-    L.head = L.tail = NULL
+    L.head = NULL
     n = me.top if me != NULL else NULL
     L.woken = 0
     while n != NULL:                    # innermost first, so each is put in front
         if n.queued and n.lock_index == L.index and n.lock_serial == L.serial:
-            n.prev = NULL
             n.next = L.head
+            n.prev = L.head.prev if L.head != NULL else n
             if L.head != NULL:
                 L.head.prev = n
-            else:
-                L.tail = n
             L.head = n
             if n.state == N_WOKEN:
                 L.woken += 1

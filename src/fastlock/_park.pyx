@@ -134,26 +134,26 @@ cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
 
 cdef void link(FLock* L, FNode* n) noexcept nogil:
     n.next = NULL
-    n.prev = L.tail
-    if L.tail != NULL:
-        L.tail.next = n
+    if L.head == NULL:
+        L.head = n.prev = n
     else:
-        L.head = n
-    L.tail = n
+        n.prev = L.head.prev
+        n.prev.next = n
+        L.head.prev = n
     n.queued = 1
 
 
 cdef void unlink(FLock* L, FNode* n) noexcept nogil:
     if not n.queued:
         return
-    if n.prev != NULL:
-        n.prev.next = n.next
-    else:
+    if n == L.head:
         L.head = n.next
-    if n.next != NULL:
-        n.next.prev = n.prev
     else:
-        L.tail = n.prev
+        n.prev.next = n.next
+    if n.next != NULL:
+        n.next.prev = n.prev        # of a new head that is the last of all, as it was of the old one
+    elif L.head != NULL:
+        L.head.prev = n.prev
     n.next = n.prev = NULL
     n.queued = 0
     if n.state == N_WOKEN:

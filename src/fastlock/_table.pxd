@@ -137,7 +137,7 @@ cdef struct FNode:
     # One wait. Lives in its agent's record (or, nested, in the agent's spare chain), never on a C stack:
     # a daemon thread that is cut off at finalisation leaves its node behind.
     FNode* next
-    FNode* prev
+    FNode* prev                # the head's: the last one
     FNode* outer               # the wait that this one interrupts
     FSelf* agent
     uint32_t lock_index
@@ -169,7 +169,6 @@ cdef struct FLock:
     uint64_t serial            # unique for the process's life; 0 while unused
     int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
     FNode* head                # waiters, oldest first; guarded by the bucket mutex
-    FNode* tail
     PyObject* obj              # the Python object, borrowed: valid while serial is
     uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare
     uint32_t created           # site of creation

@@ -472,7 +472,7 @@ cdef void lock_free(FLock* L) noexcept:
     L.site_key = 0
     L.count = 0
     L.obj = NULL
-    L.head = L.tail = NULL
+    L.head = NULL
     L.woken = 0
     L.limit = 0
     L.passed = 0
