@@ -3,7 +3,7 @@
 
 A lock gets its record with its first waiter and keeps it until it goes. What the record says is true while somebody waits: then the
 word sends every acquire and release through the slow paths, which call contended_sync(). Only while all who wait have been told that the lock is free, and are on
-their way to it (see most_woken() in _park), it says that nobody has it. A site is known only after the take, so the slow path
+their way to it (see pass_to_all() in _park), it says that nobody has it. A site is known only after the take, so the slow path
 notes it then (contended_note); until it has, the record says that it is not known, never the last owner's.
 
 Who holds shares or permits is in each holder's own list, which is private and costs nothing. With the first waiter all lists are looked through (as

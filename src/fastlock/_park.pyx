@@ -12,11 +12,11 @@ A wait ends in one of four ways, and each passes on what it was given and did no
     cut off     a daemon thread at finalisation, or a fork: its node stays linked and is passed over, for the
                 releaser wakes everybody while finalising, and the child of a fork drops what is not its own
 
-Fairness. A releaser leaves the lock free and wakes the oldest waiter, at most most_woken() at a time, so that a running
-thread may take it again: no convoy. A waiter that has waited HAND_OVER_NS, asleep or awake and without the GIL yet, is
-handed the lock instead: no starvation. But a hand-over forces a switch of threads, and once every waiter is that old each
-release would be one. So it must be paid for: by sections that are long beside a switch (HAND_OVER_GAP each, on average),
-or by time, of which each round through the whole queue is given hand_over_round().
+Fairness. A releaser leaves the lock free and wakes the oldest waiter, so that a running thread may take it again: no convoy. A
+waiter that has waited HAND_OVER_NS is handed the lock instead: no starvation. From 3.14 on that is one who has looked and found the lock
+taken, see pass_to_all(). Up to 3.13 it may also be one who is awake without the GIL yet; and as once every waiter is that old each release would force a switch of
+threads, hand-overs must be paid for there: by sections that are long beside a switch (HAND_OVER_GAP each, on average),
+or by time, of which each round through the whole queue is given HAND_OVER_ROUND.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort, calloc
@@ -31,6 +31,8 @@ cdef extern from "Python.h" nogil:
 cdef enum:
     HAND_OVER_NS = 1000000
     HAND_OVER_GAP = 96         # units of 1024 ns: some ten times what a switch costs
+    HAND_OVER_ROUND = 1000     # the same: how long a round of hand-overs to all waiters may take
+    MOST_WOKEN = 64            # waiters of a mutex who are on their way at a time
     LOOK_EVERY = 4             # releases; a power of two
 
 
@@ -283,21 +285,6 @@ cdef bint has_aged(FNode* n, int64_t now) noexcept nogil:
     return now - n.since_ns >= HAND_OVER_NS
 
 
-cdef uint8_t most_woken() noexcept nogil:
-    """How many waiters of a mutex are on their way at a time."""
-    # Up to 3.13 threading's own lock changes hands at nearly each release, and its waits are as short as that: one at a time, and a
-    # hand-over to who is awake but has no GIL yet, keep up with it. From 3.14 on it leaves who is awake to the GIL's own turns, and
-    # runs at full speed meanwhile: so do we, for with all on their way releases owe nobody anything, and the word has no flag.
-    return 64 if PY_VERSION_HEX >= 0x030E0000 else 1
-
-
-cdef uint32_t hand_over_round() noexcept nogil:
-    """How long a round of hand-overs to all waiters may take, in units of 1024 ns; gaps are never below HAND_OVER_GAP."""
-    # Measured against threading's own lock. Up to 3.13 that one switches threads at nearly each contended release: short waits
-    # at a third of our throughput. From 3.14 on it keeps a thread running as we do, and waits are ten times longer.
-    return 6000 if PY_VERSION_HEX >= 0x030E0000 else 1000
-
-
 cdef bint queue_reaches(FLock* L, uint32_t length) noexcept nogil:
     cdef FNode* n = L.head
     while n != NULL and length > 0:
@@ -306,47 +293,74 @@ cdef bint queue_reaches(FLock* L, uint32_t length) noexcept nogil:
     return length == 0
 
 
-cdef bint may_hand_over(FLock* L, FNode* n, int64_t now) noexcept nogil:
+cdef bint is_paid_for(FLock* L, FNode* n, int64_t now) noexcept nogil:
     """Whether the waiter has waited long enough, and the switch that a hand-over forces is paid for."""
     cdef uint32_t tick = <uint32_t>(now >> 10)
     cdef uint32_t elapsed = tick - L.limit      # modulo 73 minutes: one may come some microseconds late then
     if not has_aged(n, now) or elapsed < HAND_OVER_GAP:
         return False
-    if elapsed < HAND_OVER_GAP * <uint32_t>L.passed and not queue_reaches(L, hand_over_round() // elapsed):
+    if elapsed < HAND_OVER_GAP * <uint32_t>L.passed and not queue_reaches(L, HAND_OVER_ROUND // elapsed):
         return False
     L.limit = tick
     L.passed = 0
     return True
 
 
-cdef void pass_mutex(FLock* L) noexcept nogil:
+cdef void hand_over(FLock* L, FNode* n) noexcept nogil:
+    fl_store64(&L.word, n.agent.word | W_OFFERED | W_CONTENDED)
+    if n.state == N_WOKEN:
+        L.woken -= 1
+        fl_put8(&n.state, N_GRANTED)            # has been posted already
+    else:
+        wake(n, N_GRANTED)
+
+
+cdef void pass_to_one(FLock* L) noexcept nogil:
+    """Up to 3.13: one waiter is on its way at a time, and may be handed the lock also while it is awake and has no GIL yet."""
     cdef FNode* n
-    if owner_bits(fl_load64(&L.word)) != 0 or wake_all_when_finalizing(L):
-        return
     L.passed += 1 if L.passed < 255 else 1 - LOOK_EVERY
-    if L.woken == most_woken() and L.passed & (LOOK_EVERY - 1):
+    if L.woken and L.passed & (LOOK_EVERY - 1):
         return      # somebody is on the way already, and reading the clock would cost as much as all the rest of this
     n = oldest(L)
     if n == NULL:
         return
-    if may_hand_over(L, n, fl_now_ns()):
-        fl_store64(&L.word, n.agent.word | W_OFFERED | W_CONTENDED)
-        if n.state == N_WOKEN:
-            L.woken -= 1
-            fl_put8(&n.state, N_GRANTED)        # has been posted already
-        else:
-            wake(n, N_GRANTED)
-        return
-    if L.woken == most_woken():
-        return
-    while n != NULL and n.state != N_QUEUED:
+    if is_paid_for(L, n, fl_now_ns()):
+        hand_over(L, n)
+    elif not L.woken:
+        L.woken = 1
+        wake(n, N_WOKEN)
+
+
+cdef FNode* asleep(FNode* n) noexcept nogil:
+    """The next waiter from there on who has not been told anything."""
+    while n != NULL and not (n.state == N_QUEUED and fl_load8(&n.agent.pub.state) == A_ALIVE):
         n = n.next
-    if n != NULL:
+    return n
+
+
+cdef void pass_to_all(FLock* L) noexcept nogil:
+    """From 3.14 on: one more waiter is told with each release; when all are on their way a release owes them nothing, and the word has no flag."""
+    cdef FNode* n = asleep(L.head)
+    if n != NULL and has_aged(n, fl_now_ns()):
+        hand_over(L, n)
+        return
+    if n != NULL and L.woken < MOST_WOKEN:
         L.woken += 1
         wake(n, N_WOKEN)
-        n = n.next
-    if n == NULL and most_woken() > 1:
-        fl_store64(&L.word, 0)      # who waits is on the way, or comes back by itself
+        n = asleep(n.next)
+    if n == NULL:
+        fl_store64(&L.word, 0)
+
+
+cdef void pass_mutex(FLock* L) noexcept nogil:
+    if owner_bits(fl_load64(&L.word)) != 0 or wake_all_when_finalizing(L):
+        return
+    # As threading's own lock does. Up to 3.13 that one changes hands at nearly each release, and its waits are as short as that; from
+    # 3.14 on it leaves who is awake to the GIL's own turns, and keeps a thread running at full speed meanwhile.
+    if PY_VERSION_HEX >= 0x030E0000:
+        pass_to_all(L)
+    else:
+        pass_to_one(L)
 
 
 cdef void pass_rwlock(FLock* L) noexcept nogil:
