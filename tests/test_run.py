@@ -361,7 +361,7 @@ print(threading.Lock is fastlock.Lock)
 
 def test_top_level(python) -> None:
     """Help and version are fine, nothing and unknown words are wrong use."""
-    for words, status in ((["--help"], 0), (["--version"], 0), ([], 2), (["ps"], 2), (["--nonsense"], 2)):
+    for words, status in ((["--help"], 0), (["--version"], 0), ([], 2), (["nonsense"], 2), (["--nonsense"], 2)):
         done = python("-m", "fastlock", *words)
         assert done.returncode == status and "Traceback" not in done.stderr
         assert bool(done.stdout) == (status == 0) and bool(done.stderr) == (status == 2)
