@@ -51,7 +51,8 @@ def test_corrupted_tables(tables: list[Path]) -> None:
     assert done.returncode == 0, f"seed {seed}\n{done.stderr}"
     answer = json.loads(done.stdout)
     assert answer["read"] + answer["refused"] == COUNT
-    assert answer["read"] > COUNT // 10 < answer["refused"] * 10
+    assert answer["read"] > COUNT // 10
+    assert answer["refused"] > COUNT // 100
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
