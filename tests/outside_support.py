@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def complaint(*arguments: object, **options: Any) -> str:
 def as_user(uid: int, call: Callable[[], Any]) -> Any:
     """Return what call() returns, JSON, in a child that is that user; what is loaded here need not be readable for it."""
     reads, writes = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads: the child calls nothing of theirs
+        child = os.fork()
     if child == 0:
         try:
             os.setgroups([])

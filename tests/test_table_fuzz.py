@@ -51,7 +51,8 @@ def test_corrupted_tables(tables: list[Path]) -> None:
     assert done.returncode == 0, f"seed {seed}\n{done.stderr}"
     answer = json.loads(done.stdout)
     assert answer["read"] + answer["refused"] == COUNT
-    assert answer["read"] > COUNT // 10 < answer["refused"] * 10
+    assert answer["read"] > COUNT // 10
+    assert answer["refused"] > COUNT // 100
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -68,11 +69,8 @@ def test_what_hypothesis_thinks_of(tables: list[Path], data: st.DataObject) -> N
     swallow(changed, data.draw(st.sampled_from([None, table])))
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "file", "agent"]), inner, max_size=3),
-    max_leaves=4,
-)
+SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+JSON = SIMPLE | st.lists(SIMPLE, max_size=3) | st.dictionaries(st.sampled_from(["id", "file", "agent"]), SIMPLE, max_size=3)
 
 
 def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

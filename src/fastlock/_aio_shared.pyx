@@ -8,12 +8,11 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastlock._aio cimport is_closing
-from fastlock._contended cimport contended_share
+from fastlock._contended cimport contended_shared
 from fastlock._core cimport note_given
-from fastlock._native cimport fl_mutex, fl_mutex_lock, fl_mutex_unlock
 from fastlock._order cimport order_signal
 from fastlock._shares cimport FShare, first_share, share_add, share_drop
-from fastlock._table cimport M_SIGNAL, FLock, FSelf, bucket
+from fastlock._table cimport M_SIGNAL, FLock, FSelf
 from fastlock._tasks cimport task_known, task_rest
 
 cdef extern from "Python.h":
@@ -45,14 +44,6 @@ cdef int visit_holders(PyObject* self, visitproc visit, void* context) noexcept:
 fl_type_traverse(Holders, visit_holders)
 
 
-cdef void share_changed(FLock* L, FSelf* t) noexcept nogil:
-    """Tells readers outside, while somebody waits."""
-    cdef fl_mutex* m = bucket(L)
-    fl_mutex_lock(m)
-    contended_share(L, t)
-    fl_mutex_unlock(m)
-
-
 @cython.no_gc_clear
 @cython.auto_pickle(False)
 cdef class SharedPrimitive(Primitive):
@@ -68,7 +59,7 @@ cdef class SharedPrimitive(Primitive):
             self.holders.rec = self.rec
         share_add(t, <PyObject*>owner if owner is not None else NULL, self.rec, site)
         if self.rec.head != NULL:
-            share_changed(self.rec, t)
+            contended_shared(self.rec, t)
         return 0
 
     cdef bint drop_share(self, FSelf* t) noexcept:
@@ -77,7 +68,7 @@ cdef class SharedPrimitive(Primitive):
         if not share_drop(t, self.rec, &task):
             return False
         if self.rec.head != NULL:
-            share_changed(self.rec, t)
+            contended_shared(self.rec, t)
         t.owns -= 1
         note_given(self.rec, t)
         if t.task != NULL:

@@ -14,7 +14,6 @@ cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
 cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy)
 cdef object task_timed_out(FLock* L, FSelf* me)
-cdef int take_now(FLock* L, FSelf* me, uint8_t flags) noexcept
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept
 cdef bint is_looking() noexcept

@@ -9,7 +9,6 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._classes cimport class_contended
 from fastlock._delays cimport FWaited, wait_began, wait_ended
-from fastlock._contended cimport contended_note
 from fastlock._facts cimport circle_event, circle_of, found_key, raw_report, wait_event
 from fastlock._loop_facts cimport tell_loop
 from fastlock._native cimport *
@@ -89,19 +88,9 @@ cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags):
 cdef int block_for(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout_ns, bint policy, bint limited) except -1:
     cdef FNode* n = wait_begin(me, L, mode, flags, timeout_ns, site_now())
     if enter(L, n) == TAKEN:
-        if mode == WAIT_EXCLUSIVE and L.contended:
-            contended_note(L, me, mode, n.site)
         wait_pop(me, n)
         return TAKEN
     return wait_out(L, me, n, policy, limited)
-
-
-cdef int take_now(FLock* L, FSelf* me, uint8_t flags) noexcept:
-    """try_take() of an exclusive lock; says where it was taken, where somebody else waits."""
-    cdef int got = try_take(L, me, WAIT_EXCLUSIVE, flags)
-    if got and L.contended:
-        contended_note(L, me, WAIT_EXCLUSIVE, site_now())
-    return got
 
 
 cdef uint32_t site_now() noexcept:
@@ -115,8 +104,6 @@ cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) exce
     try:
         counted = wait_began(L, n) if looking else NULL
         got = wait(L, me, n, policy)
-        if got == TAKEN and n.mode == WAIT_EXCLUSIVE and L.contended:
-            contended_note(L, me, n.mode, n.site)
         if got == WAITING and limited:
             error = None if fl_finalizing() else call_handler(wait_event("timeout", me, L))
             raise error or TimeoutError("lock timeout")

@@ -29,7 +29,8 @@ cdef FContended* contended_made(FLock* L) noexcept nogil
 cdef void contended_sync(FLock* L) noexcept nogil
 cdef void contended_refresh(FLock* L) noexcept nogil
 cdef void contended_watch(FLock* L) noexcept nogil
-cdef void contended_note(FLock* L, FSelf* s, uint8_t mode, uint32_t site) noexcept nogil
+cdef void contended_taken(FLock* L) noexcept nogil
+cdef void contended_shared(FLock* L, FSelf* s) noexcept nogil
 cdef void contended_share(FLock* L, FSelf* s) noexcept nogil
 cdef void contended_rescan(FLock* L) noexcept nogil
 cdef void contended_overtaken(FLock* L) noexcept nogil

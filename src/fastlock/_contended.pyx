@@ -4,7 +4,7 @@
 A lock gets its record with its first waiter and keeps it until it goes. What the record says is true while somebody waits: then the
 word sends every acquire and release through the slow paths, which call contended_sync(). Only while all who wait have been told that the lock is free, and are on
 their way to it (see pass_to_all() in _park), it says that nobody has it. A site is known only after the take, so the slow path
-notes it then (contended_note); until it has, the record says that it is not known, never the last owner's.
+notes it then (contended_taken); until it has, the record says that it is not known, never the last owner's.
 
 Who holds shares or permits is in each holder's own list, which is private and costs nothing. With the first waiter all lists are looked through (as
 the walk for circles does); while somebody waits each share that is taken or given back is noted here as well.
@@ -28,6 +28,8 @@ cdef enum:
     MOST_SHARES = 64           # listed of one lock
 
 cdef FContended* chunks[MOST_CHUNKS]   # of those that find no room in the mapping
+cdef FContended* records = <FContended*>record_at(A_LOCKS, 0)      # the mapping never moves
+cdef uint32_t room = header.areas[A_LOCKS].capacity
 cdef uint32_t used = 0
 cdef uint32_t unused = 0               # list through FContended.lock
 cdef uint32_t shares_used = 1          # number 0 is none
@@ -36,10 +38,10 @@ cdef uint32_t unused_share = 0         # list through FShown.next
 
 # ---- records ------------------------------------------------------------------------------------------------------
 
-cdef FContended* contended_at(uint32_t i) noexcept nogil:
-    if has_room(A_LOCKS, i):
-        return <FContended*>record_at(A_LOCKS, i)
-    i -= header.areas[A_LOCKS].capacity
+cdef inline FContended* contended_at(uint32_t i) noexcept nogil:
+    if FL_LIKELY(i < room):
+        return &records[i]
+    i -= room
     return &chunks[i // PER_CHUNK][i % PER_CHUNK]
 
 
@@ -51,9 +53,9 @@ cdef FContended* contended_of(FLock* L) noexcept nogil:
 cdef bint add_chunk(uint32_t i) noexcept nogil:
     """Makes room for the record in private memory, where the mapping has none."""
     cdef uint32_t chunk
-    if has_room(A_LOCKS, i):
+    if i < room:
         return True
-    chunk = (i - header.areas[A_LOCKS].capacity) // PER_CHUNK
+    chunk = (i - room) // PER_CHUNK
     if chunk >= MOST_CHUNKS:
         return False
     if chunks[chunk] == NULL:
@@ -185,21 +187,18 @@ cdef void contended_watch(FLock* L) noexcept nogil:
     fl_mutex_unlock(m)
 
 
-cdef void contended_note(FLock* L, FSelf* s, uint8_t mode, uint32_t site) noexcept nogil:
-    """Called by who has taken a lock by the slow path: where that was, and its share."""
-    cdef fl_mutex* m
+cdef void contended_taken(FLock* L) noexcept nogil:
+    """Called by who has taken a lock by the slow path, and noted where: nobody else takes it meanwhile, and it is a single store."""
     cdef FContended* c = contended_of(L)
-    if c == NULL or not c.waited:
-        return
-    m = bucket(L)
+    if c != NULL and c.waited:
+        fl_put32(&c.site, L.site)
+
+
+cdef void contended_shared(FLock* L, FSelf* s) noexcept nogil:
+    """The same for a share or a permit."""
+    cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
-    record_begin(&c.seq)
-    if mode != WAIT_EXCLUSIVE:
-        c.count = L.count
-        put_share(c, s, hold_count(s, L, NULL), site)
-    elif owner_bits(c.owner) == s.word:
-        c.site = site
-    record_end(&c.seq)
+    contended_share(L, s)
     fl_mutex_unlock(m)
 
 

@@ -8,9 +8,9 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, take_now, to_ns
+from fastlock._block cimport acquire_blocking, block_to_the_end, call_handler, limit_of, look_for_circles, to_ns
 from fastlock._classes cimport class_died
-from fastlock._contended cimport contended_close
+from fastlock._contended cimport contended_close, contended_taken
 from fastlock._loops cimport given_in_loop, stack_owner
 from fastlock._mapping cimport header
 from fastlock._native cimport *
@@ -304,6 +304,8 @@ cdef int lock_acquire(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) ex
     cdef int got = lock_wait(L, me, flags, timeout_ns)
     if got:
         note_taken(L, me, how_held(timeout_ns))
+        if L.contended:
+            contended_taken(L)
     return got
 
 
@@ -311,7 +313,7 @@ cdef inline int lock_wait(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns
     """The same without the notes."""
     cdef int got
     flags &= W_WITH
-    got = take_now(L, me, flags)
+    got = try_take(L, me, WAIT_EXCLUSIVE, flags)
     if not got and timeout_ns != 0:
         got = acquire_blocking(L, me, WAIT_EXCLUSIVE, flags, timeout_ns)
     return got
@@ -375,6 +377,8 @@ cdef int take_in_loop(FLock* L, FSelf* me, uint8_t flags, int64_t timeout_ns) ex
     if not fl_word_take(&L.word, me.word | flags) and not lock_wait(L, me, flags, timeout_ns):
         return 0
     taken_in_loop(L, who, how_held(timeout_ns))
+    if L.contended:
+        contended_taken(L)
     return 1
 
 
@@ -637,12 +641,14 @@ cdef object take_again(FLock* L, FSelf* me, uint8_t flags):
             order_before(L, who, H_REACQUIRE)
         except BaseException as first:      # of a key's own comparison, or of a signal handler
             error = first
-    if not fl_word_take(&L.word, me.word | flags) and not take_now(L, me, flags):
+    if not fl_word_take(&L.word, me.word | flags) and not try_take(L, me, WAIT_EXCLUSIVE, flags):
         error = block_to_the_end(L, me, flags) or error
     if me.loops:
         taken_in_loop(L, who, 0)
     else:
         note_taken(L, me, 0)
+    if L.contended:
+        contended_taken(L)
     return error
 
 

@@ -12,9 +12,9 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking, take_now
+from fastlock._block cimport acquire_blocking
 from fastlock._classes cimport class_written
-from fastlock._contended cimport contended_note
+from fastlock._contended cimport contended_shared, contended_taken
 from fastlock._core cimport (
     NOTE_ORDER, before, before_in_loop, how_held, lock_dropped, lock_made, note_given, note_taken, notes, parse_timeout, taken_in_loop)
 from fastlock._loops cimport given_in_loop, share_given_in_loop
@@ -108,7 +108,7 @@ cdef int read_slowly(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
     note_taken(L, me, H_SHARED | how_held(timeout_ns))
     note_share(L, me)
     if L.contended:
-        contended_note(L, me, WAIT_SHARED, L.site)
+        contended_shared(L, me)
     return 1
 
 
@@ -121,7 +121,7 @@ cdef int read_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
     taken_in_loop(L, who, H_SHARED | how_held(timeout_ns))
     note_share(L, me)
     if L.contended:
-        contended_note(L, me, WAIT_SHARED, L.site)
+        contended_shared(L, me)
     return 1
 
 
@@ -164,9 +164,13 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
             return write_in_loop(L, me, timeout_ns)
     before(L, me, timeout_ns, 0)
     if FL_CAS_WORDS or L.count != 0 or not fl_word_take(&L.word, me.word):
-        if not take_now(L, me, 0):
+        if not try_take(L, me, WAIT_EXCLUSIVE, 0):
             if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
                 return 0
+        note_taken(L, me, how_held(timeout_ns))
+        if L.contended:
+            contended_taken(L)
+        return 1
     note_taken(L, me, how_held(timeout_ns))
     return 1
 
@@ -174,10 +178,12 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
 cdef int write_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
     """The same in a thread that runs an event loop."""
     cdef FSelf* who = before_in_loop(L, me, timeout_ns, 0)
-    if not take_now(L, me, 0):
+    if not try_take(L, me, WAIT_EXCLUSIVE, 0):
         if timeout_ns == 0 or not acquire_blocking(L, me, WAIT_EXCLUSIVE, 0, timeout_ns):
             return 0
     taken_in_loop(L, who, how_held(timeout_ns))
+    if L.contended:
+        contended_taken(L)
     return 1
 
 

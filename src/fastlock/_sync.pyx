@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
-from fastlock._contended cimport contended_note
+from fastlock._contended cimport contended_shared
 from fastlock._core cimport (
     LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_given, note_site,
     parse_timeout, rlock_owned, rlock_release, rlock_restore, rlock_save, rlock_take, take_again)
@@ -405,7 +405,7 @@ cdef int permit_wait(Semaphore self, int64_t timeout_ns) except -1:
         return 0
     note_permit(self.rec)
     if self.rec.contended:
-        contended_note(self.rec, current_agent(), WAIT_PERMIT, self.rec.site)
+        contended_shared(self.rec, current_agent())
     return 1
 
 

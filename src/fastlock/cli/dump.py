@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastlock.cli import complain
@@ -18,7 +18,6 @@ from fastlock.outside.find import Table, open_file
 from fastlock.outside.view import View
 from fastlock.reporting import duration, printable
 
-PARTS = ("agents", "locks", "waits", "findings")
 MOST_LINES = 60  # of waits; --json has all
 
 
@@ -101,22 +100,44 @@ def from_json(path: str) -> dict[str, Any]:
     return {"snapshot": snapshot, "circles": _owner_circles(snapshot), "dead": [], "unseen": 0}
 
 
+# What the text reads of each part, and of which types that has to be.
+_NOBODY = type(None)
+_SHAPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "agents": {"id": (int,), "name": (str,), "kind": (str,), "loop": (str, _NOBODY)},
+    "locks": {"id": (int,), "name": (str,), "kind": (str,), "owner": (int, _NOBODY), "readers": (list,), "held_at": (dict, _NOBODY)},
+    "waits": {
+        "agent": (int,),
+        "lock": (int, _NOBODY),
+        "since_s": (int, float),
+        "deadline_s": (int, float, _NOBODY),
+        "wanted_at": (dict, _NOBODY),
+    },
+    "findings": {"code": (str,), "title": (str,), "tier": (str,), "explanation": (str,), "count": (int,), "edges": (list,)},
+}
+_SITE: Mapping[str, tuple[type, ...]] = {"file": (str,), "line": (int,), "function": (str,)}
+
+
 def _check(snapshot: Any) -> None:
-    """See to it that everything that the text reads is there."""
-    for part in PARTS:
-        if not all(isinstance(each, dict) for each in snapshot[part]):
-            raise ValueError
-    for agent in snapshot["agents"]:
-        hash(agent["id"]), agent["name"] + agent["kind"], agent["loop"], list(agent["holds"])
+    """See to it that everything that the text reads is there and of its type; TypeError and its like where it is not."""
+    _expect(snapshot, {"process": (str,), "level": (str,), "captured_at": (str,), "pid": (int,), **dict.fromkeys(_SHAPES, (list,))})
+    for part, shape in _SHAPES.items():
+        for each in snapshot[part]:
+            _expect(each, shape)
     for lock in snapshot["locks"]:
-        hash(lock["id"]), lock["name"] + lock["kind"], hash(lock["owner"]), hash(tuple(lock["readers"])), _place(lock["held_at"])
+        _expect(dict(enumerate(lock["readers"])), {number: (int,) for number in range(len(lock["readers"]))})
     for wait in snapshot["waits"]:
-        hash(wait["agent"]), hash(wait["lock"]), wait["what"] + "", _place(wait["wanted_at"])
-        int(wait["since_s"] - 0), wait["deadline_s"] is None or int(wait["deadline_s"] - 0)  # NaN and infinity are no ages
+        int(float(wait["since_s"])), int(float(wait["deadline_s"] or 0))  # NaN and infinity are no ages
+    for site in [lock["held_at"] for lock in snapshot["locks"]] + [wait["wanted_at"] for wait in snapshot["waits"]]:
+        if site is not None:
+            _expect(site, _SITE)
     for finding in snapshot["findings"]:
-        finding["code"] + finding["title"] + finding["tier"] + finding["explanation"], int(finding["count"] - 0)
-        hash(tuple(edge.get("agent") for edge in finding["edges"]))
-    snapshot["process"] + snapshot["level"] + snapshot["captured_at"]
+        for edge in finding["edges"]:
+            _expect(edge, {"agent": (int,)})
+
+
+def _expect(value: Any, shape: Mapping[Any, tuple[type, ...]]) -> None:
+    if not isinstance(value, dict) or not all(isinstance(value[key], types) for key, types in shape.items()):
+        raise TypeError
 
 
 def _owner_circles(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
