@@ -415,6 +415,25 @@ def test_a_file_that_was_cleaned_away_comes_back() -> None:
         assert Path(live.path()).exists()
 
 
+def test_a_process_that_forks_all_the_time_has_a_socket() -> None:
+    """Forks in closer order than the listening thread's first look do not put the socket off for ever."""
+    source = """
+    from fastlock import control
+    def fork():
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        fork()
+    fork()
+    ready(control.address() is not None); stay()
+    """
+    with running(source) as live:
+        assert live.words == ["True"] and calling.call(live.pid, {"do": "level"}, 30)["ok"]
+
+
 FORKS = """
 import os, sys, warnings
 import threading

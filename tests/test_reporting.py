@@ -55,6 +55,15 @@ print(os.getpid())
     assert full.endswith("fastlock explain FL001\n")
 
 
+def test_names_cannot_begin_lines_or_speak_to_the_terminal() -> None:
+    """A program may make names of what it is sent: both reports show them on one line each, without control characters."""
+    name = "\x1b[31m\x9bx\u202e\nfastlock: FL001 forged"
+    stderr = run(f"ring([fastlock.RLock(name={name!a}) for _ in range(2)])\nfound('FL001')\n").stderr
+    assert stderr.count("\ufffd[31m\ufffdx\ufffd fastlock: FL001 forged") > 4
+    assert all(line.isprintable() for line in stderr.split("\n"))
+    assert stderr.count("\nfastlock: FL001 forged") == 0
+
+
 def test_a_long_circle_is_cut_in_both_reports() -> None:
     """A hundred threads are named in part, and the rest is counted."""
     stderr = run("ring([fastlock.RLock() for _ in range(100)])\nfound('FL001')\n").stderr

@@ -315,6 +315,41 @@ def test_a_process_in_a_pid_namespace_of_its_own() -> None:
             os.kill(inner, signal.SIGKILL)
 
 
+# ---- what is printed -----------------------------------------------------------------------------------------------
+
+NAME = "\x1b[31m\x9bx\u202e\n\u2028é漢"
+HELD = f"""
+    from fastlock import control
+    lock = fastlock.RLock(name={NAME!a})
+    fastlock.install()
+    lock.acquire()
+    start(lock.acquire, name={NAME!a})
+    wait_until(lambda: fastlock.snapshot().waits)
+    wait_until(control.address)
+    ready()
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_foreign_names_do_no_harm(encoding: str) -> None:
+    """What a process calls things gets no control character to the terminal, and none that the output cannot express is a traceback."""
+    with running(HELD) as program:
+        for words in (["ps"], ["dump", program.pid], ["level", program.pid], ["doctor", program.pid]):
+            clean = {key: value for key, value in os.environ.items() if not key.startswith("FASTLOCK_")}
+            done = fastlock(*words, env={**clean, "PYTHONIOENCODING": encoding}, text=False)
+            assert (done.returncode, done.stderr) == (0, b""), done
+            assert all(line.isprintable() for line in done.stdout.decode(encoding).splitlines()), done.stdout
+
+
+def test_without_standard_output() -> None:
+    """Where standard output is closed nothing is said, and nothing else is wrong."""
+    with running("ready()") as program:
+        for words in (["ps"], ["explain", "FL001"], ["doctor"], ["dump", str(program.pid)], ["doctor", str(program.pid)]):
+            command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "fastlock", *words]
+            done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert (done.returncode, done.stderr) == (0, ""), words
+
+
 # ---- what cannot be seen -------------------------------------------------------------------------------------------
 
 def free_pid() -> int:
@@ -323,14 +358,16 @@ def free_pid() -> int:
         return int(file.read()) - 1
 
 
-def test_wrong_numbers() -> None:
+def test_wrong_numbers(tmp_path: Path) -> None:
     """No such process, no number, no file, a thread, one without fastlock: a line each, and exit status 2."""
     missing = free_pid()
     assert complaint("dump", missing) == f"fastlock dump: there is no process {missing}"
     assert complaint("dump", 0) == "fastlock dump: 0 is no process's number"
     assert "there is no process" in complaint("dump", "9" * 40)
     assert complaint("dump", "no-such-file") == "fastlock dump: no-such-file: No such file or directory"
-    assert "Is a directory" in complaint("dump", "/") or "no table" in complaint("dump", "/")
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("/", tmp_path / "pipe", "/dev/zero"):
+        assert complaint("dump", place) == f"fastlock dump: {place}: this is no regular file"
     assert complaint("dump", __file__) == f"fastlock dump: {__file__}: this is no table of fastlock"
     with subprocess.Popen(["sleep", "60"]) as sleep:
         assert complaint("dump", sleep.pid) == f"fastlock dump: process {sleep.pid}: there is no fastlock in it"

@@ -141,7 +141,14 @@ cdef object raw_line(Edge* e):
     elif e.how:
         where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
         text += f"{',' if e.holds != NULL else ''} waits for {HOWS[e.how]}{where}"
-    return text + "\n"
+    return one_line(text) + "\n"
+
+
+cdef object one_line(object text):
+    """The text without what would begin a line, or tell a terminal something: the program may make its names of what it is sent."""
+    if text.isprintable():
+        return text
+    return "".join([char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in text])
 
 
 cdef bytes raw_report(Found* found):

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 CALLED: int
 CHANGED: int
+FIRST_LOOK: int
 
 def start(fd: int, path: bytes, new_handler: Callable[[int], int], due_ns: int) -> None: ...
 def listen_on(fd: int, path: bytes) -> None: ...

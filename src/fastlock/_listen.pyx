@@ -54,6 +54,7 @@ cdef enum:
     LONGEST = 107               # bytes of a socket's path
 
 CALLED, CHANGED = IS_CALLED, IS_CHANGED
+FIRST_LOOK = FIRST_LOOK_NS
 
 ctypedef struct Listener:
     fl_file listens             # fd -1: on nothing

@@ -30,6 +30,7 @@ _listening: _socket.socket | None = None
 _address = ""
 _owner = (0, 0)  # the process and the user whose socket it is
 _begun = False
+_socket_due_ns = 0  # when the thread would have made the socket, had no fork come between
 _installed = False
 _forking = 0
 _told = ""
@@ -69,7 +70,13 @@ def _follow(settings: config.Settings) -> None:
             _end_switch()
         else:
             _begun = True
+            _put_off_socket()
             _start_thread()
+
+
+def _put_off_socket() -> None:
+    global _socket_due_ns
+    _socket_due_ns = time.monotonic_ns() + _listen.FIRST_LOOK
 
 
 def _start_thread() -> None:
@@ -246,8 +253,12 @@ def _after_fork_in_parent() -> None:
     global _forking
     with _mutex:
         _forking = max(0, _forking - 1)
-        if _begun:
-            _start_thread()
+        if not _begun:
+            return
+        if _listening is None and time.monotonic_ns() >= _socket_due_ns:
+            _put_off_socket()
+            _renew()  # here, for each fork begins the thread's patience anew: with forks in close order it would make none
+        _start_thread()
 
 
 def _after_fork_in_child() -> None:
@@ -257,6 +268,7 @@ def _after_fork_in_child() -> None:
     _listen.forget()
     _close()
     if _begun:
+        _put_off_socket()
         _start_thread()
 
 

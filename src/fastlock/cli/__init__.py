@@ -38,6 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(f"fastlock: cannot write: {exc.strerror}")
 
 
+def say(text: str) -> None:
+    """Print text to standard output, where there is one: a question mark for what its encoding lacks is better than a traceback."""
+    if sys.stdout is not None:
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding))
+
+
 def complain(line: str) -> int:
     """Print a line to standard error and return the exit status of wrong use."""
     print(line, file=sys.stderr)

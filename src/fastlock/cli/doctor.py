@@ -15,7 +15,7 @@ import fastlock
 from fastlock import config, patching, sockets
 from fastlock._sites import sites_are_fast, words_are_swapped
 from fastlock.calling import call
-from fastlock.cli import complain
+from fastlock.cli import complain, say
 from fastlock.cli.level import described, process_id
 from fastlock.cli.run import PTH, start_file
 from fastlock.levels import WORDING
@@ -42,8 +42,7 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(facts))
     else:
         lines = _about_installation(facts) if arguments.pid is None else _about_process(facts)
-        encoding = sys.stdout.encoding or "utf-8"
-        print("\n".join(map(printable, lines)).encode(encoding, "replace").decode(encoding))
+        say("\n".join(map(printable, lines)))
     return 0
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastlock.cli import complain
+from fastlock.cli import complain, say
 from fastlock.findings import basename
 from fastlock.outside import Unseen, open_table
 from fastlock.outside.find import Table, open_file
@@ -43,8 +44,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(shown["snapshot"], ensure_ascii=True))
     else:
-        encoding = sys.stdout.encoding or "utf-8"
-        print(text(shown).encode(encoding, "replace").decode(encoding))
+        say(text(shown))
     return 0
 
 
@@ -82,6 +82,8 @@ def shown_of(view: View) -> dict[str, Any]:
 
 
 def _is_json(path: str) -> bool:
+    if not os.path.isfile(path):  # reading a pipe may not end
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(1) == b"{"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from fastlock import explain
-from fastlock.cli import complain
+from fastlock.cli import complain, say
 from fastlock.findings import CODES
 
 
@@ -18,7 +17,5 @@ def main(argv: Sequence[str]) -> int:
     code = parser.parse_args(argv).code.upper()
     if code not in CODES:
         return complain(f"fastlock explain: there is no code {code!r}, only {', '.join(CODES)}")
-    # Under a locale that has no arrows a question mark is better than a traceback.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(explain.explain(code).rstrip("\n").encode(encoding, "replace").decode(encoding))
+    say(explain.explain(code).rstrip("\n"))
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastlock.calling import call
-from fastlock.cli import complain
+from fastlock.cli import complain, say
 from fastlock.levels import WORDING
 from fastlock.processes import Unreachable
 from fastlock.reporting import duration, printable
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         answer = call(arguments.pid, {"do": "level", **request})
     except (ValueError, Unreachable) as exc:
         return complain(printable(f"fastlock level: {exc}"))
-    print(printable(f"pid {arguments.pid}: {_told(answer, request)}"))
+    say(printable(f"pid {arguments.pid}: {_told(answer, request)}"))
     return 0
 
 

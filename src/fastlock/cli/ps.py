@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from fastlock.cli import say
 from fastlock.outside import Unseen, open_table, processes
 from fastlock.reporting import duration, pad, printable, width
 
@@ -23,9 +24,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(seen))
     elif seen:
-        print("\n".join(_table([COLUMNS, *map(_row, seen)])))
+        say("\n".join(_table([COLUMNS, *map(_row, seen)])))
     else:
-        print("No live process of this user uses fastlock.")
+        say("No live process of this user uses fastlock.")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -105,11 +106,13 @@ class Table:
 def open_file(path: str) -> Table:
     """Return a table that was saved to a file; Unseen where it is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for who writes into it
     except (OSError, ValueError) as error:
         raise Unseen(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     table = Table(descriptor, None)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unseen("this is no regular file")
         table._read()
     except Unseen as error:
         table.close()
