@@ -383,6 +383,37 @@ def test_a_fork_child_has_its_own_socket_and_the_rest_of_the_time() -> None:
         assert ask(live, do="level")["now"]["level"] == "off"
 
 
+def test_the_child_of_another_thread_ends_with_its_last_thread() -> None:
+    """No thread of ours keeps such a child: neither one that returns at once, nor one that has its socket, nor its own child."""
+    source = """
+    import os, threading, fastlock
+    from fastlock import control
+    from support import tell, wait_until
+    fastlock.install()
+    def here():
+        pass
+    def reached():
+        wait_until(control.address)
+    def generation():
+        if not os.fork():
+            return
+        os._exit(os.wait()[1] != 0)
+    def fork(then):
+        child = os.fork()
+        if not child:
+            then()
+            return              # and the process with the thread
+        children.append(child)
+    children = []
+    for then in (here, reached, generation):
+        thread = threading.Thread(target=fork, args=(then,))
+        thread.start()
+        thread.join()
+    tell([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+    """
+    assert answer(run_program(source)) == [0, 0, 0]
+
+
 def test_the_parents_descriptor_is_not_in_the_child() -> None:
     """Neither a fork nor a program that is started keeps a listening socket of ours."""
     source = """

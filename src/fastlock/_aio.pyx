@@ -23,7 +23,7 @@ from fastlock._options cimport checked_options, set_options
 from fastlock._order cimport order_signal
 from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._shown cimport show_wait
-from fastlock._sites cimport site_here
+from fastlock._sites cimport site_fast, site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
     fl_type_ready_next, running_loop, running_task, task_agent, task_known, task_rest)
@@ -39,8 +39,8 @@ cdef extern from "Python.h":
 
 cdef extern from "_asyncio.h":
     int fl_sent(PyObject*, PyObject*, PyObject**)
-    PyObject* fl_stepped(PyObject*, PyObject*)
-    void fl_type_coroutine(object, void*, void*)
+    PyObject* fl_stepped(PyObject*, PyObject*, bint)
+    void fl_type_coroutine(object, void*, void*, void*)
 
 cdef enum:
     MOST_LINKS = 4096          # of an await chain
@@ -275,8 +275,8 @@ cdef object repr_of(object self):
 # ---- the coroutine that acquires --------------------------------------------------------------------------------
 
 cdef Acquisition acquisition(Primitive what, uint8_t mode, bint entering):
-    """What acquire() returns: nothing is done yet, but who asked is known."""
-    cdef PyObject* task = running_task()
+    """What acquire() returns: nothing is done yet, but who asked is known, unless it is for a flag, which nobody owns."""
+    cdef PyObject* task = running_task() if mode != WAIT_FLAG else NULL
     cdef Acquisition self = Acquisition.__new__(Acquisition)
     self.what = what
     self.mode = mode
@@ -515,7 +515,11 @@ cdef int acquisition_send(PyObject* self, PyObject* value, PyObject** result) no
 
 
 cdef PyObject* acquisition_next(PyObject* self) noexcept:
-    return fl_stepped(step_of(self, <PyObject*>None), <PyObject*>None if (<Acquisition>self).entering else <PyObject*>YES)
+    return fl_stepped(step_of(self, <PyObject*>None), <PyObject*>None if (<Acquisition>self).entering else <PyObject*>YES, site_fast)
+
+
+cdef int acquisition_is_over(PyObject* self) noexcept:
+    return (<Acquisition>self).state == OVER
 
 
 cdef PyObject* (*step_of)(PyObject*, PyObject*) noexcept
@@ -524,7 +528,7 @@ cdef PyObject* take_step(Acquisition self, PyObject* value) except? NULL:
 
 
 step_of = <PyObject* (*)(PyObject*, PyObject*) noexcept><void*>take_step     # its exceptions are the slot's
-fl_type_coroutine(Acquisition, <void*>acquisition_send, <void*>acquisition_next)
+fl_type_coroutine(Acquisition, <void*>acquisition_send, <void*>acquisition_next, <void*>acquisition_is_over)
 
 
 # ---- Lock -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #define FASTLOCK_ASYNCIO_H
 
 #include "_native.h"
+#include <opcode.h>
 
 #if PY_VERSION_HEX < 0x030F0000 && defined(_Py_TPFLAGS_HAVE_AM_SEND)
 #define Py_TPFLAGS_HAVE_AM_SEND_IF_ANY _Py_TPFLAGS_HAVE_AM_SEND
@@ -101,13 +102,66 @@ static inline int fl_sent(PyObject *yielded, PyObject *at_end, PyObject **result
     return yielded != NULL ? PYGEN_NEXT : PYGEN_RETURN;
 }
 
-static inline PyObject *fl_stepped(PyObject *yielded, PyObject *at_end) {
+/* From 3.12 to 3.14 `await` asks for that exception each time, and making it costs more than all else that a free primitive does. There
+ * one that says True is kept and raised again, to the instruction SEND alone, which takes the value and drops it at once: whoever else
+ * calls may keep it, with a traceback full of frames, and gets a new one. So does SEND where somebody has been told of the kept one (a
+ * tracer) and still has it, or has written into it. Guard: the GIL. */
+#if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030F0000 && !defined(Py_GIL_DISABLED)
+static PyObject *fl_stop = NULL; /* StopIteration(True) */
+
+static inline int fl_is_awaited(void) {
+    fl_frame *f = fl_frame_current();
+    unsigned char opcode = f != NULL ? *(const unsigned char *)f->instr : 0;
+    return opcode == SEND || opcode == SEND_GEN;
+}
+
+static inline int fl_stop_is_as_made(void) {
+    PyStopIterationObject *stop = (PyStopIterationObject *)fl_stop;
+    return Py_REFCNT(stop) == 1 && stop->value == Py_True && stop->traceback == NULL && stop->context == NULL && stop->cause == NULL &&
+           stop->notes == NULL && stop->dict == NULL && !stop->suppress_context;
+}
+
+/* `frames`: whether the layout of frames is known. */
+static inline void fl_stop_with(PyObject *value, int frames) {
+    if (value != Py_True || !frames || !fl_is_awaited()) {
+        PyErr_SetObject(PyExc_StopIteration, value);
+        return;
+    }
+    if (FL_UNLIKELY(fl_stop == NULL || !fl_stop_is_as_made())) {
+        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, Py_True);
+        if (stop == NULL)
+            return;
+        Py_XSETREF(fl_stop, stop);
+    }
+    PyErr_SetRaisedException(Py_NewRef(fl_stop));
+}
+#else
+static inline void fl_stop_with(PyObject *value, int frames) {
+    (void)frames;
+    PyErr_SetObject(PyExc_StopIteration, value);
+}
+#endif
+
+static inline PyObject *fl_stepped(PyObject *yielded, PyObject *at_end, int frames) {
     if (yielded == NULL && at_end != Py_None && !PyErr_Occurred())
-        PyErr_SetObject(PyExc_StopIteration, at_end);
+        fl_stop_with(at_end, frames);
     return yielded;
 }
 
-static inline void fl_type_coroutine(PyObject *type, void *send, void *next) {
+/* Most coroutines of ours end before they go: then their finaliser has nothing to say, and calling it would cost as much as making one. */
+static destructor fl_coroutine_freed = NULL;
+static int (*fl_coroutine_is_over)(PyObject *) = NULL;
+
+static void fl_coroutine_dealloc(PyObject *self) {
+    if (!fl_coroutine_is_over(self) && PyObject_CallFinalizerFromDealloc(self) != 0)
+        return;
+    fl_coroutine_freed(self); /* calls no finaliser: it does so only where the slot is its own */
+}
+
+static inline void fl_type_coroutine(PyObject *type, void *send, void *next, void *is_over) {
+    fl_coroutine_is_over = (int (*)(PyObject *))is_over;
+    fl_coroutine_freed = ((PyTypeObject *)type)->tp_dealloc;
+    ((PyTypeObject *)type)->tp_dealloc = fl_coroutine_dealloc;
     ((PyTypeObject *)type)->tp_as_async->am_send = (sendfunc)send;
     ((PyTypeObject *)type)->tp_iternext = (iternextfunc)next;
     ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_AM_SEND_IF_ANY;

@@ -170,4 +170,7 @@ static int fl_thread_exists(uint32_t native_id)
 #endif
 }
 
+/* Whether Python knows of any thread; this one is none to it while it does not hold the GIL. */
+static int fl_python_has_threads(void) { return PyInterpreterState_ThreadHead(PyInterpreterState_Main()) != NULL; }
+
 #endif

@@ -7,6 +7,9 @@ more: who forks from one thread still does so from one, and CPython's warning, w
 It begins without a socket, and its handler makes one with the first look: a process that lives shorter makes none, and one that gives
 up being root just after a fork makes it as who it is then.
 
+The child of a fork by another thread than the main one ends with its last thread, and the interpreter does not: there this thread has
+to see for itself that it is the only one left, and ends too. It looks more often there, for the process is still there until then.
+
 Guards. `current` and `listens`: the GIL, and the thread reads `listens` itself, which only its own handler changes. `asked` and `state`
 are atomic: by `state` the thread and the one who stops it agree on who frees the record. Who wakes the thread: a connection, the end of a
 level, its own looks, which come ever more rarely. Who stops it sets `asked`, rings, and connects. Signals are not delivered to
@@ -41,6 +44,7 @@ cdef extern from "_listen.h" nogil:
     bint fl_thread_ends(pthread_t, int64_t)
     void fl_thread_name(const char*)
     bint fl_thread_exists(uint32_t)
+    bint fl_python_has_threads()
 
 cdef enum:
     KEPT = 0                    # `state`: the thread's record is freed by who stops it
@@ -50,6 +54,7 @@ cdef enum:
     IS_CHANGED = 2
     FIRST_LOOK_NS = 250000000
     LAST_LOOK_NS = 64000000000
+    LAST_LOOK_IF_LEFT_NS = 1000000000
     MORE_RARELY = 4
     LONGEST = 107               # bytes of a socket's path
 
@@ -62,6 +67,7 @@ ctypedef struct Listener:
     fl_bell bell
     pthread_t thread
     int64_t due_ns              # -1: never
+    bint may_be_left            # no end of the interpreter stops the thread
     uint64_t state
     uint32_t asked
     uint32_t native_id
@@ -92,20 +98,21 @@ cdef bint wait(Listener* l, int64_t patience_ns) noexcept nogil:
 cdef void* run(void* argument) noexcept nogil:
     cdef Listener* l = <Listener*>argument
     cdef int64_t patience_ns = FIRST_LOOK_NS
+    cdef int64_t most_ns = LAST_LOOK_IF_LEFT_NS if l.may_be_left else LAST_LOOK_NS
     cdef bint came, is_due
     cdef int why
     fl_thread_name(b"fastlock-listen")
     fl_store32(&l.native_id, fl_native_id())
     while True:
         came = wait(l, patience_ns)
-        if fl_load32(&l.asked):
+        if fl_load32(&l.asked) or not fl_python_has_threads():
             break
         if geteuid() != l.euid or not fl_file_is_there(&l.listens) or (not came and fl_name_is_gone(l.path)):
             why = IS_CHANGED
         else:
             why = IS_CALLED if came else 0
         is_due = 0 <= l.due_ns <= fl_now_ns()
-        if not came and not is_due and patience_ns < LAST_LOOK_NS:
+        if not came and not is_due and patience_ns < most_ns:
             patience_ns *= MORE_RARELY
         if why or is_due:
             with gil:
@@ -137,11 +144,12 @@ cdef void set_socket(Listener* l, int fd, bytes path) noexcept:
     strncpy(l.path, name, LONGEST)
 
 
-def start(int fd, bytes path, new_handler, int64_t due_ns):
+def start(int fd, bytes path, new_handler, int64_t due_ns, bint may_be_left):
     """Begin to listen on a socket and its path, or with -1 without one: `new_handler(reason)` is called in the thread.
 
     With CALLED when somebody has come, with CHANGED where the socket or the user is another, with 0 at `due_ns`; it returns when that is next, -1
-    for never. The path is empty for a socket that has no file. A thread that listens already is left, and ends when it wakes.
+    for never. The path is empty for a socket that has no file. `may_be_left`: the process may end without the interpreter's ending.
+    A thread that listens already is left, and ends when it wakes.
     OSError where there is none to be had.
     """
     global current, handler
@@ -152,6 +160,7 @@ def start(int fd, bytes path, new_handler, int64_t due_ns):
     fl_bell_init(&l.bell)
     set_socket(l, fd, path)
     l.due_ns = due_ns
+    l.may_be_left = may_be_left
     leave()
     handler = new_handler
     error = fl_thread_new(&l.thread, run, l)

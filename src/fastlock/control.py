@@ -3,8 +3,8 @@
 It listens from `install()` on, or as `control` in the settings says. Who listens is a native thread (`_listen`), which is no thread for Python
 and asks for the GIL only when somebody has come; so it answers while every thread of the program is blocked in a lock, and does not
 where the GIL itself is stuck. At a fork it is taken down before and begun again after in the parent, and the child gets a thread and a
-socket of its own. A change of user, and descriptors that were closed in bulk, are noticed with the next call or look, and mended
-by a new socket.
+socket of its own; a child that was made by another thread than the main one ends with its last thread, which the listener then sees. A
+change of user, and descriptors that were closed in bulk, are noticed with the next call or look, and mended by a new socket.
 
 Guard: `_mutex`, raw and re-entrant. Nobody waits under it but for the end of the thread, with a limit and without the GIL.
 """
@@ -33,6 +33,8 @@ _begun = False
 _socket_due_ns = 0  # when the thread would have made the socket, had no fork come between
 _installed = False
 _forking = 0
+_forking_others: set[int] = set()  # threads that fork and are not the main one
+_may_be_left = False  # a child of such a one: it ends with its last thread, and the interpreter does not
 _told = ""
 
 
@@ -83,7 +85,8 @@ def _start_thread() -> None:
     if _forking:
         return  # it is started after the fork
     try:
-        _listen.start(-1 if _listening is None else _listening.fileno(), _path(), _handle, _due_ns())
+        listens_on = -1 if _listening is None else _listening.fileno()
+        _listen.start(listens_on, _path(), _handle, _due_ns(), _may_be_left)
     except OSError as exc:
         _close()
         _end_switch()
@@ -246,6 +249,8 @@ def _line(connection: _socket.socket) -> bytes:
 def _before_fork() -> None:
     global _forking
     _forking += 1
+    if _thread.get_native_id() != os.getpid():
+        _forking_others.add(_thread.get_ident())
     _stop()
 
 
@@ -253,6 +258,7 @@ def _after_fork_in_parent() -> None:
     global _forking
     with _mutex:
         _forking = max(0, _forking - 1)
+        _forking_others.discard(_thread.get_ident())
         if not _begun:
             return
         if _listening is None and time.monotonic_ns() >= _socket_due_ns:
@@ -262,9 +268,11 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _forking
+    global _forking, _may_be_left
     _mutex._at_fork_reinit()  # type: ignore[attr-defined]
     _forking = 0
+    _may_be_left = _may_be_left or _thread.get_ident() in _forking_others
+    _forking_others.clear()
     _listen.forget()
     _close()
     if _begun:
