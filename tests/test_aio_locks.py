@@ -290,13 +290,14 @@ def test_a_limit_of_its_own() -> None:
     async def main() -> None:
         lock = aio.Lock(name="limited", timeout=0.01)
         async with lock:
-            waiting, next_one = await started(taken(lock)), await started(asyncio.wait_for(taken(lock), 60))
+            waiting, next_one = await started(taken(lock)), await started(asyncio.wait_for(uses(lock), 60))
             with pytest.raises(fastlock.LockTimeout, match='limited not acquired within 10 ms: held by task "main" since '):
                 await waiting
             assert lock.locked() and not next_one.done() or isinstance(next_one.exception(), fastlock.LockTimeout)
         await asyncio.wait([next_one])      # which has the same limit, and a loaded machine
         async with lock:
             pass
+        await asyncio.wait([next_one])
 
     asyncio.run(named(main()))
 

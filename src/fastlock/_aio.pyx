@@ -385,8 +385,8 @@ cdef class Acquisition:
 
     cdef PyObject* start(self) except? NULL:
         self.state = OVER               # where what follows raises
-        if running_loop() == NULL and not self.again:
-            refuse(self.what)       # but a coroutine that is closed with its loop takes its lock back, where it can
+        if self.owner is None and running_loop() == NULL and not self.again:
+            refuse(self.what)       # no task of asyncio's asked, and no loop runs; but a coroutine that is closed with its loop takes its lock back, where it can
         if self.what.available(self) if self.looking else self.what.attempt(self):
             return NULL
         loop = self.what._get_loop()    # only who waits binds it: a lock may outlive the loop that it was first used in
