@@ -536,7 +536,9 @@ def test_no_descriptor_left() -> None:
     from fastlock import control
     wait_until(control.address)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     ready(); stay()
     child = os.fork()
     if not child: os._exit(0)

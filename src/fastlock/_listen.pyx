@@ -18,9 +18,13 @@ it; a fork does not copy it; at the interpreter's end it is stopped, or stays as
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strncpy
-from posix.unistd cimport geteuid
+from posix.unistd cimport geteuid, getpid
 
-from fastlock._native cimport fl_cas64, fl_load32, fl_native_id, fl_now_ns, fl_store32
+from fastlock._native cimport fl_cas64, fl_frame, fl_frame_current, fl_load32, fl_native_id, fl_now_ns, fl_store32
+
+cdef extern from "Python.h":
+    int PY_VERSION_HEX
+    int Py_AddPendingCall(int (*)(void*) noexcept, void*)
 
 cdef extern from "_listen.h" nogil:
     ctypedef struct fl_file:
@@ -56,6 +60,7 @@ cdef enum:
     LAST_LOOK_NS = 64000000000
     LAST_LOOK_IF_LEFT_NS = 1000000000
     MORE_RARELY = 4
+    MOST_LOOKS = 1000           # for a frame that has ended meanwhile
     LONGEST = 107               # bytes of a socket's path
 
 CALLED, CHANGED = IS_CALLED, IS_CHANGED
@@ -75,6 +80,9 @@ ctypedef struct Listener:
 
 cdef Listener* current = NULL
 cdef object handler = None
+cdef object resume = None       # what after_fork_in_parent() calls
+cdef fl_frame* forks = NULL     # the frame that has forked
+cdef int looks_left = 0
 
 
 cdef void free_listener(Listener* l) noexcept nogil:
@@ -229,6 +237,36 @@ def wait_for_end(double limit_s):
 def is_running():
     """Tell whether a thread listens."""
     return current != NULL
+
+
+def set_resume(new_resume):
+    """resume() goes on in the parent of a fork."""
+    global resume
+    resume = new_resume
+
+
+cdef int resume_later(void* unused) noexcept:
+    """Goes on once the frame that has forked runs again; an exception is printed as unraisable."""
+    global looks_left
+    looks_left -= 1
+    if fl_frame_current() == forks or looks_left < 0 or Py_AddPendingCall(resume_later, NULL) != 0:
+        resume()
+    return 0
+
+
+def after_fork_in_parent():
+    """The hook for os.register_at_fork.
+
+    3.13 alone counts the threads that its warning of a fork is about after these hooks. So there the main thread goes on a moment later, when
+    it is out of them: by a pending call, which a hook in Python that comes after this one would run too early, and puts off.
+    """
+    global forks, looks_left
+    if 0x030D0000 <= PY_VERSION_HEX < 0x030E0000 and fl_native_id() == <uint32_t>getpid():
+        forks = fl_frame_current()
+        looks_left = MOST_LOOKS
+        if Py_AddPendingCall(resume_later, NULL) == 0:
+            return
+    resume()
 
 
 def forget():

@@ -293,5 +293,6 @@ def start() -> None:
     """Follow `install()` and the settings; once, at import."""
     patching.follow_install(_follow_install)
     config.observe(_follow)
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    _listen.set_resume(_after_fork_in_parent)
+    os.register_at_fork(before=_before_fork, after_in_parent=_listen.after_fork_in_parent, after_in_child=_after_fork_in_child)
     atexit.register(_at_exit)
