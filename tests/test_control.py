@@ -128,6 +128,15 @@ def test_what_is_heard_too_late_is_not_done() -> None:
         assert ask(live, do="level")["now"]["source"] == "default"
 
 
+def test_a_process_that_cannot_answer_is_not_said_to_be_stuck() -> None:
+    """Who has given up the user that may read fastlock's files hangs up each time, which is what is said."""
+    with running("sys.modules['fastlock.answers'] = None; ready(); stay()", stderr=subprocess.DEVNULL) as live:
+        live.path()
+        for _ in range(3):
+            with pytest.raises(Unreachable, match="hangs up without an answer"):
+                calling.call(live.pid, {"do": "level"}, 0.5)
+
+
 def test_a_stuck_gil_is_said() -> None:
     """Where C code keeps the GIL nobody can answer; the client says so after its limit and points at what does not need it."""
     source = """

@@ -358,6 +358,18 @@ def free_pid() -> int:
         return int(file.read()) - 1
 
 
+@root
+def test_without_proc() -> None:
+    """Where /proc is not mounted that is what is said, and not that there is no process."""
+    for words in (["ps"], ["dump", "1"], ["level", "1"], ["doctor", "1"]):
+        hidden = ["unshare", "--mount", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", sys.executable, "-m", "fastlock", *words]
+        done = subprocess.run(hidden, capture_output=True, text=True, timeout=60)
+        if "unshare" in done.stderr or "umount" in done.stderr:
+            pytest.skip("may not hide /proc")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"fastlock {words[0]}: processes are seen in /proc, which is not mounted here\n"
+
+
 def test_wrong_numbers(tmp_path: Path) -> None:
     """No such process, no number, no file, a thread, one without fastlock: a line each, and exit status 2."""
     missing = free_pid()

@@ -17,6 +17,7 @@ PROTOCOL = 1
 LIMIT_S = 3.0
 MOST_BYTES = 16_000_000  # of an answer
 _NAP_S = 0.02
+_ATTEMPT_S = 0.1  # with less than that left, silence would say nothing about the process
 
 
 def call(pid: int, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def call(pid: int, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[st
     while True:
         connection = _connection(found)
         if connection is None:
-            if not _may_come(found) or time.monotonic() > end_s:
+            if not _may_come(found) or time.monotonic() > end_s - _ATTEMPT_S:
                 raise Unreachable(why_unasked(process(pid)))
         else:
             with connection:
@@ -39,7 +40,7 @@ def call(pid: int, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[st
             if answered:
                 return _checked(answered, pid)
             process(pid)
-        if time.monotonic() > end_s:
+        if time.monotonic() > end_s - _ATTEMPT_S:
             raise Unreachable(f"process {pid} hangs up without an answer")
         time.sleep(_NAP_S)  # in the middle of a fork, or of making its socket anew
 

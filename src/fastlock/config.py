@@ -173,6 +173,8 @@ def _suppress_file(value: Any) -> PatternFile | None:
         return None
     try:
         path = os.path.abspath(os.fsdecode(value))
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigError("it is no regular file")  # reading a pipe or a device may not end
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file]
     except TypeError:

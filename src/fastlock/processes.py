@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastlock import config
 from fastlock.errors import ConfigError, FastlockError
-from fastlock.outside import Unseen, open_table
+from fastlock.outside import Unseen, open_table, require_proc
 
 YOUNG_S = 3.0  # a process which has lived shorter may not have come to install fastlock, or to make its socket
 
@@ -31,9 +31,12 @@ class Process(NamedTuple):
 def process(pid: int) -> Process:
     """Return what is known of a process; Unreachable where there is none."""
     try:
+        require_proc()
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             facts = dict(line.split(":", 1) for line in file if ":" in line)
         age_s = _age_s(pid)
+    except Unseen as exc:
+        raise Unreachable(str(exc)) from None
     except (FileNotFoundError, ProcessLookupError):
         raise Unreachable(f"there is no process {pid}") from None
     except OSError as exc:
@@ -76,7 +79,8 @@ def why_unasked(found: Process) -> str:
     reason = why_unseen(pid)
     if reason:
         return reason
-    return f"process {pid} has fastlock, but {_switched_off(pid) or 'no socket: it has not called install(), or has set control=False'}"
+    stopped = "it was stopped before it made one, " if found.state in "Tt" else ""
+    return f"process {pid} has fastlock, but {_switched_off(pid) or f'no socket: {stopped}it has not called install(), or has set control=False'}"
 
 
 def _switched_off(pid: int) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from fastlock.cli import say
+from fastlock.cli import complain, say
 from fastlock.outside import Unseen, open_table, processes
 from fastlock.reporting import duration, pad, printable, width
 
@@ -16,11 +16,14 @@ COLUMNS = ("PID", "PROGRAM", "PYTHON", "LEVEL", "AGENTS", "WAITING", "OLDEST", "
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the processes; one that cannot be seen has the reason in its line."""
+    """Print the processes; one that cannot be seen has the reason in its line. 2 with one line where none can."""
     parser = argparse.ArgumentParser(prog="fastlock ps", description=__doc__, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="a list of facts on standard output")
     arguments = parser.parse_args(argv)
-    seen = [facts for pid in processes() if pid != os.getpid() and (facts := _facts(pid)) is not None]
+    try:
+        seen = [facts for pid in processes() if pid != os.getpid() and (facts := _facts(pid)) is not None]
+    except Unseen as error:
+        return complain(f"fastlock ps: {error}")
     if arguments.json:
         print(json.dumps(seen))
     elif seen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastlock.outside.find import Table, open_table, processes
+from fastlock.outside.find import Table, open_table, processes, require_proc
 from fastlock.outside.layout import Unseen
 
-__all__ = ["Table", "Unseen", "open_table", "processes"]
+__all__ = ["Table", "Unseen", "open_table", "processes", "require_proc"]

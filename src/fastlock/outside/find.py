@@ -136,11 +136,12 @@ def open_table(pid: int) -> Table:
 
 
 def processes() -> list[int]:
-    """Return the PIDs of this user's (root: everybody's) live processes with a table; a fraction of a millisecond each."""
-    try:
-        numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-    except OSError:
-        return []
+    """Return the PIDs of this user's (root: everybody's) live processes with a table; a fraction of a millisecond each.
+
+    Unseen where the system does not say which processes there are.
+    """
+    require_proc()
+    numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
     user = os.geteuid()
     return [pid for pid in numbers if (user == 0 or _uid_of(pid) == user) and _has_table(pid)]
 
@@ -157,9 +158,16 @@ def _has_table(pid: int) -> bool:
 # ---- what /proc says ------------------------------------------------------------------------------------------
 
 
-def _check_process(pid: int) -> None:
+def require_proc() -> None:
+    """Raise Unseen where processes cannot be seen at all."""
     if not sys.platform.startswith("linux"):
-        raise Unseen(f"process {pid}: tables are read in /proc, which this system does not have")
+        raise Unseen("processes are seen in /proc, which this system does not have")
+    if not os.path.exists("/proc/self/status"):
+        raise Unseen("processes are seen in /proc, which is not mounted here")
+
+
+def _check_process(pid: int) -> None:
+    require_proc()
     if pid <= 0:
         raise Unseen(f"{pid} is no process's number")
     status = _status(pid)
