@@ -321,13 +321,15 @@ def test_without_a_runtime_directory_the_temporary_one_serves() -> None:
 def test_a_process_in_a_container_of_its_own() -> None:
     """A process that has another number for itself, and a disk of its own, is reached by the number that we have for it."""
     source = """
-    import ctypes
+    import ctypes, fastlock
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(0x20000000 | 0x20000) == 0
     assert libc.mount(b"none", b"/", None, 0x44000, None) == 0
     child = os.fork()
     if not child:
+        fastlock.configure(control=False)   # no socket before there is the disk that it is to lie on
         assert libc.mount(b"tmpfs", os.environ["XDG_RUNTIME_DIR"].encode(), b"tmpfs", 0, b"mode=0700") == 0
+        fastlock.configure(control=True)
         assert os.getpid() == 1
         sys.stdin.read()
         os._exit(0)
