@@ -17,6 +17,7 @@ PROTOCOL = 1
 LIMIT_S = 3.0
 MOST_BYTES = 16_000_000  # of an answer
 _NAP_S = 0.02
+_FORK_S = 0.2  # after which the child of a fork has a table of its own, and can be seen
 _ATTEMPT_S = 0.1  # with less than that left, silence would say nothing about the process
 
 
@@ -56,7 +57,11 @@ def _limit(found: Process, end_s: float) -> dict[str, int]:
 
 def _may_come(found: Process) -> bool:
     """Tell whether a process that has no socket may be about to make one."""
-    return found.age_s < YOUNG_S and not why_unseen(found.pid)
+    if found.age_s >= YOUNG_S:
+        return False
+    if why_unseen(found.pid):
+        time.sleep(_FORK_S)
+    return not why_unseen(found.pid)
 
 
 def _connection(found: Process) -> socket.socket | None:
