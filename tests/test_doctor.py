@@ -101,7 +101,7 @@ def test_a_process(capsys: pytest.CaptureFixture[str]) -> None:
             "Seen its table can be read: fastlock dump",
             "Asked it answers: fastlock level",
             "Level order (fastlock level, ",
-            "not in force: the default says detect, FASTLOCK_LEVEL says off, set in code says detect",
+            "which outranks: the default says detect, FASTLOCK_LEVEL says off, set in code says detect",
             "Installed in threading",
             "Findings FL001",
             "Waits 2 of 3 agents, the oldest for ",
@@ -118,7 +118,7 @@ def test_a_process(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("", {"FASTLOCK_CONTROL": "0"}, True, "no socket: the process was started with FASTLOCK_CONTROL=0"),
         ("", {"FASTLOCK_DISABLE": "1"}, True, "it is disabled: the process was started with FASTLOCK_DISABLE"),
-        ("", {}, False, "no socket: it has not called install(), or has set control=False"),
+        ("", {}, False, "no socket: it has not called install() (or not imported threading yet), or has set control=False"),
         ("fastlock.configure(control=True)\n", {}, False, "Installed no: install() has not been called, or has been taken back"),
     ],
     ids=["off", "disabled", "not installed", "used without install"],

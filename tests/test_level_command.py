@@ -116,7 +116,7 @@ def test_no_fastlock(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("env", "install", "reason"),
     [
-        ({}, False, "no socket: it has not called install(), or has set control=False"),
+        ({}, False, "no socket: it has not called install() (or not imported threading yet), or has set control=False"),
         ({"FASTLOCK_CONTROL": "0"}, True, "no socket: the process was started with FASTLOCK_CONTROL=0"),
         ({"FASTLOCK_DISABLE": "1"}, True, "it is disabled: the process was started with FASTLOCK_DISABLE"),
     ],

@@ -244,6 +244,9 @@ def test_policy_and_suppressions_are_options_too() -> None:
     body = "import fastlock\nprint(fastlock.config.current().on_inversion, fastlock.config.current().suppress)"
     done = run(body, "--on-inversion", "raise", "--suppress=legacy.*,95ce82", through=RUN)
     assert (done.returncode, done.stdout) == (0, "raise ('legacy.*', '95ce82')\n")
+    assert "Orders" in done.stderr or "order" in done.stderr  # nothing could be raised at another level, so it is that one
+    done = run(body, "--on-inversion", "raise", "--level", "detect", through=RUN)
+    assert (done.returncode, done.stderr) == (2, "fastlock run: --on-inversion='raise': needs --level order, and not detect\n")
     done = run(body, "--on-inversion", "exit", through=RUN)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--on-inversion='exit': must be 'report' or 'raise'" in done.stderr

@@ -20,6 +20,8 @@ class acquire_all:
         if len({id(getattr(lock, "_lock", lock)) for lock in locks}) != len(locks):
             raise ValueError("acquire_all: the same lock is named twice")
         for lock in locks:
+            if hasattr(lock, "__aenter__") and not hasattr(lock, "__enter__"):
+                raise TypeError("acquire_all takes locks of threads; for asyncio's there is fastlock.aio.acquire_all")
             if not (callable(getattr(lock, "acquire", None)) and callable(getattr(lock, "release", None))):
                 raise TypeError(f"acquire_all takes locks, not {type(lock).__name__}")
         self._locks = locks

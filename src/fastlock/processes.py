@@ -80,7 +80,7 @@ def why_unasked(found: Process) -> str:
     if reason:
         return reason
     stopped = "it was stopped before it made one, " if found.state in "Tt" else ""
-    unmade = f"no socket: {stopped}it has not called install(), or has set control=False"
+    unmade = f"no socket: {stopped}it has not called install() (or not imported threading yet), or has set control=False"
     return f"process {pid} has fastlock, but {_switched_off(pid) or unmade}"
 
 

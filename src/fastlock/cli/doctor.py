@@ -188,7 +188,7 @@ def _told_by_status(status: Facts) -> list[tuple[str, str]]:
     installed = [name for name, there in status["installed"].items() if there]
     told = [
         ("Level", "off: disabled by FASTLOCK_DISABLE" if status["disabled"] else described(status["now"]).removeprefix("level ")),
-        ("", f"not in force: {', '.join(others)}" if others else ""),
+        ("", f"which outranks: {', '.join(others)}" if others else ""),
         ("Version", f"fastlock {status['version']}, Python {status['python']}"),
         ("Installed", f"in {' and '.join(installed)}" if installed else "no: install() has not been called, or has been taken back"),
         ("Raw locks", f"{status['raw_locks']} existed before and cannot be seen" if installed else ""),

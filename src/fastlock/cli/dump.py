@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
             with _opened(arguments.source) as table:
                 if arguments.save:
                     return _save(table, arguments.save)
-                shown = shown_of(table.view())
+                shown = {**shown_of(table.view()), "stopped": table.is_stopped()}
     except Unseen as error:
         return complain(f"fastlock dump: {printable(str(error))}")
     if arguments.save:
@@ -178,6 +178,8 @@ def text(shown: dict[str, Any]) -> str:
         f"{printable(snapshot['process'])}, pid {snapshot['pid']}, level {printable(snapshot['level'])}, "
         f"{_count(len(snapshot['agents']), 'agent')}, {_count(len(snapshot['waits']), 'wait')}, at {printable(snapshot['captured_at'])}"
     ]
+    if shown.get("stopped"):
+        lines.append("The process is stopped: nothing in it runs until it gets SIGCONT.")
     told: set[Any] = set()
     waits = {wait["agent"]: wait for wait in reversed(snapshot["waits"])}
     for circle in shown["circles"]:
@@ -189,7 +191,7 @@ def text(shown: dict[str, Any]) -> str:
     if not snapshot["waits"]:
         lines += ["", "Nobody waits for a lock."]
     elif not shown["circles"]:
-        lines += ["", "No circle: everybody who waits, waits for somebody or something that may still come."]
+        lines += ["", "No circle over locks. Whether an event, a condition or a result still comes is not known."]
     if snapshot["findings"]:
         lines += ["", "Findings", *map(_finding, snapshot["findings"])]
     if shown["unseen"]:
@@ -267,6 +269,7 @@ def _place(site: Any) -> str:
 
 def _finding(finding: dict[str, Any]) -> str:
     often = "" if finding["count"] == 1 else f", {finding['count']:,} times"
+    often += f", report {finding['fingerprint'][:6]}" if isinstance(finding.get("fingerprint"), str) else ""
     summary = f"{finding['code']} {finding['title']} ({finding['tier']}{often}): {finding['explanation']}"
     return f"  {printable(summary)}"
 

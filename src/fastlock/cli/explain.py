@@ -12,7 +12,7 @@ from fastlock.findings import CODES
 
 def main(argv: Sequence[str]) -> int:
     """Print the explanation of one code, in any case of letters."""
-    parser = argparse.ArgumentParser(prog="fastlock explain", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="fastlock explain", description=__doc__.replace("`", ""), allow_abbrev=False)
     parser.add_argument("code", metavar="CODE", help="such as FL001")
     code = parser.parse_args(argv).code.upper()
     if code not in CODES:

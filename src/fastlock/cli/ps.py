@@ -17,7 +17,7 @@ COLUMNS = ("PID", "PROGRAM", "PYTHON", "LEVEL", "AGENTS", "WAITING", "OLDEST", "
 
 def main(argv: Sequence[str]) -> int:
     """Print the processes; one that cannot be seen has the reason in its line. 2 with one line where none can."""
-    parser = argparse.ArgumentParser(prog="fastlock ps", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="fastlock ps", description=__doc__.replace("`", ""), allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="a list of facts on standard output")
     arguments = parser.parse_args(argv)
     try:

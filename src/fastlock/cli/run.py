@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--level", metavar="L", help="off, detect (default), or order, which ends with a summary")
     parser.add_argument("--on-deadlock", metavar="P", help="report (default), raise, or exit with status 3")
-    parser.add_argument("--on-inversion", metavar="P", help="report (default), or raise; at level order")
+    parser.add_argument("--on-inversion", metavar="P", help="report (default), or raise; --level order goes with it")
     parser.add_argument("--acquire-timeout", metavar="S", help="seconds that any lock may be waited for; none by default")
     parser.add_argument("--suppress", metavar="PATTERNS", help="predictions not to report: fingerprints or lock classes, by commas")
     parser.add_argument("--json", metavar="FILE", help="append findings to FILE as JSON lines")
@@ -100,9 +100,10 @@ def _settings(arguments: argparse.Namespace) -> dict[str, str]:
 def _ending(arguments: argparse.Namespace) -> dict[str, str]:
     """Return what makes this very process, once it is the program, end with a summary."""
     level, path = arguments.level or config.current().level, arguments.order_graph
-    if path is not None and arguments.level not in (None, "order"):
-        raise _Refused(f"--order-graph={path!r}: needs --level order, and not {arguments.level}")
-    if path is None and level != "order":
+    for option, value in (("--order-graph", path), ("--on-inversion", arguments.on_inversion)):
+        if value is not None and arguments.level not in (None, "order"):
+            raise _Refused(f"{option}={value!r}: needs --level order, and not {arguments.level}")
+    if path is None and arguments.on_inversion is None and level != "order":
         return {}
     # An empty one too, for an outer `fastlock run` may have left a path of its own.
     saved = "" if path is None else config.parse_text("order_graph", path, "--order-graph")

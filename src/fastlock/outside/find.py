@@ -65,7 +65,13 @@ class Table:
         facts = view.facts()
         if self._pid is not None:
             facts["pid"] = self._pid  # as we see it: in a container of its own the process has another number
+        if facts["health"] == "ok" and self.is_stopped():
+            facts["health"] = "stopped"
         return {**facts, "uid": None if self._pid is None else _uid_of(self._pid)}
+
+    def is_stopped(self) -> bool:
+        """Tell whether the process is stopped, by a signal or a debugger."""
+        return self._pid is not None and _status(self._pid).get("State", "")[:1] in ("T", "t")
 
     def saved(self) -> bytes:
         """Return the table as the bytes of a file that open_file() reads."""

@@ -85,7 +85,8 @@ def all_of_one_class(finding: Finding, held: Site | None, names: Labels) -> str 
     if len(finding.locks) < 2 or len({lock.lock_class for lock in finding.told.locks}) > 1:
         return None
     both = "both locks" if len(finding.locks) == 2 else "all locks"
-    return f"take {both} in {names.site(held)} by one fastlock.acquire_all(...), which has one order for everybody"
+    module = "fastlock.aio" if all(agent.kind == "task" for agent in finding.told.agents) else "fastlock"
+    return f"take {both} in {names.site(held)} by one {module}.acquire_all(...), which has one order for everybody"
 
 
 def effort(fact: EdgeFact | OrderFact, names: Labels) -> tuple[int, str, str]:
