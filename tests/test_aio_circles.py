@@ -315,8 +315,9 @@ def test_a_thread_waits_for_a_task_that_is_suspended_in_a_loop_that_runs() -> No
     )
     finding, text = finding
     assert finding["tier"] == "proven"
-    assert names(finding) == ["closer", "stranger", "keeper"]
-    assert (locks(finding, "holds"), locks(finding, "waits")) == ([None, "outer", "cell"], ["outer", "cell", None])
+    told = list(zip(names(finding), locks(finding, "holds"), locks(finding, "waits")))
+    first = [name for name, _, _ in told].index("closer")  # the stranger looks again by itself, and may come before
+    assert told[first:] + told[:first] == [("closer", None, "outer"), ("stranger", "outer", "cell"), ("keeper", "cell", None)]
     assert "loop of loop" in text
 
 
