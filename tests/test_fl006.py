@@ -186,7 +186,7 @@ SILENT = {
     "a thread without a loop": "def wait():\n    with lock: pass\nwaiter = start(wait)",
     "level off": "fastlock.set_level('off')\nasync def show():\n    lock.acquire(timeout=0.1)\nwaiter = start(asyncio.run, among(0, show))\nwaiter.join()",
     "a longer loop_block": "fastlock.configure(loop_block=3600)\nasync def show():\n    with lock: pass\nwaiter = start(asyncio.run, among(0, show))",
-    "a shorter timeout": "async def show():\n    lock.acquire(timeout=0.001)\nwaiter = start(asyncio.run, among(0, show))",
+    "a shorter timeout": "fastlock.configure(loop_block=20)\nasync def show():\n    lock.acquire(timeout=0.001)\nwaiter = start(asyncio.run, among(0, show))",
 }
 
 
