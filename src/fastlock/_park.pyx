@@ -14,9 +14,9 @@ A wait ends in one of four ways, and each passes on what it was given and did no
 
 Fairness. A releaser leaves the lock free and wakes the oldest waiter, so that a running thread may take it again: no convoy. A
 waiter that has waited HAND_OVER_NS is handed the lock instead: no starvation. From 3.14 on that is one who has looked and found the lock
-taken, see pass_to_all(). Up to 3.13 it may also be one who is awake without the GIL yet; and as once every waiter is that old each release would force a switch of
+taken, see pass_to_all(). Up to 3.13, and where many wait, it may also be one who is awake without the GIL yet; and as once every waiter is that old each release would force a switch of
 threads, hand-overs must be paid for there: by sections that are long beside a switch (HAND_OVER_GAP each, on average),
-or by time, of which each round through the whole queue is given HAND_OVER_ROUND.
+or by time, of which each round through the whole queue is given hand_over_round().
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort, calloc
@@ -31,8 +31,7 @@ cdef extern from "Python.h" nogil:
 cdef enum:
     HAND_OVER_NS = 1000000
     HAND_OVER_GAP = 96         # units of 1024 ns: some ten times what a switch costs
-    HAND_OVER_ROUND = 1000     # the same: how long a round of hand-overs to all waiters may take
-    MOST_WOKEN = 64            # waiters of a mutex who are on their way at a time
+    MANY = 24                  # waiters of a mutex
     LOOK_EVERY = 4             # releases; a power of two
 
 
@@ -293,13 +292,18 @@ cdef bint queue_reaches(FLock* L, uint32_t length) noexcept nogil:
     return length == 0
 
 
+cdef uint32_t hand_over_round() noexcept nogil:
+    """How long a round of hand-overs to all waiters may take, in units of 1024 ns: as long as they wait for threading's own lock."""
+    return 6000 if PY_VERSION_HEX >= 0x030E0000 else 1000
+
+
 cdef bint is_paid_for(FLock* L, FNode* n, int64_t now) noexcept nogil:
     """Whether the waiter has waited long enough, and the switch that a hand-over forces is paid for."""
     cdef uint32_t tick = <uint32_t>(now >> 10)
     cdef uint32_t elapsed = tick - L.limit      # modulo 73 minutes: one may come some microseconds late then
     if not has_aged(n, now) or elapsed < HAND_OVER_GAP:
         return False
-    if elapsed < HAND_OVER_GAP * <uint32_t>L.passed and not queue_reaches(L, HAND_OVER_ROUND // elapsed):
+    if elapsed < HAND_OVER_GAP * <uint32_t>L.passed and not queue_reaches(L, hand_over_round() // elapsed):
         return False
     L.limit = tick
     L.passed = 0
@@ -316,7 +320,7 @@ cdef void hand_over(FLock* L, FNode* n) noexcept nogil:
 
 
 cdef void pass_to_one(FLock* L) noexcept nogil:
-    """Up to 3.13: one waiter is on its way at a time, and may be handed the lock also while it is awake and has no GIL yet."""
+    """Up to 3.13, and where many wait: one waiter is on its way at a time, and may be handed the lock also while it is awake and has no GIL yet."""
     cdef FNode* n
     L.passed += 1 if L.passed < 255 else 1 - LOOK_EVERY
     if L.woken and L.passed & (LOOK_EVERY - 1):
@@ -344,7 +348,7 @@ cdef void pass_to_all(FLock* L) noexcept nogil:
     if n != NULL and has_aged(n, fl_now_ns()):
         hand_over(L, n)
         return
-    if n != NULL and L.woken < MOST_WOKEN:
+    if n != NULL:
         L.woken += 1
         wake(n, N_WOKEN)
         n = asleep(n.next)
@@ -357,7 +361,8 @@ cdef void pass_mutex(FLock* L) noexcept nogil:
         return
     # As threading's own lock does. Up to 3.13 that one changes hands at nearly each release, and its waits are as short as that; from
     # 3.14 on it leaves who is awake to the GIL's own turns, and keeps a thread running at full speed meanwhile.
-    if PY_VERSION_HEX >= 0x030E0000:
+    # Where very many wait that would be too many that are awake and want the GIL, its own included.
+    if PY_VERSION_HEX >= 0x030E0000 and not queue_reaches(L, MANY):
         pass_to_all(L)
     else:
         pass_to_one(L)
