@@ -121,3 +121,9 @@ def test_two_sides_of_one_lock_are_the_same_lock() -> None:
     lock = fastlock.Lock()
     with pytest.raises(ValueError, match="named twice"):
         fastlock.acquire_all(lock, fastlock.Condition(lock))
+
+
+def test_locks_of_tasks_are_refused() -> None:
+    """Who took the wrong one of the two is told of the right one."""
+    with pytest.raises(TypeError, match="for asyncio's there is fastlock.aio.acquire_all"):
+        fastlock.acquire_all(fastlock.aio.Lock(), fastlock.aio.Lock())
