@@ -134,6 +134,17 @@ def test_a_stopped_process() -> None:
         assert after["waits"][0]["since_s"] > before["waits"][0]["since_s"] > 0
 
 
+def test_a_stopped_process_is_not_called_well() -> None:
+    """Where nobody waits, that it is stopped is the one thing to know."""
+    with running("ready()\n") as program:
+        os.kill(program.pid, signal.SIGSTOP)
+        wait_until(lambda: open(f"/proc/{program.pid}/stat").read().rpartition(")")[2].split()[0] == "T")
+        facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == program.pid)
+        shown = fastlock("dump", program.pid).stdout
+    assert facts["health"] == "stopped"
+    assert "The process is stopped: nothing in it runs until it gets SIGCONT." in shown
+
+
 def test_a_process_that_hangs_in_c_with_the_gil() -> None:
     """Nothing of Python's runs there any more, and its table is read all the same."""
     source = """
