@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fastlock.findings import Finding, class_of, classes_of
+from fastlock.findings import Finding
+from fastlock.fingerprints import class_of, classes_of
 from fastlock.reporting import orders, wording
 
 CIRCLES = frozenset({"FL001", "FL010"})

@@ -6,7 +6,10 @@ import os
 import re
 import unicodedata
 
+from collections.abc import Iterable
+
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
+from fastlock.roots import Link, Root
 
 
 def shorten(text: str, width: int) -> str:
@@ -82,14 +85,31 @@ class Labels:
 
     def __init__(self, finding: Finding) -> None:
         agents, locks, edges = finding.told
-        self._agents = _distinct({agent.id: _agent_name(agent) for agent in agents})
-        self._locks = _distinct({lock.id: _lock_name(lock) for lock in locks})
-        named = {site.file for edge in edges for site in (edge.held_at, edge.wanted_at) if site is not None}
-        named |= {site.file for order in finding.orders for site in (order.held_at, order.wanted_at) if site is not None}
-        named |= {site.file for lock in locks for site in (lock.created, lock.held_at) if site is not None}
+        links = [] if finding.root is None else _links(finding.root)
+        sites = [site for edge in edges for site in (edge.held_at, edge.wanted_at)]
+        sites += [site for order in finding.orders for site in (order.held_at, order.wanted_at)]
+        sites += [site for lock in locks for site in (lock.created, lock.held_at)]
+        sites += [] if finding.root is None else [finding.root.at]
+        self._name([*links, *agents], {lock.id: _lock_name(lock) for lock in locks}, links, sites)
+
+    @classmethod
+    def of_root(cls, root: Root) -> Labels:
+        """Return the names for a root that belongs to no finding."""
+        self = cls.__new__(cls)
+        links = _links(root)
+        self._name(links, {}, links, [root.at])
+        return self
+
+    def _name(
+        self, agents: Iterable[AgentFact | Link], locks: dict[int, str], links: Iterable[Link], sites: Iterable[Site | None]
+    ) -> None:
+        self._agents = _distinct({_id_of(agent): _agent_name(agent) for agent in agents})
+        behind = {link.lock: shorten(_tidy(link.what) or link.lock_kind, _NAME_WIDTH) for link in links if link.lock is not None}
+        self._locks = _distinct({**behind, **locks})
         files: dict[str, set[str]] = {}
-        for file in named:
-            files.setdefault(basename(file), set()).add(file)
+        for site in (*sites, *(link.wanted_at for link in links)):
+            if site is not None:
+                files.setdefault(basename(site.file), set()).add(site.file)
         self._vague = {base for base, full in files.items() if len(full) > 1} | {"__init__.py", "__main__.py"}
 
     def agent(self, agent_id: int | None) -> str:
@@ -116,7 +136,15 @@ _SELF_TELLING = re.compile(r"MainThread|(?:Thread|Task|Dummy)-\d+|Thread \d+")
 _ADDRESS = re.compile(r"(?: at)? ?\b0x[0-9a-fA-F]{6,}")
 
 
-def _agent_name(agent: AgentFact) -> str:
+def _links(root: Root) -> list[Link]:
+    return [*root.agents, *(row for row in root.rows if isinstance(row, Link))]
+
+
+def _id_of(agent: AgentFact | Link) -> int:
+    return agent.agent if isinstance(agent, Link) else agent.id
+
+
+def _agent_name(agent: AgentFact | Link) -> str:
     name = _tidy(agent.name)
     numbered = _NUMBERED.fullmatch(name)
     if numbered:

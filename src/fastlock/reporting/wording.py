@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site, classes_of
+from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.fingerprints import classes_of
 from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
