@@ -56,6 +56,7 @@ LAYERS = (
     {"config"},
     {"loops", "suspended", "sockets", "pace", "vitals"},
     {"suppression", "ways", "patching_aio", "standing", "processes", "tabled"},
+    {"rooted"},
     {"watchdog"},
     {"patching"},
     {"look", "order", "measures"},

@@ -60,6 +60,11 @@ def place_of(site: Site | None, names: Labels) -> str:
     return f"{_at(site, names)}{'' if call.startswith('<') else f' in {call}()'}"
 
 
+def indented(root: Root, names: Labels) -> list[str]:
+    """Return the lines of its rows, to stand under a fact of a report."""
+    return [f"{' ' * 16}{line}" for line in rows_of(root, names)]
+
+
 def rows_of(root: Root, names: Labels) -> list[str]:
     """Return a line for each row of the cut tree."""
     texts = [_more(row) if isinstance(row, More) else _told(row, names) for row in root.rows]
