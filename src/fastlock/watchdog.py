@@ -30,7 +30,7 @@ from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
-from fastlock.reporting import logs, text, wording
+from fastlock.reporting import logs, text, trees
 from fastlock.tally import tally
 
 HOOK_LIMIT_S = 5.0
@@ -184,14 +184,9 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     late = False
     if finding is None:
-        # Where the others of an inversion stand now has nothing to do with it.
-        stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
-        if stack:
-            stacks[event["closing"]] = stack
-        stacks |= assemble.stacks_in(event)
-        finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+        finding = _draft(event, stack)
+        late = finding.code in trees.ENDS and _delays.waiting()[0] > MOST_BEFORE
         if _known.is_news(finding):
-            late = finding.code in wording.ENDS and _delays.waiting()[0] > MOST_BEFORE
             finding = _in_context(finding if late else _rooted(finding, event))
     if suppression.matches(finding):
         suppression.keep(finding.whole())
@@ -202,8 +197,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         write(f"{_page(finding)}\n{_suppressed()}")
     if is_news and late:
         finding = _rooted(finding, event)
-        if shown:
-            write(text.behind(finding))
+        write(text.behind(finding) if shown else "")
     if circles.note(event, finding):
         tally.count(finding.code)
     if is_news:
@@ -211,14 +205,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     finding, _ = _known.record(finding)
     tabled.show(_known.all())
     if is_news:
-        path = config.current().json
-        if path is not None:
-            from fastlock.reporting import jsonl  # imported when the file was named
-
-            try:
-                jsonl.append(path, finding)
-            except OSError as error:
-                write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+        _append(finding)
     if shown:
         _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
@@ -229,6 +216,27 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _report_predictions()
         write(_pace.told())
         _exit()
+
+
+def _draft(event: dict[str, Any], stack: tuple[Site, ...]) -> Finding:
+    # Where the others of an inversion stand now has nothing to do with it.
+    stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
+    if stack:
+        stacks[event["closing"]] = stack
+    stacks |= assemble.stacks_in(event)
+    return assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+
+
+def _append(finding: Finding) -> None:
+    """Write it into the JSON file, where there is one."""
+    path = config.current().json
+    if path is not None:
+        from fastlock.reporting import jsonl  # imported when the file was named
+
+        try:
+            jsonl.append(path, finding)
+        except OSError as error:
+            write(f"fastlock: cannot append to {path}: {error.strerror}\n")
 
 
 def _in_context(finding: Finding) -> Finding:

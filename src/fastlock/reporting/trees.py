@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from fastlock.findings import Site
+from fastlock.findings import Finding, Site
 from fastlock.reporting import Labels, duration, printable
 from fastlock.roots import ITS_LOOP, WHAT_IT_AWAITS, Link, More, Root
 
+# Whoever is in one of these is waited for in the end. In other findings about waits somebody else is.
+ENDS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 _MEMBERS = 12  # of a circle, as lines
+
+
+def rooted(finding: Finding, root: Root) -> Finding:
+    """Return the finding with its root, and the sentence about it in the explanation."""
+    finding = replace(finding, root=root)
+    return replace(finding, explanation=f"{finding.explanation}{sentence(finding, Labels(finding))}")
+
+
+def sentence(finding: Finding, names: Labels) -> str:
+    """Return who is waited for in the end, as a sentence with a space before it; "" where the finding or its cause is about that."""
+    told = finding.code in ENDS or (finding.code == "FL020" and finding.reasons)
+    return "" if finding.root is None or told else f" Everybody here waits, in the end, for {who_of(finding.root, names)}."
 
 
 def render(root: Root) -> str:
