@@ -405,7 +405,7 @@ def test_the_root_of_a_long_wait_in_full():
 
 def test_pages_keep_to_a_terminals_width():
     """Deep directories put lines of source below their places, and long lines of source give way to what is to their right."""
-    deep = f"/srv/app/lib/python3.11/site-packages/{'service/' * 3}handler.py"
+    deep = f"/srv/lib/site-packages/{'service/' * 3}handler.py"
     stack = [Site(deep, number, "Worker.handle_request", "response = self.application(environ, start_response, more)") for number in (1, 2)]
     long = replace(RATES, file="/srv/app/registry_views.py", text="with self.registry.lock_of(customer, order, stock, supplier):")
     edges = [EdgeFact(1, 1, 2, "exclusive", long, long, 272.0, 3.0), EdgeFact(2, 2, 1, "exclusive", EXPORT, EXPORT_IN, 270.4)]
