@@ -195,21 +195,18 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     shown = is_news and _pace.admits(finding.code)
     if shown:
         write(f"{_page(finding)}\n{_suppressed()}")
-    if circles.note(event, finding):
+    circle = circles.circle_of(event, finding)
+    again = circle is not None and circles.is_known(circle)
+    if not again:
         tally.count(finding.code)
     if is_news:
         finding = finding.whole()  # of a long circle, those whom the text only counts
-    finding, _ = _known.record(finding)
+    finding, _ = _known.record(finding, again)
     tabled.show(_known.all())
+    if circle is not None:
+        circles.remember(circle)  # after the finding: who sees that the process is not well finds out why
     if is_news:
-        path = config.current().json
-        if path is not None:
-            from fastlock.reporting import jsonl  # imported when the file was named
-
-            try:
-                jsonl.append(path, finding)
-            except OSError as error:
-                write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+        _append(finding)
     if shown:
         _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
@@ -220,6 +217,18 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _report_predictions()
         write(_pace.told())
         _exit()
+
+
+def _append(finding: Finding) -> None:
+    path = config.current().json
+    if path is None:
+        return
+    from fastlock.reporting import jsonl  # imported when the file was named
+
+    try:
+        jsonl.append(path, finding)
+    except OSError as error:
+        write(f"fastlock: cannot append to {path}: {error.strerror}\n")
 
 
 def _in_context(finding: Finding) -> Finding:
