@@ -49,12 +49,14 @@ LAYERS = (
     {"_aio_shared"},
     {"_aio_semaphores", "_aio_rwlock", "_aio_conditions"},
     {"_aio_barrier", "_aio_multiple"},
-    {"errors", "findings", "imports", "replacing", "futures", "aio", "levels", "tally", "responder"},
+    {"errors", "findings", "forest", "imports", "replacing", "futures", "aio", "levels", "tally", "responder"},
+    {"fingerprints", "roots"},
     {"reporting", "kept", "outside", "hooks", "addresses", "values"},
     {"assemble", "explain", "multiple", "orderfile", "related", "chains", "circles"},
     {"config"},
     {"loops", "suspended", "sockets", "pace", "vitals"},
     {"suppression", "ways", "patching_aio", "standing", "processes", "tabled"},
+    {"rooted"},
     {"watchdog"},
     {"patching"},
     {"look", "order", "measures"},
@@ -72,6 +74,8 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 # Imports inside functions that point the other way, and why each has to.
 UPWARD = {
     ("findings", "reporting"): "str(finding) is the text report",
+    ("findings", "roots"): "snapshot.roots are made of it when they are asked for",
+    ("roots", "reporting"): "str(root) is its tree as text",
     ("answers", "__init__"): "the version is the package's",
     ("patching", "__init__"): "install() puts the public names in threading's place",
 }

@@ -104,8 +104,8 @@ cdef object agent_name(FSelf* s):
 
 
 cdef object owner_or_none(FLock* L):
-    """The id of who holds the lock exclusively; a signal lock has no owner."""
-    cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL else NULL
+    """The id of who holds the lock exclusively; a signal lock has no owner, nor has one that is offered to a waiter."""
+    cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL and not L.word & W_OFFERED else NULL
     return agent_id(s) if s != NULL else None
 
 

@@ -26,8 +26,8 @@ from fastlock.findings import (
     Site,
     Snapshot,
     WaitState,
-    fingerprint,
 )
+from fastlock.fingerprints import fingerprint
 from fastlock.reporting import Labels, duration, wording
 
 SiteLookup = Callable[[int], "tuple[str, int, str, int] | None"]
@@ -254,6 +254,7 @@ def _agent_state(raw: Mapping[str, Any]) -> AgentState:
         loop=raw.get("loop"),
         holds=tuple(raw["holds"]),
         waits=raw["waits"],
+        state=raw.get("state", "alive"),
     )
 
 

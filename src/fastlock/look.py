@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fastlock import _core, _shown, assemble, config, patching, standing, suspended, watchdog
+from fastlock import _core, _shown, assemble, config, patching, rooted, standing, suspended, watchdog
 from fastlock.findings import Finding, Snapshot
 
 
@@ -27,9 +27,15 @@ def snapshot() -> Snapshot:
 def find_deadlocks() -> list[Finding]:
     """Return the circles, self-deadlocks and abandoned locks there are now, whatever the level; any thread."""
     events = _core.find_circles()
+    if not events:
+        return []
+    rooting = rooted.Rooting(_core.table())
+    found = []
     for event in events:
         suspended.note_tasks(event)
-    return [assemble.finding_from_event(event, site=_core.site, stacks=standing.stacks_of(event)) for event in events]
+        finding = assemble.finding_from_event(event, site=_core.site, stacks=standing.stacks_of(event))
+        found.append(rooting.rooted(finding, event))
+    return found
 
 
 def show_process() -> None:

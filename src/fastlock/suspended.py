@@ -217,6 +217,13 @@ def thread_of(loop: Any) -> int | None:
     return ident if isinstance(ident, int) else ident_of(loop)
 
 
+def awaited_from(task: Any) -> list[tuple[Any, Any, int | None]]:
+    """Return who awaits whom from a suspended task on: (task, whom, ident of the task's thread), whom as (task, ident), of a thread its agent's id."""
+    if "asyncio" not in sys.modules or task.done():
+        return []
+    return [(one, whom, ident) for one, whom, ident, *_ in _relations([task])]
+
+
 def _await_site(task: Any) -> tuple[CodeType | None, int]:
     """Return the innermost await of the program's own in a suspended task: code object and instruction."""
     place: tuple[CodeType | None, int] = (None, 0)

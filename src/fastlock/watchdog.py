@@ -25,18 +25,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _late, assemble, circles, config, hooks, related, standing, suppression, suspended, tabled, ways
+from fastlock import _core, _delays, _late, assemble, circles, config, hooks, related, rooted, standing, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
-from fastlock.reporting import logs, text
+from fastlock.reporting import logs, text, wording
 from fastlock.tally import tally
 
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
 EXIT_STATUS = 3
+MOST_BEFORE = 1000  # waiting agents up to which it costs the report of a deadlock next to nothing to tell who is behind it
 
 _known = KeptFindings()
 _pace = Pace()
@@ -181,13 +182,9 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
+    late = False
     if finding is None:
-        # Where the others of an inversion stand now has nothing to do with it.
-        stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
-        if stack:
-            stacks[event["closing"]] = stack
-        stacks |= assemble.stacks_in(event)
-        finding = _in_context(assemble.draft_from_event(event, site=_core.site, stacks=stacks))
+        finding, late = _drafted(event, stack)
     if suppression.matches(finding):
         suppression.keep(finding.whole())
         return
@@ -195,6 +192,10 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     shown = is_news and _pace.admits(finding.code)
     if shown:
         write(f"{_page(finding)}\n{_suppressed()}")
+    if is_news and late:
+        finding = _rooted(finding, event)
+        if shown:
+            write(text.behind(finding))
     circle = circles.circle_of(event, finding)
     again = circle is not None and circles.is_known(circle)
     if not again:
@@ -219,6 +220,20 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _exit()
 
 
+def _drafted(event: dict[str, Any], stack: tuple[Site, ...]) -> tuple[Finding, bool]:
+    """Return the finding of an event, and whether its root is to be told after the page, for so many wait that it takes a while."""
+    # Where the others of an inversion stand now has nothing to do with it.
+    stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
+    if stack:
+        stacks[event["closing"]] = stack
+    stacks |= assemble.stacks_in(event)
+    finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+    if not _known.is_news(finding):
+        return finding, False
+    late = finding.code in wording.ENDS and _delays.waiting()[0] > MOST_BEFORE
+    return _in_context(finding if late else _rooted(finding, event)), late
+
+
 def _append(finding: Finding) -> None:
     path = config.current().json
     if path is None:
@@ -233,14 +248,23 @@ def _append(finding: Finding) -> None:
 
 def _in_context(finding: Finding) -> Finding:
     """A finding that is news, as what else is known makes it."""
-    if not _known.is_news(finding) or finding.code not in related.CODES:
+    if finding.code not in related.CIRCLES:
         return finding
     known: tuple[Finding, ...] = _known.all()
     if finding.code == "FL001":  # it comes first, and knows how often each order was taken from what waits behind it
         known += tuple(ready or assemble.draft_from_event(event, site=_core.site) for event, _, ready in _predictions)
-    if finding.code in related.CIRCLES:
-        return related.advised(finding, known)
-    return related.explained(finding, known, _core.table())
+    return related.advised(finding, known)
+
+
+def _rooted(finding: Finding, event: dict[str, Any]) -> Finding:
+    """The finding with whom everybody in it waits for in the end; without, where that cannot be had, for the report must not be lost."""
+    if finding.code not in rooted.CODES:
+        return finding
+    try:
+        return rooted.Rooting(_core.table(), _known.all()).rooted(finding, event)
+    except Exception:
+        write(f"fastlock: the root of a report cannot be told\n{assemble.failure()}")
+        return finding
 
 
 def _page(finding: Finding) -> str:

@@ -39,8 +39,8 @@ def wait_of(agent: Agent, locks: Mapping[int, Lock]) -> Wait | None:
 
 
 def owner_of(lock: Lock, agents: Mapping[int, Agent]) -> Agent | None:
-    """Return who holds the lock exclusively, None where nobody does or that agent is gone."""
-    if lock.marks & SIGNAL:
+    """Return who holds the lock exclusively, None where nobody does, it is only offered to a waiter, or that agent is gone."""
+    if lock.marks & SIGNAL or lock.owner & OFFERED:
         return None
     return _of_word(lock.owner, agents)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
+from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
+    ENDS,
     ITS_LOOP,
     causes_of,
     first_to_give_up,
@@ -17,6 +17,7 @@ from fastlock.reporting.wording import (
     is_result,
     reasons_of,
     relation,
+    root_sentence,
     waiting_edge,
     wanted_name,
     ways_of,
@@ -28,7 +29,6 @@ _PICTURE_NAME = 30
 _SOURCE = 64
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
-_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
 _REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
@@ -43,6 +43,16 @@ def render(finding: Finding) -> str:
     else:
         blocks = [page.head(), page.picture(), page.sections(), page.foot()]
     return "\n\n".join("\n".join(printable(line).rstrip() for line in block) for block in blocks if block)
+
+
+def behind(finding: Finding) -> str:
+    """Return who waits behind a finding whose report has been written without; "" for nobody, else lines with a final newline."""
+    root = finding.root
+    if root is None:
+        return ""
+    names = Labels(finding)
+    head = f"{finding.code} {finding.title}, report {finding.fingerprint[:6]}: {trees.behind_of(root)}"
+    return "".join(f"{printable(line)}\n" for line in [head, *(f"  {row}" for row in trees.rows_of(root, names))])
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,8 @@ class _Page:
         """The circle, drawn; anything else in a sentence."""
         edges = self.told.edges
         if self.finding.code != "FL001" or len(edges) < 2:
-            return wrapped(self.finding.explanation, _TEXT, "  ", "  ")
+            told = self.finding.explanation.removesuffix(root_sentence(self.finding, self.names))  # that stands in the foot
+            return wrapped(told, _TEXT, "  ", "  ")
         return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
 
     def _pair(self, first: EdgeFact, second: EdgeFact) -> list[str]:
@@ -274,16 +285,33 @@ class _Page:
             facts.append(("Passed", ", ".join(inversion.passed(finding, self.names))))
         label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
+        lines = [line for label, text in facts if text for line in fact(label, text)] + self._behind()
+        end = []
+        if finding.refused:
+            end.append(("Refused", self._refused()))
+        elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
+            end.append(("By itself?", self._clears()))
+        end += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
+        return lines + [line for label, text in end if text for line in fact(label, text)]
+
+    def _behind(self) -> list[str]:
+        """How many more wait for what it is about; whom everybody waits for in the end, and the tree of those behind that one."""
+        finding, root = self.finding, self.finding.root
+        told = []
         if finding.behind:
             name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
             verb = "waits" if finding.behind == 1 else "wait"
-            facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
-        if finding.refused:
-            facts.append(("Refused", self._refused()))
-        elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
-            facts.append(("By itself?", self._clears()))
-        facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
-        return [line for label, text in facts if text for line in fact(label, text)]
+            told.append(f"{finding.behind:,} more {verb} for {name}")
+        if root is None:
+            return fact("Behind it", told[0]) if told else []
+        if finding.code in ENDS:
+            if root.total > finding.behind:
+                told.append(trees.behind_of(root))
+            return fact("Behind it", ", ".join(told)) + trees.indented(root, self.names)
+        sentence = root_sentence(finding, self.names).strip().rstrip(".")
+        lines = [*(fact("Behind it", told[0]) if told else []), *fact("Root", f"{sentence[:1].lower()}{sentence[1:]}")]
+        # Who is told above already makes no tree.
+        return lines if root.total < len(self.agents) else [*lines, *trees.indented(root, self.names)]
 
     def _refused(self) -> str:
         edge = waiting_edge(self.finding)
@@ -339,7 +367,7 @@ def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
     """Yield (place, source) for each frame of the application, and one entry for each run of library frames."""
     folded: list[Site] = []
     for site in stack:
-        if _is_stdlib(site.file):
+        if is_stdlib(site.file):
             folded.append(site)
             continue
         if folded:
@@ -353,7 +381,3 @@ def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
 def _folded(frames: list[Site]) -> str:
     files = dict.fromkeys(basename(site.file) for site in frames)
     return f"… {_count(len(frames), 'frame')} in {', '.join(files)}"
-
-
-def _is_stdlib(file: str) -> bool:
-    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)

@@ -1,0 +1,103 @@
+"""A root and those who wait behind it, as lines of a tree for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastlock.findings import Site
+from fastlock.reporting import Labels, duration, printable
+from fastlock.roots import ITS_LOOP, WHAT_IT_AWAITS, Link, More, Root
+
+_MEMBERS = 12  # of a circle, as lines
+
+
+def render(root: Root) -> str:
+    """Return the tree of a root that belongs to no finding, several lines without a final newline."""
+    names = Labels.of_root(root)
+    who = who_of(root, names)
+    lines = [f"{who[:1].upper()}{who[1:]}: {behind_of(root)}"]
+    if root.kind == "circle":
+        lines += [f"  ↻ {_told(link, names)}" for link in root.agents[:_MEMBERS]]
+        lines += [f"  ↻ … and {root.number - _MEMBERS:,} more"] if root.number > _MEMBERS else []
+    return "\n".join(printable(line) for line in [*lines, *(f"  {line}" for line in rows_of(root, names))])
+
+
+def behind_of(root: Root) -> str:
+    """Return how many wait behind it: "3 wait for it in the end, the oldest 4m 32s"."""
+    if not root.total:
+        return "nobody waits behind it"
+    verb = "waits" if root.total == 1 else "wait"
+    return f"{root.total:,} {verb} for it in the end, the oldest {duration(root.oldest_s)}"
+
+
+def who_of(root: Root, names: Labels) -> str:
+    """Return who it is, and where that stands: "Thread-7 at db.py:88 in recv()"."""
+    if root.kind == "circle":
+        return f"a circle of {root.number:,} agents, {names.agent(root.agents[0].agent)} among them" if root.number > 2 else _pair(root, names)
+    link = root.agents[0]
+    agent = names.agent(link.agent)
+    if root.kind == "ended":
+        return f"{agent}, which has ended"
+    if root.kind == "lost-in-fork":
+        return f"{agent}, which is not in this process: lost in fork"
+    if root.kind == "waiting":
+        what = f"{names.lock(link.lock)} ({link.lock_kind})" if link.lock is not None else link.what or "something unknown"
+        return f"{agent}, which waits for {what}{_at(link.wanted_at, names)}"
+    return f"{agent}{place_of(root.at, names)}" if root.at is not None else f"{agent}, which waits for no lock"
+
+
+def _pair(root: Root, names: Labels) -> str:
+    if root.number == 1:
+        return f"{names.agent(root.agents[0].agent)}, which waits for itself"
+    return f"a circle of {' and '.join(names.agent(link.agent) for link in root.agents)}"
+
+
+def place_of(site: Site | None, names: Labels) -> str:
+    """Return " at db.py:88 in recv()", "" for no site."""
+    if site is None:
+        return ""
+    call = site.function.rpartition(".")[2]
+    return f"{_at(site, names)}{'' if call.startswith('<') else f' in {call}()'}"
+
+
+def indented(root: Root, names: Labels) -> list[str]:
+    """Return the lines of its rows, to stand under a fact of a report."""
+    return [f"{' ' * 16}{line}" for line in rows_of(root, names)]
+
+
+def rows_of(root: Root, names: Labels) -> list[str]:
+    """Return a line for each row of the cut tree."""
+    texts = [_more(row) if isinstance(row, More) else _told(row, names) for row in root.rows]
+    return [f"{mark}{text}" for mark, text in zip(_marks([row.depth for row in root.rows]), texts)]
+
+
+def _marks(depths: Sequence[int]) -> list[str]:
+    """Return the strokes before each row: which of those above it have more to come."""
+    marks: list[str] = []
+    coming: set[int] = set()  # depths that still get a row
+    for depth in reversed(depths):
+        coming = {each for each in coming if each <= depth}
+        strokes = "".join("│ " if each in coming else "  " for each in range(1, depth))
+        marks.append(f"{strokes}{'├ ' if depth in coming else '└ '}")
+        coming.add(depth)
+    return marks[::-1]
+
+
+def _told(link: Link, names: Labels) -> str:
+    agent = names.agent(link.agent)
+    if link.what == ITS_LOOP:
+        return f"{agent} stands still: its loop is stopped"
+    if link.what == WHAT_IT_AWAITS:
+        return f"{agent} awaits it{_at(link.wanted_at, names)}"
+    how = f" ({link.how})" if link.how else ""
+    age = "" if link.since_s is None else f", {duration(link.since_s)}"
+    left = "" if link.deadline_s is None else f", gives up in {duration(link.deadline_s)}"
+    return f"{agent} waits for {names.lock(link.lock, link.what or 'something unknown')}{how}{_at(link.wanted_at, names)}{age}{left}"
+
+
+def _more(row: More) -> str:
+    return f"{'… ' if row.between else 'and '}{row.number:,} more{' in between' if row.between else ''}, the oldest {duration(row.oldest_s)}"
+
+
+def _at(site: Site | None, names: Labels) -> str:
+    return "" if site is None else f" at {names.site(site)}"
