@@ -224,13 +224,14 @@ cdef bint is_shared(FLock* L) noexcept:
 
 
 cdef tuple shares_and_waits():
-    """(readers by lock, waiters by lock in the order of their waits), of the whole table."""
+    """(readers by lock, waiters by lock in the order of their waits, permits by lock that these hold), of the whole table."""
     cdef uint32_t i
     cdef int j
     cdef FSelf* s
     cdef FHolds* h
     cdef FNode* n
     readers = {}
+    permits = {}
     queue = []
     for i in range(1, agent_limit()):
         s = agent_at(i)
@@ -241,6 +242,7 @@ cdef tuple shares_and_waits():
             for j in range(8):
                 if is_hold(&h.entry[j]):
                     readers.setdefault(h.entry[j].serial, []).append(agent_id(s))
+                    permits[h.entry[j].serial] = permits.get(h.entry[j].serial, 0) + h.entry[j].count
             h = h.more
         n = s.top if s.pub.state == A_ALIVE else NULL
         while n != NULL:
@@ -250,7 +252,7 @@ cdef tuple shares_and_waits():
     waiters = {}
     for _, serial, agent in queue:
         waiters.setdefault(serial, []).append(agent)
-    return readers, waiters
+    return readers, waiters, permits
 
 
 cdef object what_of(FLock* L, uint8_t mode):
@@ -573,7 +575,7 @@ def table():
     """Every agent, and every lock that is held or waited for, as builtins; one moment's truth under the GIL."""
     cdef uint32_t i
     cdef FLock* L
-    readers, waiters = shares_and_waits()
+    readers, waiters, permits = shares_and_waits()
     locks = []
     owned = {}
     for i in range(1, lock_limit()):
@@ -582,6 +584,7 @@ def table():
             continue
         if owner_bits(L.word) or L.serial in readers or L.serial in waiters:
             locks.append(lock_facts(L, readers, waiters))
+            locks[-1]["open"] = L.kind == K_SEMAPHORE and (L.count != 0 or permits.get(L.serial, 0) != L.limit)
             owner = owner_or_none(L)
             if owner is not None:
                 owned.setdefault(owner, []).append(L.serial)

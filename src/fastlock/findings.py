@@ -279,7 +279,9 @@ class AgentState:
 
 @dataclass(frozen=True)
 class LockState(LockFact):
-    """A lock of a snapshot: held, or waited for."""
+    """A lock of a snapshot: held, or waited for; ``open`` is a semaphore that somebody else than its known holders may let go."""
+
+    open: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from fastlock import _core, assemble, related, standing, suspended
 from fastlock.findings import Finding, Site
-from fastlock.reporting import is_stdlib, wording
+from fastlock.reporting import is_stdlib, trees, wording
 from fastlock.roots import Moment, Root
 
-CODES = wording.ENDS | {"FL006", "FL020", "FL031"}
+CODES = trees.ENDS | {"FL006", "FL020", "FL031"}
 MOST_QUESTIONS = 4  # to asyncio, for a chain that leads from task to task
 
 
@@ -27,11 +27,12 @@ class Rooting:
         self._table = table
         self._now_ns = time.monotonic_ns()
         self._sites = assemble.Sites(_core.site)
+        self._below_dead: dict[int, Root] = {}
         self._stuck = related.stuck_in(known, table["waits"])
 
     def rooted(self, finding: Finding, event: Mapping[str, Any]) -> Finding:
         """Return the finding with its root, a long wait also with the deadlock that it is behind; as it is where its waits are over."""
-        if finding.code in wording.ENDS:
+        if finding.code in trees.ENDS:
             return replace(finding, root=self._below(event))
         if finding.code not in CODES:
             return finding
@@ -41,23 +42,33 @@ class Rooting:
         members = moment.forest.circle_of(path[-1]) or path[-1:]
         cause = next((self._stuck[each] for each in (*path[1:], *members) if each in self._stuck), None)
         if cause is not None and finding.code == "FL020":
-            finding = wording.behind(finding, cause)
+            reason = f"{cause.title} {cause.fingerprint[:6]} ({cause.code})"
+            finding = wording.complete(replace(finding, reasons=(reason, *finding.reasons)))
         place = None if len(members) > 1 else self._place(moment.agents.get(members[0]), finding)
-        return wording.rooted(finding, moment.root(members, place, cut=True))
+        return trees.rooted(finding, moment.root(members, place, cut=True))
 
     # ---- whose root
 
     def _below(self, event: Mapping[str, Any]) -> Root | None:
         """Return those that nobody can wake as one root, with everybody behind them."""
+        if event["code"] in ("FL003", "FL004"):
+            return self._below_one(next(edge["agent"] for edge in event["edges"] if edge["waits"] is None))
         inside = [edge["agent"] for edge in event["edges"]]
         stopped = {agent["native_id"] for agent in event["agents"] if agent.get("stops")}
-        inside += [each["id"] for each in self._table["agents"] if each["kind"] == "thread" and each["native_id"] in stopped]
+        if stopped:
+            inside += [each["id"] for each in self._table["agents"] if each["kind"] == "thread" and each["native_id"] in stopped]
         members = tuple(dict.fromkeys(inside))
         moment = self._plain
         if not moment.forest.stuck.issuperset(members):  # by what asyncio alone knows
             moment = self._moment(self._table["agents"], self._table["locks"], never=frozenset(members))
         root = moment.root(members, cut=True, together=True)
         return root if root.total else None
+
+    def _below_one(self, dead: int) -> Root | None:
+        if dead not in self._below_dead:  # thousands may wait for it, each with a finding of its own
+            self._below_dead[dead] = self._plain.root([dead], cut=True)
+        root = self._below_dead[dead]
+        return root if root.total > 1 else None
 
     def _chain(self, event: Mapping[str, Any]) -> tuple[Moment, list[int]]:
         """Return who waits for whom from the event's waiter on, the root last; [] where it does not wait any more."""
@@ -134,7 +145,7 @@ class Rooting:
         records |= {id(each["task"]): each for each in moment.agents.values() if "task" in each}
         found = []
         for one, other, ident in suspended.awaited_from(task):
-            whom = moment.agents.get(other) if isinstance(other, int) else self._record(*other, records)
+            whom = moment.agents.get(other) if isinstance(other, int) else self._record(other[0], other[1], records)
             if whom is not None:
                 found.append((self._record(one, ident, records), whom))
         return found

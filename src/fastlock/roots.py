@@ -22,6 +22,7 @@ _DEEP = 10  # levels; of a deeper tree the first ones, and its deep end
 _END = 3
 ITS_LOOP = "its loop"
 WHAT_IT_AWAITS = "what it awaits"
+UNKNOWN = 0  # no agent's id: somebody who is not in the table
 Record = Mapping[str, Any]
 
 
@@ -83,6 +84,7 @@ class Root:
 class Moment:
     """Agents, locks and waits of one moment, in the keys of a snapshot's JSON form, and the forest of who waits for whom.
 
+    What that form has not, an agent's `state`, whether it `runs` inside of its wait, and whether a semaphore is `open`, may be left out.
     ``age_s`` and ``left_s`` read a wait's age and the time until it gives up, ``site`` its place. ``awaits`` adds whom agents need besides, ``never`` who
     stands still for a reason that is not in the table.
     """
@@ -108,7 +110,7 @@ class Moment:
         self.waits: dict[int, Record] = {}
         for wait in waits:
             agent = self.agents.get(wait["agent"])
-            if agent is None or agent["waits"] == wait["lock"]:
+            if agent is None or (agent["waits"] == wait["lock"] and not agent.get("runs")):
                 self.waits.setdefault(wait["agent"], wait)
 
     # ---- who needs whom
@@ -141,7 +143,7 @@ class Moment:
             holders = self._needs[key].holders
         else:
             holders = self._holders(lock)
-            self._needs[key] = Need(holders, lock["kind"] in ANY_ONE)
+            self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
         if lock["kind"] == "RWLock" and wait["mode"] == "shared" and lock["owner"] is None:
             return self._writer_before(agent, lock)
         return key if holders else None
@@ -179,10 +181,14 @@ class Moment:
 
     # ---- what is told of it
 
-    def roots(self) -> tuple[Root, ...]:
-        """Return every root with everybody behind it, those with the most behind them first; linear but for the sorting of ages."""
-        found = [self.root(members) for members in self.forest.roots()]
+    def roots(self, *, cut: bool = False) -> tuple[Root, ...]:
+        """Return every root, circles first, then those with the most behind them; linear but for the sorting of ages. `cut` as in root()."""
+        found = [self.root(members, cut=cut) for members in self.forest.roots()]
         return tuple(sorted(found, key=lambda root: (root.kind != "circle", -root.total, -root.oldest_s)))
+
+    def clears(self, members: Iterable[int]) -> bool:
+        """Tell whether one of these agents waits with a timeout."""
+        return any(self._left_s(self.waits[agent]) is not None for agent in members if agent in self.waits)
 
     def root(self, members: Sequence[int], at: Site | None = None, *, cut: bool = False, together: bool = False) -> Root:
         """Return the root that these agents are, with everybody behind it or, `cut`, with the rows of its text alone.
@@ -223,7 +229,7 @@ class Moment:
         return self._age_s(self.waits[agent]) if agent in self.waits else 0.0
 
     def _link(self, agent: int, depth: int, behind: int) -> Link:
-        record = self.agents.get(agent, {"kind": "agent", "name": ""})
+        record = self.agents.get(agent, {"kind": "agent", "name": "somebody unknown"})
         wait = self.waits.get(agent)
         lock = None if wait is None else self.locks.get(wait["lock"])
         through = self.forest.through.get(agent)

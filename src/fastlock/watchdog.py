@@ -30,7 +30,7 @@ from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
-from fastlock.reporting import logs, text, wording
+from fastlock.reporting import logs, text, trees
 from fastlock.tally import tally
 
 HOOK_LIMIT_S = 5.0
@@ -184,7 +184,10 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
     late = False
     if finding is None:
-        finding, late = _drafted(event, stack)
+        finding = _draft(event, stack)
+        late = finding.code in trees.ENDS and _delays.waiting()[0] > MOST_BEFORE
+        if _known.is_news(finding):
+            finding = _in_context(finding if late else _rooted(finding, event))
     if suppression.matches(finding):
         suppression.keep(finding.whole())
         return
@@ -194,8 +197,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         write(f"{_page(finding)}\n{_suppressed()}")
     if is_news and late:
         finding = _rooted(finding, event)
-        if shown:
-            write(text.behind(finding))
+        write(text.behind(finding) if shown else "")
     circle = circles.circle_of(event, finding)
     again = circle is not None and circles.is_known(circle)
     if not again:
@@ -220,30 +222,25 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _exit()
 
 
-def _drafted(event: dict[str, Any], stack: tuple[Site, ...]) -> tuple[Finding, bool]:
-    """Return the finding of an event, and whether its root is to be told after the page, for so many wait that it takes a while."""
+def _draft(event: dict[str, Any], stack: tuple[Site, ...]) -> Finding:
     # Where the others of an inversion stand now has nothing to do with it.
     stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
     if stack:
         stacks[event["closing"]] = stack
     stacks |= assemble.stacks_in(event)
-    finding = assemble.draft_from_event(event, site=_core.site, stacks=stacks)
-    if not _known.is_news(finding):
-        return finding, False
-    late = finding.code in wording.ENDS and _delays.waiting()[0] > MOST_BEFORE
-    return _in_context(finding if late else _rooted(finding, event)), late
+    return assemble.draft_from_event(event, site=_core.site, stacks=stacks)
 
 
 def _append(finding: Finding) -> None:
+    """Write it into the JSON file, where there is one."""
     path = config.current().json
-    if path is None:
-        return
-    from fastlock.reporting import jsonl  # imported when the file was named
+    if path is not None:
+        from fastlock.reporting import jsonl  # imported when the file was named
 
-    try:
-        jsonl.append(path, finding)
-    except OSError as error:
-        write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+        try:
+            jsonl.append(path, finding)
+        except OSError as error:
+            write(f"fastlock: cannot append to {path}: {error.strerror}\n")
 
 
 def _in_context(finding: Finding) -> Finding:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
 from fastlock.roots import Link, Root
@@ -87,6 +88,14 @@ def times(number: int) -> str:
     return "once" if number == 1 else f"{number:,} times"
 
 
+class Names(Protocol):
+    """What agents, locks and sites are called in one text."""
+
+    def agent(self, agent_id: int | None) -> str: ...
+    def lock(self, lock_id: int | None, otherwise: str = ...) -> str: ...
+    def site(self, site: Site | None) -> str: ...
+
+
 class Labels:
     """Short, distinct names for the agents, locks and sites of one finding; never an address."""
 
@@ -111,11 +120,11 @@ class Labels:
         self, agents: Iterable[AgentFact], locks: dict[int, str], links: Iterable[Link], sites: Iterable[Site | None]
     ) -> None:
         # What a finding is about keeps its names, whoever stands behind it.
-        self._agents = _distinct({agent.id: _agent_name(agent) for agent in agents})
-        self._agents |= _distinct({link.agent: _agent_name(link) for link in links}, self._agents)
-        self._locks = _distinct(locks)
+        self._agents = distinct({agent.id: _agent_name(agent) for agent in agents})
+        self._agents |= distinct({link.agent: _agent_name(link) for link in links}, self._agents)
+        self._locks = distinct(locks)
         behind = {link.lock: shorten(_tidy(link.what) or link.lock_kind, _NAME_WIDTH) for link in links if link.lock is not None}
-        self._locks |= _distinct(behind, self._locks)
+        self._locks |= distinct(behind, self._locks)
         files: dict[str, set[str]] = {}
         for site in (*sites, *(link.wanted_at for link in links)):
             if site is not None:
@@ -155,7 +164,7 @@ def _agent_name(agent: AgentFact | Link) -> str:
     numbered = _NUMBERED.fullmatch(name)
     if numbered:
         return shorten(f'{numbered[1]} "{numbered[2]}"', _NAME_WIDTH)
-    if _SELF_TELLING.fullmatch(name):
+    if agent.kind == "agent" or _SELF_TELLING.fullmatch(name):
         return name
     return f'{agent.kind} "{shorten(name, _NAME_WIDTH - 9)}"' if name else f"{agent.kind} without a name"
 
@@ -170,7 +179,7 @@ def _tidy(name: str) -> str:
     return _ADDRESS.sub("", name).strip() if "0x" in name else name
 
 
-def _distinct(names: dict[int, str], given: Mapping[int, str] | None = None) -> dict[int, str]:
+def distinct(names: dict[int, str], given: Mapping[int, str] | None = None) -> dict[int, str]:
     """Return names that differ from each other, and from those that others have been given."""
     # Two locks of one class, or two workers of one name, are the most common circle of all.
     given = given or {}

@@ -9,7 +9,6 @@ from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, base
 from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
-    ENDS,
     ITS_LOOP,
     causes_of,
     first_to_give_up,
@@ -17,7 +16,6 @@ from fastlock.reporting.wording import (
     is_result,
     reasons_of,
     relation,
-    root_sentence,
     waiting_edge,
     wanted_name,
     ways_of,
@@ -112,7 +110,7 @@ class _Page:
         """The circle, drawn; anything else in a sentence."""
         edges = self.told.edges
         if self.finding.code != "FL001" or len(edges) < 2:
-            told = self.finding.explanation.removesuffix(root_sentence(self.finding, self.names))  # that stands in the foot
+            told = self.finding.explanation.removesuffix(trees.sentence(self.finding, self.names))  # that stands in the foot
             return wrapped(told, _TEXT, "  ", "  ")
         return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
 
@@ -304,12 +302,12 @@ class _Page:
             told.append(f"{finding.behind:,} more {verb} for {name}")
         if root is None:
             return fact("Behind it", told[0]) if told else []
-        if finding.code in ENDS:
-            if root.total > finding.behind:
+        if finding.code in trees.ENDS:
+            if root.total > finding.behind + (root.kind != "circle"):  # there it is the waiter itself
                 told.append(trees.behind_of(root))
             return fact("Behind it", ", ".join(told)) + trees.indented(root, self.names)
-        sentence = root_sentence(finding, self.names).strip().rstrip(".")
-        lines = [*(fact("Behind it", told[0]) if told else []), *fact("Root", f"{sentence[:1].lower()}{sentence[1:]}")]
+        who = f"everybody here waits, in the end, for {trees.who_of(root, self.names)}"
+        lines = [*(fact("Behind it", told[0]) if told else []), *fact("Root", who)]
         # Who is told above already makes no tree.
         return lines if root.total < len(self.agents) else [*lines, *trees.indented(root, self.names)]
 

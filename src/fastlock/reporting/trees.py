@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from fastlock.findings import Site
-from fastlock.reporting import Labels, duration, printable
+from fastlock.findings import Finding, Site
+from fastlock.reporting import Labels, Names, duration, printable
 from fastlock.roots import ITS_LOOP, WHAT_IT_AWAITS, Link, More, Root
 
+# Whoever is in one of these is waited for in the end. In other findings about waits somebody else is.
+ENDS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 _MEMBERS = 12  # of a circle, as lines
+
+
+def rooted(finding: Finding, root: Root) -> Finding:
+    """Return the finding with its root, and the sentence about it in the explanation."""
+    finding = replace(finding, root=root)
+    return replace(finding, explanation=f"{finding.explanation}{sentence(finding, Labels(finding))}")
+
+
+def sentence(finding: Finding, names: Names) -> str:
+    """Return who is waited for in the end, as a sentence with a space before it; "" where the finding or its cause is about that."""
+    told = finding.code in ENDS or (finding.code == "FL020" and finding.reasons)
+    return "" if finding.root is None or told else f" Everybody here waits, in the end, for {who_of(finding.root, names)}."
 
 
 def render(root: Root) -> str:
     """Return the tree of a root that belongs to no finding, several lines without a final newline."""
     names = Labels.of_root(root)
     who = who_of(root, names)
-    lines = [f"{who[:1].upper()}{who[1:]}: {behind_of(root)}"]
+    lines = [f"{who[:1].upper()}{who[1:]}; {behind_of(root)}"]
     if root.kind == "circle":
-        lines += [f"  ↻ {_told(link, names)}" for link in root.agents[:_MEMBERS]]
+        lines += [f"  ↻ {told(link, names)}" for link in root.agents[:_MEMBERS]]
         lines += [f"  ↻ … and {root.number - _MEMBERS:,} more"] if root.number > _MEMBERS else []
     return "\n".join(printable(line) for line in [*lines, *(f"  {line}" for line in rows_of(root, names))])
 
@@ -27,10 +42,10 @@ def behind_of(root: Root) -> str:
     if not root.total:
         return "nobody waits behind it"
     verb = "waits" if root.total == 1 else "wait"
-    return f"{root.total:,} {verb} for it in the end, the oldest {duration(root.oldest_s)}"
+    return f"{root.total:,} {verb} for it in the end, the oldest for {duration(root.oldest_s)}"
 
 
-def who_of(root: Root, names: Labels) -> str:
+def who_of(root: Root, names: Names) -> str:
     """Return who it is, and where that stands: "Thread-7 at db.py:88 in recv()"."""
     if root.kind == "circle":
         return f"a circle of {root.number:,} agents, {names.agent(root.agents[0].agent)} among them" if root.number > 2 else _pair(root, names)
@@ -46,13 +61,13 @@ def who_of(root: Root, names: Labels) -> str:
     return f"{agent}{place_of(root.at, names)}" if root.at is not None else f"{agent}, which waits for no lock"
 
 
-def _pair(root: Root, names: Labels) -> str:
+def _pair(root: Root, names: Names) -> str:
     if root.number == 1:
         return f"{names.agent(root.agents[0].agent)}, which waits for itself"
     return f"a circle of {' and '.join(names.agent(link.agent) for link in root.agents)}"
 
 
-def place_of(site: Site | None, names: Labels) -> str:
+def place_of(site: Site | None, names: Names) -> str:
     """Return " at db.py:88 in recv()", "" for no site."""
     if site is None:
         return ""
@@ -60,14 +75,14 @@ def place_of(site: Site | None, names: Labels) -> str:
     return f"{_at(site, names)}{'' if call.startswith('<') else f' in {call}()'}"
 
 
-def indented(root: Root, names: Labels) -> list[str]:
+def indented(root: Root, names: Names) -> list[str]:
     """Return the lines of its rows, to stand under a fact of a report."""
     return [f"{' ' * 16}{line}" for line in rows_of(root, names)]
 
 
-def rows_of(root: Root, names: Labels) -> list[str]:
+def rows_of(root: Root, names: Names) -> list[str]:
     """Return a line for each row of the cut tree."""
-    texts = [_more(row) if isinstance(row, More) else _told(row, names) for row in root.rows]
+    texts = [_more(row) if isinstance(row, More) else told(row, names) for row in root.rows]
     return [f"{mark}{text}" for mark, text in zip(_marks([row.depth for row in root.rows]), texts)]
 
 
@@ -83,21 +98,22 @@ def _marks(depths: Sequence[int]) -> list[str]:
     return marks[::-1]
 
 
-def _told(link: Link, names: Labels) -> str:
+def told(link: Link, names: Names) -> str:
+    """Return who waits for what, how, where, and for how long."""
     agent = names.agent(link.agent)
     if link.what == ITS_LOOP:
         return f"{agent} stands still: its loop is stopped"
     if link.what == WHAT_IT_AWAITS:
         return f"{agent} awaits it{_at(link.wanted_at, names)}"
     how = f" ({link.how})" if link.how else ""
-    age = "" if link.since_s is None else f", {duration(link.since_s)}"
+    age = "" if link.since_s is None else f", for {duration(link.since_s)}"
     left = "" if link.deadline_s is None else f", gives up in {duration(link.deadline_s)}"
     return f"{agent} waits for {names.lock(link.lock, link.what or 'something unknown')}{how}{_at(link.wanted_at, names)}{age}{left}"
 
 
 def _more(row: More) -> str:
-    return f"{'… ' if row.between else 'and '}{row.number:,} more{' in between' if row.between else ''}, the oldest {duration(row.oldest_s)}"
+    return f"{'… ' if row.between else 'and '}{row.number:,} more{' in between' if row.between else ''}, the oldest for {duration(row.oldest_s)}"
 
 
-def _at(site: Site | None, names: Labels) -> str:
+def _at(site: Site | None, names: Names) -> str:
     return "" if site is None else f" at {names.site(site)}"

@@ -8,13 +8,9 @@ from dataclasses import replace
 
 from fastlock.findings import EdgeFact, Finding, LockFact, Site
 from fastlock.fingerprints import classes_of
-from fastlock.reporting import Labels, duration, orders, trees
-from fastlock.roots import Root
+from fastlock.reporting import Labels, duration, orders
 
 _Phrase = Callable[[Finding, Labels], str]
-
-# Whoever is in one of these is waited for in the end. In other findings about waits somebody else is.
-ENDS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 
 # The core's words for a circle that was still there when it was walked again; the report has them in its head.
 CONFIRMED = "confirmed twice"
@@ -46,24 +42,6 @@ def complete(finding: Finding) -> Finding:
     if finding.code in _TURNED:
         finding = replace(finding, turns=_TURNED[finding.code](finding, names))
     return replace(finding, explanation=explanation, fix=_FIX[finding.code](finding, names))
-
-
-def behind(finding: Finding, cause: Finding) -> Finding:
-    """Return a long wait as one that a deadlock is the cause of."""
-    return complete(replace(finding, reasons=(f"{cause.title} {cause.fingerprint[:6]} ({cause.code})", *finding.reasons)))
-
-
-def rooted(finding: Finding, root: Root) -> Finding:
-    """Return the finding with its root, and the sentence about it in the explanation."""
-    finding = replace(finding, root=root)
-    return replace(finding, explanation=f"{finding.explanation}{root_sentence(finding, Labels(finding))}")
-
-
-def root_sentence(finding: Finding, names: Labels) -> str:
-    """Return who is waited for in the end, as a sentence with a space before it; "" where the finding itself is about that."""
-    if finding.root is None or finding.code in ENDS:
-        return ""
-    return f" Everybody here waits, in the end, for {trees.who_of(finding.root, names)}."
 
 
 def turning(finding: Finding, turns: orders.Order | None) -> Finding:
