@@ -38,7 +38,7 @@ def logger_of_ones_own(name: str, *handlers: logging.Handler) -> Iterator[loggin
 @program()
 def queue_listener(pace: Pace) -> None:
     """logging's QueueHandler and QueueListener, with a slow handler behind them."""
-    records: Any = queue.Queue(4)
+    records: Any = queue.Queue()
     out: list[str] = []
 
     class Slow(logging.Handler):
@@ -46,11 +46,7 @@ def queue_listener(pace: Pace) -> None:
             pace.maybe_long()
             out.append(record.getMessage())
 
-    class Waiting(logging.handlers.QueueHandler):
-        def enqueue(self, record: logging.LogRecord) -> None:
-            self.queue.put(record)
-
-    with logger_of_ones_own("queue", Waiting(records)) as logger:
+    with logger_of_ones_own("queue", logging.handlers.QueueHandler(records)) as logger:
         listener = logging.handlers.QueueListener(records, Slow())
         listener.start()
         together(*(lambda n=n: [logger.info("%d", n) for _ in range(4)] for n in range(3)))

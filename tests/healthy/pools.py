@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import threading
-from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Executor, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import TimeoutError as Late
 from multiprocessing.pool import ThreadPool
+from typing import Any
 
 from .programs import Pace, joined, program, started, together
 
@@ -258,3 +262,92 @@ def the_other_thread_pool(pace: Pace) -> None:
     pool.close()
     pool.join()
     assert called == [49]
+
+
+@program(guesses=["FL030"])
+def nested_with_a_limit(pace: Pace) -> None:
+    """Each worker waits for work behind it, but not for long: then it takes that back and does it itself."""
+    with ThreadPoolExecutor(2) as pool:
+
+        def outer(number: int) -> int:
+            inner = pool.submit(squared, pace, number)
+            while True:
+                try:
+                    return inner.result(timeout=0.05)
+                except Late:
+                    if inner.cancel():
+                        return number * number
+
+        assert list(pool.map(outer, range(5))) == [n * n for n in range(5)]
+
+
+@program()
+def stack_of_work(pace: Pace) -> None:
+    """A pool whose queue somebody has exchanged for a stack, so that the newest work is done first."""
+    pool = ThreadPoolExecutor(2)
+    pool._work_queue = queue.LifoQueue()  # type: ignore[assignment]
+    with pool:
+        futures = [pool.submit(squared, pace, number, 0.3) for number in range(8)]
+        assert [future.result() for future in futures] == [n * n for n in range(8)]
+
+
+class OwnExecutor(Executor):
+    """An executor that starts a thread for each piece of work."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a function in a new thread."""
+        future: Future[Any] = Future()
+        started(lambda: future.set_result(function(*args, **kwargs)))
+        return future
+
+
+@program()
+def executor_of_ones_own(pace: Pace) -> None:
+    """Work nested as deep as one likes, in an executor that is not of the standard library's."""
+    pool = OwnExecutor()
+
+    def down(depth: int) -> int:
+        pace.maybe_long()
+        return pool.submit(down, depth - 1).result() + 1 if depth else 0
+
+    assert pool.submit(down, 6).result() == 6
+    assert list(pool.map(down, range(3))) == [0, 1, 2]
+
+
+@program()
+def let_go_without_waiting(pace: Pace) -> None:
+    """shutdown(wait=False) while others still wait for results; then the pool itself is dropped."""
+    pool = ThreadPoolExecutor(1)
+    futures = [pool.submit(squared, pace, number, 0.5) for number in range(4)]
+    pool.shutdown(wait=False)
+    del pool
+    assert [future.result() for future in futures] == [0, 1, 4, 9]
+
+
+@program()
+def reached_through_others(pace: Pace) -> None:
+    """Workers of two pools ask each other's pools, two levels deep, and there is always one that has nothing to wait for."""
+    with ThreadPoolExecutor(3) as front, ThreadPoolExecutor(3) as back:
+
+        def leaf(number: int) -> int:
+            return squared(pace, number, 0.3)
+
+        def middle(number: int) -> int:
+            return back.submit(leaf, number).result()
+
+        def top(number: int) -> int:
+            return front.submit(leaf, number).result() + back.submit(middle, number).result()
+
+        assert [front.submit(top, n).result() for n in range(3)] == [0, 2, 8]
+        assert [each.result() for each in [front.submit(top, n) for n in (1, 2)]] == [2, 8]
+
+
+@program()
+def result_inside_a_callback(pace: Pace) -> None:
+    """A done-callback, which runs in the worker, asks for another result that is there already."""
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(squared, pace, 3, 0.5)
+        seen: list[int] = []
+        second = pool.submit(squared, pace, 4, 0.5)
+        second.add_done_callback(lambda done: seen.append(done.result() + first.result()))
+    assert seen == [25]

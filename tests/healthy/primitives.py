@@ -88,7 +88,7 @@ def one_event_many_setters(pace: Pace) -> None:
         joined(threads)
 
 
-@program()
+@program(guesses=["FL002"])
 def rate_limit(pace: Pace) -> None:
     """Requests take permits of a semaphore; a refilling thread, which never takes any, gives them."""
     permits = threading.Semaphore(2)
@@ -309,7 +309,7 @@ def all_at_once(pace: Pace) -> None:
     assert sum(balance for _, balance in accounts) == 300
 
 
-@program()
+@program(guesses=["FL002"])
 def lock_as_a_signal(pace: Pace) -> None:
     """A lock that is taken at first and released by another thread announces something."""
     done = threading.Lock()
@@ -320,7 +320,7 @@ def lock_as_a_signal(pace: Pace) -> None:
     joined(threads)
 
 
-@program()
+@program(guesses=["FL002"])
 def passed_from_hand_to_hand(pace: Pace) -> None:
     """A lock is taken by one thread and released by the next, in a chain, as some libraries do for a hand-over."""
     baton = threading.Lock()

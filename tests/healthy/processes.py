@@ -196,3 +196,21 @@ threading.Timer(0.1, late.set).start()
 """
     done = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
     assert done.stdout == "6\n"
+
+
+@program(alone=True)
+def forked(pace: Pace) -> None:
+    """A child that is a fork of ours, while others of our threads wait, does something with threads of its own."""
+    event = threading.Event()
+    (waiter,) = started(event.wait)
+    pid = os.fork()
+    if pid == 0:
+        things: Any = queue.Queue()
+        (consumer,) = started(lambda: things.get())
+        time.sleep(0.05)
+        things.put(1)
+        consumer.join()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    event.set()
+    waiter.join()

@@ -27,6 +27,7 @@ THEMES = (
     "services",
     "tasks",
     "libraries",
+    "storms",
 )
 SLOW_WAIT_S = 0.03  # what the programs' processes are configured to: a `long()` moment makes somebody late
 
@@ -73,25 +74,32 @@ class Pace:
 
 @dataclass(frozen=True)
 class Program:
-    """A healthy program; `alone`: it needs the main thread, or something that a process has only one of."""
+    """A healthy program.
+
+    `alone`: it needs the main thread, or something that a process has only one of. `guesses`: codes that may be said of it, though never as `proven`,
+    because what it does is a mistake until somebody has done the unusual part of it, or until a limit is over.
+    """
 
     theme: str
     name: str
     run: Callable[[Pace], None]
     alone: bool
+    guesses: frozenset[str]
 
 
 _programs: dict[str, Program] = {}
 
 
-def program(*, alone: bool = False, since: tuple[int, int] = (3, 10)) -> Callable[[Callable[[Pace], None]], Callable[[Pace], None]]:
+def program(
+    *, alone: bool = False, guesses: Iterable[str] = (), since: tuple[int, int] = (3, 10)
+) -> Callable[[Callable[[Pace], None]], Callable[[Pace], None]]:
     """Put a function into the list of programs, where this Python has what it needs."""
 
     def enter(run: Callable[[Pace], None]) -> Callable[[Pace], None]:
         theme, name = run.__module__.rpartition(".")[2], run.__name__
         assert name not in _programs, f"two programs are called {name}"
         if sys.version_info >= since:
-            _programs[name] = Program(theme, name, run, alone)
+            _programs[name] = Program(theme, name, run, alone, frozenset(guesses))
         return run
 
     return enter

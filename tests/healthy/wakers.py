@@ -285,9 +285,9 @@ def timer_in_c_for_a_queue(pace: Pace) -> None:
 
 @program(alone=True)
 def sigint_by_hand(pace: Pace) -> None:
-    """Ctrl-C ends a wait of the main thread that nobody else would; a thread says so, as a console's own does."""
+    """Ctrl-C ends a wait of the main thread that nobody else would; a thread sends its signal."""
     never = threading.Event()
-    threads = started(lambda: (pace.long(), _thread.interrupt_main()))
+    threads = started(lambda: (pace.long(), os.kill(os.getpid(), signal.SIGINT)))
     try:
         never.wait()
     except KeyboardInterrupt:
@@ -392,3 +392,46 @@ def traced(pace: Pace) -> None:
     threads = started(work)
     assert event.wait()
     joined(threads)
+
+
+@program(guesses=["FL031"])
+def somebody_new(pace: Pace) -> None:
+    """Whoever has woken them so far is waiting as well, in a circle, until a thread speaks up that never has before."""
+    jobs: Queue[int | None] = Queue()
+    done = threading.Event()
+
+    def work() -> None:
+        while jobs.get() is not None:
+            done.set()
+
+    (worker,) = started(work)
+    jobs.put(1)
+    done.wait()
+    done.clear()
+    threads = started(lambda: (pace.long(), pace.long(), jobs.put(2)))
+    done.wait()
+    jobs.put(None)
+    joined([worker, *threads])
+
+
+@program(guesses=["FL031"])
+def approved_by_another(pace: Pace) -> None:
+    """A service asks for approval in the middle of its work; so far its client gave that, now an operator does, for the client waits for the service."""
+    requests: Queue[int | None] = Queue()
+    approvals: Queue[bool] = Queue()
+    replies: Queue[int] = Queue()
+
+    def serve() -> None:
+        while (request := requests.get()) is not None:
+            assert approvals.get()
+            replies.put(-request)
+
+    (service,) = started(serve)
+    requests.put(1)
+    approvals.put(True)
+    assert replies.get() == -1
+    threads = started(lambda: (pace.long(), pace.long(), approvals.put(True)))
+    requests.put(2)
+    assert replies.get() == -2
+    requests.put(None)
+    joined([service, *threads])
