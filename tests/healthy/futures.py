@@ -13,7 +13,7 @@ from .programs import Dies, Pace, joined, program, started, together
 def completed_by_hand(pace: Pace) -> None:
     """Another thread sets the result of a future that no executor knows."""
     future: Future[int] = Future()
-    threads = started(lambda: (pace.long(), future.set_result(5)))
+    threads = started(pace.late(future.set_result, 5))
     assert future.result() == 5
     joined(threads)
 
@@ -40,7 +40,7 @@ def failing(pace: Pace) -> None:
             pace.long()
             raise Dies
 
-        threads = started(lambda: (pace.long(), future.set_exception(Dies())))
+        threads = started(pace.late(future.set_exception, Dies()))
         assert isinstance(pool.submit(fail).exception(), Dies)
         assert isinstance(future.exception(), Dies)
         joined(threads)
@@ -177,7 +177,7 @@ def once_for_all(pace: Pace) -> None:
 def lazily_started(pace: Pace) -> None:
     """The thread that will complete the future is only started when somebody has been waiting for long."""
     future: Future[Any] = Future()
-    timer = threading.Timer(pace.long_s(), lambda: joined(started(lambda: (pace.long(), future.set_result("late")))))
+    timer = threading.Timer(pace.long_s(), lambda: joined(started(pace.late(future.set_result, "late"))))
     timer.start()
     assert future.result() == "late"
     timer.join()

@@ -40,7 +40,7 @@ def joined_by_many(pace: Pace) -> None:
 @program()
 def joined_with_a_limit(pace: Pace) -> None:
     """join() with a limit, in a loop that reports progress."""
-    (worker,) = started(lambda: (pace.long(), pace.long()))
+    (worker,) = started(pace.late(pace.long))
     looks = 0
     while worker.is_alive():
         worker.join(timeout=0.02)
@@ -53,7 +53,7 @@ def joined_while_it_waits(pace: Pace) -> None:
     """The main thread joins one that waits for an event which a third one sets."""
     event = threading.Event()
     (waiter,) = started(event.wait)
-    (setter,) = started(lambda: (pace.long(), event.set()))
+    (setter,) = started(pace.late(event.set))
     joined([waiter, setter])
 
 

@@ -82,7 +82,7 @@ def one_event_many_setters(pace: Pace) -> None:
     """One event, cleared after each round, is set each time by a new thread that has never done so before."""
     event = threading.Event()
     for _ in range(4):
-        threads = started(lambda: (pace.long(), event.set()))
+        threads = started(pace.late(event.set))
         event.wait()
         event.clear()
         joined(threads)
@@ -314,7 +314,7 @@ def lock_as_a_signal(pace: Pace) -> None:
     """A lock that is taken at first and released by another thread announces something."""
     done = threading.Lock()
     done.acquire()
-    threads = started(lambda: (pace.long(), done.release()))
+    threads = started(pace.late(done.release))
     done.acquire()
     done.release()
     joined(threads)

@@ -15,7 +15,7 @@ from typing import Any
 from .programs import Pace, joined, program, started, together
 
 # No process is made by a fork of one that has threads.
-spawning = multiprocessing.get_context("spawn")
+cleanly = multiprocessing.get_context("forkserver")
 
 
 def child(script: str) -> subprocess.Popen[str]:
@@ -117,8 +117,8 @@ def set_late(event: Any, nap_s: float) -> None:
 @program()
 def queues_between_processes(pace: Pace) -> None:
     """multiprocessing.Queue both ways: its feeder thread waits for things to send, and the main thread for those that come."""
-    jobs, results = spawning.Queue(), spawning.Queue()
-    process = spawning.Process(target=squares, args=(jobs, results, pace.long_s() / 4))
+    jobs, results = cleanly.Queue(), cleanly.Queue()
+    process = cleanly.Process(target=squares, args=(jobs, results, pace.long_s() / 4))
     process.start()
     for number in range(5):
         jobs.put(number)
@@ -134,7 +134,7 @@ def queues_between_processes(pace: Pace) -> None:
 @program()
 def pool_of_processes(pace: Pace) -> None:
     """multiprocessing.Pool: three threads of its own work while the main thread waits for the results."""
-    with spawning.Pool(2) as pool:
+    with cleanly.Pool(2) as pool:
         assert pool.map(square, range(6)) == [n * n for n in range(6)]
         assert sorted(pool.imap_unordered(square, range(4))) == [0, 1, 4, 9]
         pool.close()
@@ -144,7 +144,7 @@ def pool_of_processes(pace: Pace) -> None:
 @program()
 def executor_of_processes(pace: Pace) -> None:
     """ProcessPoolExecutor, used by several threads at once."""
-    with ProcessPoolExecutor(2, mp_context=spawning) as pool:
+    with ProcessPoolExecutor(2, mp_context=cleanly) as pool:
         together(*[lambda: list(pool.map(square, range(3)))] * 3)
         assert pool.submit(square, 5).result() == 25
 
@@ -152,8 +152,8 @@ def executor_of_processes(pace: Pace) -> None:
 @program()
 def event_of_another_process(pace: Pace) -> None:
     """An event that a process sets."""
-    event = spawning.Event()
-    process = spawning.Process(target=set_late, args=(event, pace.long_s()))
+    event = cleanly.Event()
+    process = cleanly.Process(target=set_late, args=(event, pace.long_s()))
     process.start()
     assert event.wait()
     (joiner,) = started(process.join)
@@ -163,8 +163,8 @@ def event_of_another_process(pace: Pace) -> None:
 @program()
 def connection_between_processes(pace: Pace) -> None:
     """A thread receives from a process's end of a pipe, the main thread waits for that thread by an event."""
-    ours, theirs = spawning.Pipe()
-    process = spawning.Process(target=send_late, args=(theirs, pace.long_s()))
+    ours, theirs = cleanly.Pipe()
+    process = cleanly.Process(target=send_late, args=(theirs, pace.long_s()))
     process.start()
     got, event = [], threading.Event()
     (receiver,) = started(lambda: (got.append(ours.recv()), event.set()))

@@ -15,11 +15,13 @@ Thing = TypeVar("Thing")
 
 THEMES = (
     "queues",
+    "serving",
     "pipelines",
     "pools",
     "futures",
     "primitives",
     "monitors",
+    "signals",
     "wakers",
     "lives",
     "streams",
@@ -56,6 +58,15 @@ class Pace:
             self.long()
         else:
             self.moment()
+
+    def late(self, call: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+        """Return what works for long, and then does the call."""
+
+        def work() -> None:
+            self.long()
+            call(*arguments)
+
+        return work
 
     def number(self, least: int, most: int) -> int:
         """Return a number from least to most."""

@@ -61,7 +61,7 @@ def woken_from_a_thread(pace: Pace) -> None:
 
     async def main() -> None:
         loop, event = asyncio.get_running_loop(), asyncio.Event()
-        threads = started(lambda: (pace.long(), loop.call_soon_threadsafe(event.set)))
+        threads = started(pace.late(loop.call_soon_threadsafe, event.set))
         assert await event.wait()
         joined(threads)
 
@@ -259,7 +259,7 @@ def reader_callback(pace: Pace) -> None:
             future.set_result(ours.recv(10))
 
         loop.add_reader(ours, readable)
-        threads = started(lambda: (pace.long(), theirs.sendall(b"word")))
+        threads = started(pace.late(theirs.sendall, b"word"))
         assert await future == b"word"
         joined(threads)
         ours.close()
@@ -311,7 +311,7 @@ def future_by_hand(pace: Pace) -> None:
 
     async def main() -> None:
         future: concurrent.futures.Future[int] = concurrent.futures.Future()
-        threads = started(lambda: (pace.long(), future.set_result(3)))
+        threads = started(pace.late(future.set_result, 3))
         assert await asyncio.wrap_future(future) == 3
         joined(threads)
 

@@ -148,11 +148,11 @@ def quick_pool(pace: Pace) -> None:
             return pool.submit(abs, -number).result()
 
         with ThreadPoolExecutor(3) as callers:
-            callers_and_pool = list(callers.map(lambda n: pool.submit(abs, -n).result(), range(300)))
-            outers = list(callers.map(lambda n: outer(n), range(300)))
+            direct = list(callers.map(lambda n: pool.submit(abs, -n).result(), range(300)))
+            nested = list(callers.map(outer, range(300)))
         for number in range(100):
             assert [each.result() for each in [pool.submit(outer, number) for _ in range(3)]] == [number] * 3
-    assert callers_and_pool == outers == list(range(300))
+    assert direct == nested == list(range(300))
 
 
 @program()
