@@ -72,9 +72,9 @@ def test_installed_suite(suite: str, level: str, tmp_path: Path) -> None:
     findings = tmp_path / "findings.jsonl"
     program = ["-m", "test", "-u", "network", suite]
     ours = [sys.executable, "-m", "fastlock", "run", "--level", level, "--json", str(findings), *program]
-    done = subprocess.run(ours, capture_output=True, text=True, timeout=400, cwd=tmp_path)
+    done = subprocess.run(ours, capture_output=True, text=True, timeout=1200, cwd=tmp_path)
     if done.returncode:  # is it the suite, on this machine, or is it us?
-        plain = subprocess.run([sys.executable, *program], capture_output=True, text=True, timeout=400, cwd=tmp_path)
+        plain = subprocess.run([sys.executable, *program], capture_output=True, text=True, timeout=1200, cwd=tmp_path)
         assert plain.returncode, f"{told('with fastlock', done)}\n{told('without it', plain)}"
     sure = [fact for fact in map(json.loads, findings.read_text().splitlines()) if fact["tier"] in ("proven", "high")]
     assert sure == []

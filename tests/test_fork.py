@@ -18,7 +18,7 @@ def in_child(work):
     '''Run work() in a forked child; True where it returned a true value within 15 s.'''
     pid = os.fork()
     if pid == 0:
-        signal.alarm(15)
+        signal.alarm(60)
         status = 1
         try:
             status = 0 if work() else 3
@@ -203,7 +203,7 @@ def handle(*_):
     if not child:
         child.append(os.fork())
         if child == [0]:
-            signal.alarm(15)
+            signal.alarm(60)
             lock._at_fork_reinit()              # its owner stayed behind
 signal.signal(signal.SIGUSR1, handle)
 crew[0].do(lock.acquire)

@@ -77,7 +77,7 @@ def build(tree: Path, sanitizer: str) -> Path:
     shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("*.c", "*.so", "__pycache__"))
     switches = {"FASTLOCK_CAS": "1", "FASTLOCK_DRIVER": "1", "FASTLOCK_SANITIZE": sanitizer}
     command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tree / "lib")]
-    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     shutil.copytree(tree / "src" / "fastlock", tree / "lib" / "fastlock", dirs_exist_ok=True)
     return tree / "lib"
@@ -85,7 +85,7 @@ def build(tree: Path, sanitizer: str) -> Path:
 
 def run_under(loader: list[str], program: str, env: dict[str, str]) -> Any:
     """Run a program with the sanitizer's runtime; return what it printed."""
-    done = subprocess.run([*loader, sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*loader, sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=600)
     if "GLIBC" in done.stderr or "cannot be preloaded" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip("this interpreter or container cannot run under the sanitizer")
     assert done.returncode == 0, done.stderr[-4000:]
