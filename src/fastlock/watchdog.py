@@ -37,7 +37,7 @@ HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
 EXIT_STATUS = 3
-MOST_BEFORE = 1000  # waiting agents up to which it costs the report of a deadlock next to nothing to tell who is behind it
+MOST_BEFORE = 250  # waiting agents up to which it costs the report of a deadlock next to nothing to tell who is behind it
 
 _known = KeptFindings()
 _pace = Pace()

@@ -16,11 +16,12 @@ from fastlock.findings import Site, basename
 from fastlock.outside import Unseen, open_table
 from fastlock.outside.find import Table, open_file
 from fastlock.outside.view import View, site_of
-from fastlock.reporting import distinct, duration, printable, trees
+from fastlock.reporting import distinct, duration, printable, trees, wrapped
 from fastlock.roots import Moment, Root
 
 MOST_LINES = 60  # of waits; --json has all
 MOST_ROOTS = 20
+COLUMNS = 112
 MOST_HELD = 4  # locks of a root's that others want
 
 
@@ -296,8 +297,9 @@ def _wait(wait: dict[str, Any], names: _Names) -> list[str]:
 def _finding(finding: dict[str, Any]) -> list[str]:
     often = "" if finding["count"] == 1 else f", {finding['count']:,} times"
     often += f", report {finding['fingerprint'][:6]}" if isinstance(finding.get("fingerprint"), str) else ""
-    lines = [f"  {finding['code']} {finding['title']} ({finding['tier']}{often}): {finding['explanation']}"]
-    lines += [f"      Fix: {finding['fix']}"] if finding.get("fix") else []
+    told = f"{finding['code']} {finding['title']} ({finding['tier']}{often}): {finding['explanation']}"
+    lines = wrapped(told, COLUMNS, "  ", " " * 6)
+    lines += wrapped(f"Fix: {finding['fix']}", COLUMNS, " " * 6, " " * 11) if finding.get("fix") else []
     return [*lines, f"      Explain: fastlock explain {finding['code']}"]
 
 

@@ -25,6 +25,9 @@ _SHOWN = 12  # agents, in the picture and as sections: more is scrolled past
 _FRAMES = 16  # of the application, for each stack
 _PICTURE_NAME = 30
 _SOURCE = 64
+_LEAST_SOURCE = 24
+_WIDE = 100  # columns, which names, places and lines of source together keep to where they can
+_INDENT = 11  # of what stands behind a row's verb
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
@@ -176,6 +179,8 @@ class _Page:
         table = {agent: list(self._rows(agent)) for agent in shown}
         rows = [row for rows in table.values() for row in rows]
         columns = [max((width(cells[at]) for cells in map(self._cells, rows)), default=0) for at in range(3)]
+        room = _WIDE - _INDENT - columns[0] - columns[1] - max((len(row.note) for row in rows), default=0) - 9
+        columns[2] = min(columns[2], max(room, _LEAST_SOURCE))
         heads = {agent: self.names.agent(agent) for agent in shown}
         column = max((width(head) for head in heads.values()), default=0) + 4
         lines = []
@@ -252,7 +257,8 @@ class _Page:
         return row.name, self.names.site(row.site), _cut(row.site.text) if row.site is not None else ""
 
     def _line(self, row: _Row, columns: list[int]) -> str:
-        cells = "   ".join(pad(cell, column) for cell, column in zip(self._cells(row), columns))
+        name, site, source = self._cells(row)
+        cells = "   ".join(pad(cell, column) for cell, column in zip((name, site, _cut(source, columns[2])), columns))
         return f"    {row.verb}  {cells}   {row.note}"
 
     def _stopped(self, agent: AgentFact | None) -> list[str]:
@@ -267,8 +273,11 @@ class _Page:
         if hidden > 0:
             entries = [(f"… {_count(hidden, 'outer frame')}", ""), *entries[hidden:]]
         column = max((width(place) for place, text in entries if text), default=0)
-        marks = ["stack"] + ["     "] * len(entries)
-        return [f"    {mark}  {pad(place, column)}   {text}" for mark, (place, text) in zip(marks, entries)]
+        if _INDENT + column + 3 + max((width(text) for _, text in entries), default=0) > _WIDE:
+            rows = [line for place, text in entries for line in (place, f"  {text}") if line.strip()]
+        else:
+            rows = [f"{pad(place, column)}   {text}" for place, text in entries]
+        return [f"    {mark}  {row}" for mark, row in zip(["stack", *["     "] * len(rows)], rows)]
 
     def completed(self) -> list[str]:
         """Who completed an inversion, and on which way: its lines may be in helpers that everybody calls."""
@@ -357,8 +366,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _SOURCE else f"{text[: _SOURCE - 1]}…"
+def _cut(text: str, most: int = _SOURCE) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
