@@ -359,8 +359,10 @@ cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
         if n.agent != me and n.state == N_GRANTED:
             if n.mode == WAIT_PERMIT:
                 L.count += 1
-            elif n.mode == WAIT_SHARED:
+            elif n.mode == WAIT_SHARED or n.mode == WAIT_UPGRADABLE:
                 L.count -= 1
+                if n.mode == WAIT_UPGRADABLE:
+                    L.limit = 0
         n = n.next
     L.head = NULL
     n = me.top if me != NULL else NULL

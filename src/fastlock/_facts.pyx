@@ -24,8 +24,10 @@ from time import time
 HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
         BY_JOB: "work in a thread"}
 KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier"}
-MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
-WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
+MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared", WAIT_UPGRADABLE: "shared"}
+WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait",
+         WAIT_UPGRADABLE: "acquire_upgradable"}
+RW_VERBS = {WAIT_SHARED: "waits to read", WAIT_EXCLUSIVE: "waits to write", WAIT_UPGRADABLE: "waits to read upgradably"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
 TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock"}
 
@@ -136,7 +138,7 @@ cdef object raw_line(Edge* e):
         verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
-        verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
+        verb = RW_VERBS[e.mode] if e.waits.kind == K_RWLOCK else "waits for"
         text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"
     elif e.how:
         where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
@@ -539,7 +541,7 @@ cdef list agent_table(dict owned):
         h = &s.holds
         while h != NULL:
             for j in range(8):
-                if is_hold(&h.entry[j]):
+                if is_hold(&h.entry[j]) and h.entry[j].serial not in holds:     # who writes by its upgradable share has both
                     holds.append(h.entry[j].serial)
             h = h.more
         if not holds and (s.pub.state != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered

@@ -22,6 +22,7 @@ cdef int resume(FLock* L, FNode* n) noexcept nogil
 cdef int try_take(FLock* L, FSelf* me, uint8_t mode, uint8_t flags) noexcept nogil
 cdef bint give_back(FLock* L) noexcept nogil
 cdef void give_read(FLock* L, FSelf* me) noexcept nogil
+cdef void give_upgradable(FLock* L, FSelf* me) noexcept nogil
 cdef void give_permits(FLock* L, int64_t permits, FSelf* me) noexcept nogil
 cdef uint32_t notify(FLock* L, int64_t count, FSelf* me, FLock* guard) noexcept nogil
 cdef void pay(FSelf* me) noexcept nogil
