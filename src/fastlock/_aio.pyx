@@ -294,7 +294,7 @@ cdef class Acquisition:
     @property
     def __name__(self):
         if self.what.rec.kind == K_RWLOCK:
-            return "acquire_read" if self.mode == WAIT_SHARED else "acquire_write"
+            return {WAIT_SHARED: "acquire_read", WAIT_UPGRADABLE: "acquire_upgradable"}.get(self.mode, "acquire_write")
         return "wait" if self.mode == WAIT_NOTIFY or self.mode == WAIT_FLAG else "acquire"
 
     @property

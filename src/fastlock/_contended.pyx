@@ -332,6 +332,7 @@ cdef void contended_share(FLock* L, FSelf* s) noexcept nogil:
     count = hold_count(s, L, &site)
     record_begin(&c.seq)
     c.count = L.count
+    c.limit = L.limit
     put_share(c, s, count, site)
     record_end(&c.seq)
 

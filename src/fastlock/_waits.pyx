@@ -477,7 +477,7 @@ cdef int circle(Found* found, int64_t last) noexcept nogil:
     if L.kind == K_RWLOCK and owner_bits(fl_load64(&L.word)) == 0 and hold_count(found.edges[0].agent, L, NULL):
         if found.n == 1 and upgrades(L, found.edges[0].agent):
             return FL002                # once more; who only reads would wait for its own share
-        if found.n == 1 or (found.n == 2 and found.edges[1].waits == L):
+        if found.n == 1 or (found.n == 2 and found.edges[1].waits == L and not upgrades(L, found.edges[0].agent)):
             fill_hold(&found.edges[0], L)
             return FL012
     return FL002 if found.n == 1 else FL001
