@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
 
-EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG = range(1, 6)
+EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG, UPGRADABLE = range(1, 7)
 LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT = range(1, 9)
 SIGNAL = 2  # of a lock's marks: anybody releases it
+_READERS = 4  # of an RWLock's: readers are preferred
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
 _OWNED, _AIO, _WITH = 1, 64, 4  # its owner has released it before; it is asyncio's; of a lock word: taken by `with`
 _FLAGS = 0xFF
@@ -75,8 +76,11 @@ class Waiters:
         for agent in records.agents.values():
             for wait in agent.waits[:1]:
                 if wait.mode == EXCLUSIVE and not agent.runs:
+                    lock = records.locks.get(wait.serial)
+                    # Who has the upgradable share is before all others.
+                    since_ns = 0 if lock is not None and _upgrades(lock, agent) else wait.since_ns
                     first = self._writers.get(wait.serial)
-                    self._writers[wait.serial] = min(first or (wait.since_ns, agent.number), (wait.since_ns, agent.number))
+                    self._writers[wait.serial] = min(first or (since_ns, agent.number), (since_ns, agent.number))
 
     def needs(self, agent: Agent) -> list[Needs]:
         """Return what has to happen before the agent runs on: each of these; [] where it runs, or nobody knows."""
@@ -109,11 +113,23 @@ class Waiters:
     def _for_share(self, agent: Agent, wait: Wait, lock: Lock) -> Needs | None:
         if lock.kind != RWLOCK:
             return None
+        readers = [holder.number for holder, _ in self._holders.get(lock.serial, ())]
         if wait.mode == EXCLUSIVE:
-            readers = tuple(holder.number for holder, _ in self._holders.get(lock.serial, ()))
-            return Needs(readers) if readers else None
+            others = tuple(reader for reader in readers if reader != agent.number or not _upgrades(lock, agent))
+            return Needs(others) if others else None
         since, writer = self._writers.get(lock.serial, (wait.since_ns, agent.number))
-        return Needs((writer,)) if since < wait.since_ns and writer != agent.number else None
+        # Where readers are preferred, only a write of who has the upgradable share holds them back.
+        behind = since < wait.since_ns and writer != agent.number and (not lock.marks & _READERS or lock.limit == writer)
+        needs = [writer] if behind else []
+        if wait.mode == UPGRADABLE:
+            needs += [lock.limit] if lock.limit in self._records.agents else []
+            needs += [agent.number] if agent.number in readers else []  # not while it reads
+        return Needs(tuple(dict.fromkeys(needs))) if needs else None
+
+
+def _upgrades(lock: Lock, agent: Agent) -> bool:
+    """Tell whether the agent has the upgradable share of an RWLock."""
+    return lock.kind == RWLOCK and lock.limit == agent.number
 
 
 def find(agents: Mapping[int, Agent], needs_of: Callable[[Agent], Iterable[Needs]]) -> tuple[set[int], list[Circle]]:

@@ -10,13 +10,15 @@ from typing import Any
 
 from fastlock.findings import CODES
 from fastlock.outside import circles
-from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED, Circle, Waiters
+from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED, UPGRADABLE, Circle, Waiters
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
 
 LEVELS = ("off", "detect", "order", "trace")
 KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result"}
-MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared"}
-_CALLS = {EXCLUSIVE: "acquire", SHARED: "acquire_read", PERMIT: "acquire", NOTIFY: "wait", FLAG: "wait"}
+MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared", UPGRADABLE: "shared"}
+_CALLS = {
+    EXCLUSIVE: "acquire", SHARED: "acquire_read", PERMIT: "acquire", NOTIFY: "wait", FLAG: "wait", UPGRADABLE: "acquire_upgradable"
+}
 STALLED_S = 10.0
 _STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012")
 
@@ -233,7 +235,7 @@ class View:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
         agents = self.records.agents
         since = [
-            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, PERMIT)
+            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT)
         ]
         oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
         deadlocked = bool(self.standing) or any(
