@@ -267,7 +267,9 @@ def test_upgradable_methods() -> None:
     async def main() -> None:
         assert await release("release_upgradable") == "cannot release un-acquired upgradable lock"
         assert await lock.acquire_upgradable() is True
-        assert lock.upgradable().acquire().__qualname__ == "RWLock.acquire_upgradable"
+        asked = lock.upgradable().acquire()
+        assert asked.__qualname__ == "RWLock.acquire_upgradable"
+        asked.close()
         for what, word in (("release_upgradable", "upgradable"), ("release_read", "read")):
             assert await asyncio.create_task(release(what)) == f"cannot release un-acquired {word} lock"
         assert await release("release_read") == "cannot release un-acquired read lock"

@@ -24,6 +24,7 @@ cdef class RWLock(SharedPrimitive):
     cdef int take_write(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1
     cdef int take_for(self, Acquisition a, FSelf* t) except -1
     cdef int give_read(self, bint leaving) except -1
+    cdef bint drop_read(self, FSelf* t) noexcept
     cdef int ended_read(self) except -1
     cdef int give_write(self, bint leaving) except -1
     cdef int ended_write(self) except -1

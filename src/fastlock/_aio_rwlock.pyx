@@ -152,13 +152,18 @@ cdef class RWLock(SharedPrimitive):
     cdef int give_read(self, bint leaving) except -1:
         """Ends a share: the caller's, or that of a task whose coroutine somebody else closes. Who leaves an `async with` did have one."""
         cdef FSelf* t = caller_known()
-        if t == NULL or not self.drop_share(t):
-            t = self.closing_holder()
-            if t == NULL or not self.drop_share(t):
+        if not self.drop_read(t):
+            if not self.drop_read(self.closing_holder()):
                 if self.rec.count == 0 or not (leaving or self.rec.marks & M_SIGNAL):
                     raise RuntimeError("cannot release un-acquired read lock")
                 self.becomes_signal()
         return self.ended_read()
+
+    cdef bint drop_read(self, FSelf* t) noexcept:
+        """Ends a share of the agent's that is not the upgradable one; False where it has none."""
+        if t == NULL or (upgrades(self.rec, t) and hold_count(t, self.rec, NULL) == 1):
+            return False
+        return self.drop_share(t)
 
     cdef int ended_read(self) except -1:
         self.rec.count -= 1

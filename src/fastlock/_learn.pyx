@@ -32,7 +32,7 @@ cdef uint32_t flags_of(GWant* want, GHeld* held) noexcept nogil:
             | (G_HELD_UPGRADABLE if held.flags & G_UPGRADABLE else 0))
 
 
-cdef bint is_upgrade(GWant* want) noexcept nogil:
+cdef bint wants_upgrade(GWant* want) noexcept nogil:
     """Whether what is wanted is held already, by the upgradable share: what counts is what else is held then."""
     return want.flags & (G_SHARED | G_UPGRADABLE) == G_UPGRADABLE
 
@@ -127,7 +127,7 @@ cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
             node_at(&s.order, want.held[i].node).writer = 1
         if not is_signal(s, want.held[i].serial):
             gather(&s.evidence, want.held[i].serial, mode_of(&want.held[i]))
-    if has and not is_upgrade(want):
+    if has and not wants_upgrade(want):
         return False
     lockset[0] = gather_end(&s.evidence)
     return True

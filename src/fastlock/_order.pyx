@@ -111,7 +111,7 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     plain = not class_at(L.node).by_instance
     for i in range(me.depth):
         if me.held[i].lock == L:
-            if not is_upgrade(flags) or not me.held[i].flags & H_SHARED:
+            if not wants_upgrade(flags) or not me.held[i].flags & H_SHARED:
                 return None         # once more, or a self-deadlock: not a matter of order
             continue
         alone = False
@@ -138,7 +138,7 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     return learn(L, me, flags, timed, plain)
 
 
-cdef inline bint is_upgrade(uint32_t flags) noexcept:
+cdef inline bint wants_upgrade(uint32_t flags) noexcept:
     """Whether who wants the lock has its upgradable share, and waits for readers who may want something else that it holds."""
     return flags & (H_SHARED | H_UPGRADABLE) == H_UPGRADABLE
 

@@ -50,6 +50,7 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
         if n == NULL:
             abort()     # inside a signal handler inside a wait, with no memory at all
     n.agent = me
+    fl_store64(&n.asker, <uint64_t>me)
     fl_store64(&n.outer, <uint64_t>me.top)
     n.next = n.prev = NULL
     n.task = NULL
@@ -97,11 +98,12 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
         me.spare = n
 
 
-cdef FNode* task_wait_push(FSelf* t, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil:
+cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil:
     """Publishes that a task waits. Its turn is told to it by a future; the queue is for those who look."""
     cdef FNode* n = wait_push(t, L, mode, 0, timeout_ns, site)
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
+    fl_store64(&n.asker, <uint64_t>asker)
     link(L, n)
     contended_sync(L)
     fl_mutex_unlock(m)
@@ -132,10 +134,6 @@ cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
 
 
 # ---- queue links, under the bucket mutex -------------------------------------------------------------
-
-cdef bint is_upgrade(FLock* L, FNode* n) noexcept nogil:
-    """Whether who has the upgradable share of an RWLock waits there to write."""
-    return n.mode == WAIT_EXCLUSIVE and L.kind == K_RWLOCK and upgrades(L, n.agent)
 
 
 cdef void link(FLock* L, FNode* n) noexcept nogil:

@@ -8,7 +8,7 @@ private to a process, for they lie in a mapping that others read; FLock and FSel
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlock._native cimport fl_get32, fl_load64, fl_mutex, fl_put32, fl_store32, fl_store_fence, fl_tls_get, fl_tls_set
+from fastlock._native cimport fl_get8, fl_get32, fl_load64, fl_mutex, fl_put32, fl_store32, fl_store_fence, fl_tls_get, fl_tls_set
 
 # The lock word: generation (32) | agent index (24) | flags (8).
 #
@@ -142,6 +142,7 @@ cdef struct FNode:
     FNode* prev                # the head's: the last one
     FNode* outer               # the wait that this one interrupts
     FSelf* agent
+    FSelf* asker               # in whose name: the agent, but where it runs the acquire of a task that has a share of the lock
     uint32_t lock_index
     uint8_t mode
     uint8_t state
@@ -303,6 +304,10 @@ cdef inline void record_end(uint32_t* seq) noexcept nogil:
 cdef inline bint upgrades(FLock* L, FSelf* s) noexcept nogil:
     """Whether the agent has the upgradable share of an RWLock: who has it is the only one that can find itself there."""
     return fl_get32(&L.limit) == <uint32_t>(s.word >> 8 & 0xFFFFFF)
+
+cdef inline bint is_upgrade(FLock* L, FNode* n) noexcept nogil:
+    """Whether this is a wait for an RWLock to write, for who has its upgradable share."""
+    return fl_get8(&n.mode) == WAIT_EXCLUSIVE and L.kind == K_RWLOCK and upgrades(L, <FSelf*>fl_load64(&n.asker))
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS

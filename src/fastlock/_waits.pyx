@@ -155,7 +155,7 @@ cdef uint64_t reach_listed(FLock* L, FSelf* but) noexcept nogil:
     return shares
 
 
-cdef bint reach_for_share(FSelf* s, FLock* L, FNode* n) noexcept nogil:
+cdef bint reach_for_share(FLock* L, FNode* n) noexcept nogil:
     """Adds all that keep an agent from a share of a lock that nobody writes; False where nobody does, or memory is out."""
     cdef uint32_t before = walk.n_holders
     cdef FSelf* holder
@@ -163,7 +163,7 @@ cdef bint reach_for_share(FSelf* s, FLock* L, FNode* n) noexcept nogil:
         holder = agent_at(fl_get32(&L.limit))
         if holder != NULL and fl_load8(&holder.pub.state) != A_FREE and not reach(holder):
             return False
-        if hold_count(s, L, NULL) and not reach(s):     # not while it reads
+        if hold_count(<FSelf*>fl_load64(&n.asker), L, NULL) and not reach(<FSelf*>fl_load64(&n.asker)):     # not while it reads
             return False
     return reach_writer_ahead(L, n) or walk.n_holders > before
 
@@ -176,7 +176,7 @@ cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
     fl_mutex_lock(m)
     w = L.head
     while w != NULL and w != n:
-        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED and (not L.marks & M_READERS or upgrades(L, w.agent)):
+        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, w)):
             writer = w.agent
             break
         w = w.next
@@ -235,8 +235,8 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     if L.kind != K_RWLOCK:
         return False
     if fl_get8(&n.mode) == WAIT_EXCLUSIVE:
-        return reach_shared(L, s if upgrades(L, s) else NULL) != 0
-    return reach_for_share(s, L, n)
+        return reach_shared(L, <FSelf*>fl_load64(&n.asker) if is_upgrade(L, n) else NULL) != 0
+    return reach_for_share(L, n)
 
 
 cdef bint reach_owner(FLock* L, uint64_t word) noexcept nogil:
