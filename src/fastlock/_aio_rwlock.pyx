@@ -170,11 +170,12 @@ cdef class RWLock(SharedPrimitive):
         return self.pass_on() if (self.rec.count == 0 or self.rec.limit != 0) and (self._waiters or self.onlookers is not None) else 0
 
     cdef int give_upgradable(self, bint leaving) except -1:
-        """The same for the upgradable share, whose holder is one."""
+        """The same for the upgradable share, whose holder is one. Where somebody else closes that, its write may end after it."""
         cdef FSelf* t = caller_known()
-        if self.rec.limit == 0 or not (leaving or (t != NULL and upgrades(self.rec, t)) or is_closing(self.upgrader)):
+        cdef bint own = self.rec.limit != 0 and t != NULL and upgrades(self.rec, t)
+        if not own and (self.rec.limit == 0 or not (leaving or is_closing(self.upgrader))):
             raise RuntimeError("cannot release un-acquired upgradable lock")
-        if self.rec.word != 0:
+        if own and self.rec.word != 0:
             raise RuntimeError("cannot release upgradable lock while it is write-locked")
         return self.ended_upgradable()
 
