@@ -32,6 +32,8 @@ def read():
     with rw.read(): time.sleep(0.001)
 def write():
     with rw.write(): time.sleep(0.001)
+def upgrade():
+    with rw.upgradable(), rw.write(): time.sleep(0.001)
 def timed():
     if mutex.acquire(timeout=0.01): mutex.release()
 def once():
@@ -39,7 +41,7 @@ def once():
 def repeat(step):
     while not over.is_set(): step()
 mutex.acquire()
-threads = [threading.Thread(target=repeat, args=[step]) for step in (hammer, hammer, read, write, timed)]
+threads = [threading.Thread(target=repeat, args=[step]) for step in (hammer, hammer, read, write, upgrade, timed)]
 threads.append(threading.Thread(target=once))
 for thread in threads: thread.start()
 while not _stall.watches(): time.sleep(0.001)
@@ -118,6 +120,7 @@ def test_native_threads(sanitizer: str, tmp_path: Path) -> None:
         assert run["idle"]
         assert run["mutex"][0] == run["mutex"][1] > 0
         assert run["rwlock"][0] == run["rwlock"][1] > 0
+        assert run["upgraded"] > 0 and run["torn"] == 0
     env["TSAN_OPTIONS"] += ":detect_deadlocks=0"  # that part knows no more than 64 mutexes of a thread, and a fork takes them all
     looks, stalls = run_under(loader, WATCHED, env)
     assert looks > stalls >= 3

@@ -144,9 +144,26 @@ class Moment:
         else:
             holders = self._holders(lock)
             self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
-        if lock["kind"] == "RWLock" and wait["mode"] == "shared" and lock["owner"] is None:
-            return self._writer_before(agent, lock)
+        if lock["kind"] == "RWLock" and lock["owner"] is None:
+            return self._share_key(agent, wait, lock)
         return key if holders else None
+
+    def _share_key(self, agent: int, wait: Record, lock: Record) -> Hashable:
+        """Return the need of who wants a read-write lock that nobody writes."""
+        upgrades = lock.get("upgrader") == agent
+        if wait["mode"] == "exclusive":
+            if not upgrades:
+                return ("held", lock["id"]) if lock["readers"] else None
+            others: tuple[int, ...] = tuple(each for each in dict.fromkeys(lock["readers"]) if each != agent)
+        else:
+            before = self._writer_before(agent, lock)
+            if not wait["what"].endswith("acquire_upgradable"):
+                return ("writer", lock["id"]) if before else None
+            # Whom the one share belongs to, and itself as long as it reads.
+            upgrader = lock.get("upgrader")
+            others = (*before, *([] if upgrader is None else [upgrader]), *([agent] if agent in lock["readers"] else []))
+        self._needs["share", agent] = Need(others)
+        return ("share", agent) if others else None
 
     def _holders(self, lock: Record) -> tuple[int, ...]:
         if lock["owner"] is None:
@@ -155,17 +172,21 @@ class Moment:
         ended = owner is not None and owner.get("state", "alive") != "alive"
         return () if ended and lock["kind"] == "Result" else (lock["owner"],)
 
-    def _writer_before(self, agent: int, lock: Record) -> Hashable:
-        """Return the need of a reader whom nobody keeps but a writer that came before."""
+    def _writer_before(self, agent: int, lock: Record) -> tuple[int, ...]:
+        """Return the writer that this reader queues behind, () for none; one that upgrades is before everybody."""
         key = ("writer", lock["id"])
+        upgrader = lock.get("upgrader")
         if key not in self._needs:
             waits = [(each, self.waits.get(each)) for each in lock["waiters"]]
             writers = [each for each, wait in waits if wait and (wait["lock"], wait["mode"]) == (lock["id"], "exclusive")]
-            oldest = max(writers, key=lambda each: self._age_s(self.waits[each]), default=None)
+            oldest = max(writers, key=lambda each: (each == upgrader, self._age_s(self.waits[each])), default=None)
             self._needs[key] = Need(() if oldest is None else (oldest,))
-        writer = self._needs[key].holders
-        before = writer and self._age_s(self.waits[writer[0]]) > self._age_s(self.waits[agent])
-        return key if before else None
+        for writer in self._needs[key].holders:
+            if writer == upgrader != agent:
+                return (writer,)
+            if not lock.get("lets_readers_in") and self._age_s(self.waits[writer]) > self._age_s(self.waits[agent]):
+                return (writer,)
+        return ()
 
     def _in_stopped_loops(self) -> list[tuple[int, int]]:
         """Return each task with its loop's thread, where that is blocked: nothing of the loop runs then."""
@@ -261,7 +282,7 @@ class Moment:
             return "", ""
         if room == "writer":
             return lock["name"], "behind a writer"
-        number = len(self._needs[through].holders) if room == "held" else 1
+        number = len(self._needs[through].holders) if room in ("held", "share") else 1
         if number < 2:
             return lock["name"], ""
         who = {"RWLock": "readers", "Semaphore": "permit holders", "ThreadPoolExecutor": "workers"}.get(lock["kind"], "")
