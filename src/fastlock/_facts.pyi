@@ -3,6 +3,7 @@ from typing import Any
 
 HOWS: Mapping[int, str]
 KINDS: Mapping[int, str]
+RW_VERBS: dict[int, str]
 MODES: Mapping[int, str]
 WHATS: Mapping[int, str]
 STATES: Mapping[int, str]
