@@ -3,9 +3,9 @@ from typing import Any
 
 HOWS: Mapping[int, str]
 KINDS: Mapping[int, str]
-RW_VERBS: dict[int, str]
 MODES: Mapping[int, str]
 WHATS: Mapping[int, str]
+RW_VERBS: Mapping[int, str]
 STATES: Mapping[int, str]
 TITLES: Mapping[int, str]
 
