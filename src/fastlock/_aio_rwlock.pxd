@@ -9,7 +9,8 @@ from fastlock._table cimport FSelf
 cdef class RWLock(SharedPrimitive):
     cdef object owner                   # keeps the task that writes; None while a callback does, or nobody
     cdef object upgrader                # keeps the task that has the upgradable share; None while a callback does, or nobody
-    cdef object reader, writer, upgradable_reader
+    cdef object reader, writer
+    cdef object upgradable_reader       # made when it is first asked for
 
     cdef uint32_t wanted(self, uint8_t mode, object owner) noexcept
     cdef bint may_upgrade(self, object owner) noexcept

@@ -35,7 +35,6 @@ cdef class RWLock(SharedPrimitive):
         self.open(K_RWLOCK)
         self.reader = ReadGuard.__new__(ReadGuard, self)
         self.writer = WriteGuard.__new__(WriteGuard, self)
-        self.upgradable_reader = UpgradableGuard.__new__(UpgradableGuard, self)
 
     def __init__(self, *, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None,
                  on_deadlock=None, on_inversion=None):
@@ -373,6 +372,8 @@ cdef object rwlock_write_method(RWLock self, PyObject* unused):
 
 
 cdef object rwlock_upgradable_method(RWLock self, PyObject* unused):
+    if self.upgradable_reader is None:
+        self.upgradable_reader = UpgradableGuard.__new__(UpgradableGuard, self)
     return self.upgradable_reader
 
 

@@ -37,7 +37,8 @@ cdef class RWLock:
     """RWLock(*, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None, on_deadlock=None, on_inversion=None)\n--\n\nShared reads, exclusive writes; thread-safe."""
 
     cdef FLock* rec
-    cdef object reader, writer, upgrader
+    cdef object reader, writer
+    cdef object upgrader        # made when it is first asked for: most locks never are
     cdef object __weakref__
 
     def __cinit__(self, *args, prefer="writer", name=None, lock_class=None, timeout=None, rank=None, key=None,
@@ -52,7 +53,6 @@ cdef class RWLock:
             self.rec.marks |= M_READERS
         self.reader = ReadGuard.__new__(ReadGuard, self)
         self.writer = WriteGuard.__new__(WriteGuard, self)
-        self.upgrader = UpgradableGuard.__new__(UpgradableGuard, self)
 
     def __dealloc__(self):
         lock_dropped(self.rec)
@@ -344,6 +344,8 @@ cdef object rwlock_write_method(RWLock self, PyObject* unused):
 
 
 cdef object rwlock_upgradable_method(RWLock self, PyObject* unused):
+    if self.upgrader is None:
+        self.upgrader = UpgradableGuard.__new__(UpgradableGuard, self)
     return self.upgrader
 
 
