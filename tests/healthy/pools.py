@@ -178,8 +178,8 @@ def idle_pool(pace: Pace) -> None:
 @program()
 def cancelled_at_the_end(pace: Pace) -> None:
     """shutdown(cancel_futures=True) lets those go who wait for what will not be begun any more."""
-    pool = ThreadPoolExecutor(1)
-    first = pool.submit(pace.long)
+    pool, release = ThreadPoolExecutor(1), threading.Event()
+    first = pool.submit(release.wait)
     later = [pool.submit(squared, pace, number) for number in range(4)]
     ended: list[str] = []
 
@@ -190,9 +190,11 @@ def cancelled_at_the_end(pace: Pace) -> None:
             ended.append("cancelled")
 
     threads = started(*(lambda f=f: expect(f) for f in later))
-    pool.shutdown(wait=True, cancel_futures=True)
+    pace.long()
+    pool.shutdown(wait=False, cancel_futures=True)
     joined(threads)
-    assert first.done() and ended == ["cancelled"] * 4
+    release.set()
+    assert first.result() and ended == ["cancelled"] * 4
 
 
 @program()

@@ -66,7 +66,7 @@ def run(names: Sequence[str], seed: str, way: Way) -> Outcome:
     if process.returncode != 0 or not out:
         return Outcome((f"status {process.returncode}\n{out}\n{err}",), 0)
     answer = json.loads(out.splitlines()[-1])
-    wrong = [f"a program failed\n{err}"] if answer["failures"] else []
+    wrong = [f"a program failed: {failure}" for failure in answer["failures"]]
     guesses = frozenset[str]().union(*(all_programs()[name].guesses for name in names))
     wrong += [told_of(finding) for finding in (*findings, *answer["found"]) if forbidden(finding, guesses)]
     return Outcome(tuple(wrong), answer["looks"])

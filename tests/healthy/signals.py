@@ -129,8 +129,8 @@ def thread_for_signals(pace: Pace) -> None:
     try:
         event = threading.Event()
         threads = started(lambda: (signal.sigwait([signal.SIGUSR2]), event.set()))
-        with subprocess.Popen(["/bin/sh", "-c", f"sleep {pace.long_s():.3f}; kill -USR2 {os.getpid()}"]):
-            assert event.wait()
+        threads += started(pace.late(signal.pthread_kill, threads[0].ident, signal.SIGUSR2))
+        assert event.wait()
         joined(threads)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
