@@ -272,7 +272,7 @@ cdef inline uint64_t chained(uint64_t chain, uint64_t tag) noexcept nogil:
 cdef inline uint64_t held_tag(FLock* L, uint32_t flags) noexcept nogil:
     """What a hold adds to its chain: class and mode, 0 where the class is not known. The mode is two bits that no key's flag can undo."""
     if flags & H_SHARED and L.tag != 0:
-        return L.tag ^ (<uint64_t>(2 + (flags & H_UPGRADABLE != 0)) << 62)
+        return L.tag ^ (<uint64_t>1 << 63) ^ (<uint64_t>(flags & H_UPGRADABLE) << 51)
     return L.tag
 
 cdef inline FSelf* current_agent() noexcept:
