@@ -101,7 +101,7 @@ def named():
     table = fastlock.snapshot()
     kinds = {agent.id: agent.kind for agent in table.agents}
     return [(wait, kinds[wait.owner]) for wait in table.waits if wait.what == "Future.result" and kinds.get(wait.owner) == "task"]
-(wait, owner), = wait_until(named)
+(wait, owner), = wait_until(lambda: go_on and named())  # the table knows the task before its first step
 names = results()[0]
 agent, = [agent for agent in fastlock.snapshot().agents if agent.name == "waiter"]
 loop.call_soon_threadsafe(go_on.set)

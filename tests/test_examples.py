@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from support import processor_s
+from support import LIMIT_S, processor_s
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 INCIDENTS = ["deadly_embrace", "reentrant_callback", "inverted_order", "fork_orphan", "rwlock_upgrade"]
 Completed = subprocess.CompletedProcess
 
 
-def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = 20) -> Completed[str]:
+def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = LIMIT_S) -> Completed[str]:
     """Run an example, through `fastlock run` where there are words for it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")}
     through = ("-W", "ignore", "-m", "fastlock", "run", *words) if words else ()

@@ -256,6 +256,39 @@ def test_readers_and_writers_close_circles_too() -> None:
     assert "held by reader" in shown
 
 
+@pytest.mark.parametrize("prefer", ["writer", "reader"])
+@pytest.mark.parametrize("case", ["upgrade and reader", "upgrade and second read", "upgrade alone", "share and share"])
+def test_upgradable_shares_close_circles_too(case: str, prefer: str) -> None:
+    """Who has the upgradable share waits for the other readers, not for itself; who waits for the share, for who has it."""
+    first, second, stuck = {
+        "upgrade and reader": ("with rw.read(), both, other: pass", "with rw.upgradable(), other, both: rw.acquire_write()", True),
+        "upgrade and second read": (
+            "with rw.read(), both: blocked('second'); rw.acquire_read()", "with rw.upgradable(), both: rw.acquire_write()", True,
+        ),
+        "upgrade alone": ("with rw.read(), both: go.wait()", "with rw.upgradable(), both: rw.acquire_write()", False),
+        "share and share": ("with rw.upgradable(), both, other: pass", "with other, both: rw.acquire_upgradable()", True),
+    }[case]  # fmt: skip
+    source = f"""
+        rw, other, go = fastlock.RWLock(name="rw", prefer="{prefer}"), fastlock.RLock(name="other"), threading.Event()
+        class Both:
+            met = threading.Barrier(2)
+            def __enter__(self): self.met.wait()
+            def __exit__(self, *exc_info): pass
+        both = Both()
+        def first():
+            {first}
+        def second():
+            {second}
+        start(first), start(second); blocked("second")
+        if {stuck}: blocked("first")
+        ready()
+    """
+    with running(source) as program:
+        done = fastlock("dump", program.pid)
+    assert ("DEADLOCK: 2 agents in a circle" in done.stdout) is stuck
+    assert "rw" in done.stdout
+
+
 def test_shares_come_and_go_while_somebody_waits() -> None:
     """Who shares a lock is true at every step, also for those who came after the first waiter, and for permits taken past the queue."""
     source = """

@@ -306,7 +306,7 @@ def test_upgrade_shows_both_modes():
     assert re.search(r"holds  table_lock \(read\) +export.py:120", text)
     assert re.search(r"waits  table_lock \(write\) +ledger.py:41", text)
     assert "wants to write it at ledger.py:41" in text
-    assert "end the read of export.py:120 before ledger.py:41" in squeeze(text)
+    assert "upgradable() in place of read(), or end the read before ledger.py:41" in squeeze(text)
 
 
 def test_second_read_names_the_writer_before_it():

@@ -123,6 +123,8 @@ cdef void hand_back(FLock* L, uint8_t mode) noexcept:
         give_back(L)
     elif mode == WAIT_SHARED:
         give_read(L, current_agent())
+    elif mode == WAIT_UPGRADABLE:
+        give_upgradable(L, current_agent())
     elif mode == WAIT_PERMIT:
         give_permits(L, 1, current_agent())
     elif mode == WAIT_NOTIFY:

@@ -332,6 +332,7 @@ cdef void contended_share(FLock* L, FSelf* s) noexcept nogil:
     count = hold_count(s, L, &site)
     record_begin(&c.seq)
     c.count = L.count
+    c.limit = L.limit
     put_share(c, s, count, site)
     record_end(&c.seq)
 
@@ -359,8 +360,10 @@ cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
         if n.agent != me and n.state == N_GRANTED:
             if n.mode == WAIT_PERMIT:
                 L.count += 1
-            elif n.mode == WAIT_SHARED:
+            elif n.mode == WAIT_SHARED or n.mode == WAIT_UPGRADABLE:
                 L.count -= 1
+                if n.mode == WAIT_UPGRADABLE:
+                    L.limit = 0
         n = n.next
     L.head = NULL
     n = me.top if me != NULL else NULL

@@ -2,7 +2,7 @@
 """Test-only: lock core and graph on native threads, in parallel, without the GIL. Built by FASTLOCK_DRIVER=1 with FASTLOCK_CAS=1.
 
 There is no free-threaded interpreter in reach of the tests; this shows the same code to ThreadSanitizer. The threads take and
-release one exclusive lock and one RWLock by the very functions that the primitives call, with timeouts and cancelled waits,
+release one exclusive lock and one RWLock, also upgradably, by the very functions that the primitives call, with timeouts and cancelled waits,
 and count in plain memory, which comes out wrong, and races, where exclusion fails.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -29,6 +29,8 @@ cdef struct Job:
     uint64_t* under_write      # guarded by shared, exclusively
     uint64_t gave_up
     uint64_t seen              # read under a share
+    uint64_t upgraded          # counted under a write inside an upgradable share
+    uint64_t torn              # of these, where somebody had written since that share was taken
 
 
 cdef int take_exclusive(FLock* L, FSelf* me, int64_t timeout_ns) noexcept nogil:
@@ -52,14 +54,37 @@ cdef int take_exclusive(FLock* L, FSelf* me, int64_t timeout_ns) noexcept nogil:
     return got
 
 
-cdef int take_share(FLock* L, FSelf* me) noexcept nogil:
-    cdef FNode* n = wait_push(me, L, WAIT_SHARED, 0, -1, 0)
+cdef int take_share(FLock* L, FSelf* me, uint8_t mode) noexcept nogil:
+    cdef FNode* n = wait_push(me, L, mode, 0, -1, 0)
     cdef int got = enter(L, n)
     while got == WAITING:
         fl_parker_wait(me.parker, 1000000, False)
         got = settle(L, n)
     wait_pop(me, n)
     return got
+
+
+cdef void note_share(FLock* L, FSelf* me) noexcept nogil:
+    """Lists the agent's only share, as hold_add does with the GIL: its upgrade does not count it."""
+    me.holds.entry[0].lock = L.index
+    me.holds.entry[0].count = 1
+    fl_store64(&me.holds.entry[0].serial, L.serial)
+    me.holds.used = 1
+
+
+cdef void upgrade(Job* job, FSelf* me, int64_t timeout_ns) noexcept nogil:
+    """Reads upgradably, and writes inside of that, unless the other readers do not leave in time."""
+    cdef uint64_t seen
+    take_share(job.shared, me, WAIT_UPGRADABLE)
+    note_share(job.shared, me)
+    seen = job.under_write[0]
+    if take_exclusive(job.shared, me, timeout_ns) == TAKEN:
+        job.torn += job.under_write[0] != seen
+        job.under_write[0] += 1
+        job.upgraded += 1
+        give_back(job.shared)
+    hold_drop(me, job.shared)
+    give_upgradable(job.shared, me)
 
 
 cdef void* work(void* argument) noexcept nogil:
@@ -73,12 +98,14 @@ cdef void* work(void* argument) noexcept nogil:
                 give_back(job.mutex)
         else:
             job.gave_up += 1
-        if i % 4 == 0:
+        if i % 8 == 3:
+            upgrade(job, me, 20000 if i % 16 == 3 else -1)
+        elif i % 4 == 0:
             take_exclusive(job.shared, me, -1)
             job.under_write[0] += 1
             give_back(job.shared)
         else:
-            take_share(job.shared, me)
+            take_share(job.shared, me, WAIT_SHARED)
             job.seen += job.under_write[0]
             give_read(job.shared, me)
     return NULL
@@ -106,9 +133,13 @@ def drive(uint32_t threads, uint64_t rounds):
             pthread_create(&ids[i], NULL, work, &jobs[i])
         for i in range(threads):
             pthread_join(ids[i], NULL)
+    upgraded = torn = 0
     for i in range(threads):
         gave_up += jobs[i].gave_up
+        upgraded += jobs[i].upgraded
+        torn += jobs[i].torn
     idle = mutex.word == 0 and shared.word == 0 and shared.count == 0 and mutex.head == NULL and shared.head == NULL
+    idle = idle and shared.limit == 0
     free(jobs)
     free(ids)
     contended_close(mutex)
@@ -116,8 +147,8 @@ def drive(uint32_t threads, uint64_t rounds):
     lock_free(mutex)
     lock_free(shared)
     writes = sum([1 for r in range(rounds) if r % 4 == 0])
-    return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes), "idle": idle,
-            "gave_up": gave_up}
+    return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes + upgraded), "idle": idle,
+            "gave_up": gave_up, "upgraded": upgraded, "torn": torn}
 
 
 # ---- the lock-order graph -----------------------------------------------------------------------

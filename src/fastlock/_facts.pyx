@@ -24,8 +24,10 @@ from time import time
 HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
         BY_JOB: "work in a thread"}
 KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier"}
-MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
-WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
+MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared", WAIT_UPGRADABLE: "shared"}
+WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait",
+         WAIT_UPGRADABLE: "acquire_upgradable"}
+RW_VERBS = {WAIT_SHARED: "waits to read", WAIT_EXCLUSIVE: "waits to write", WAIT_UPGRADABLE: "waits to read upgradably"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
 TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock"}
 
@@ -136,7 +138,7 @@ cdef object raw_line(Edge* e):
         verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
-        verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
+        verb = RW_VERBS[e.mode] if e.waits.kind == K_RWLOCK else "waits for"
         text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"
     elif e.how:
         where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
@@ -541,7 +543,7 @@ cdef list agent_table(dict owned):
         h = &s.holds
         while h != NULL:
             for j in range(8):
-                if is_hold(&h.entry[j]):
+                if is_hold(&h.entry[j]) and h.entry[j].serial not in holds:     # who writes by its upgradable share has both
                     holds.append(h.entry[j].serial)
             h = h.more
         if not holds and (s.pub.state != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered
@@ -571,6 +573,14 @@ cdef list wait_table():
     return waits
 
 
+cdef dict beside(FLock* L, dict permits):
+    """What else decides who may have a lock."""
+    cdef FSelf* upgrader = agent_at(L.limit) if L.kind == K_RWLOCK and L.limit != 0 else NULL
+    return {"open": L.kind == K_SEMAPHORE and (L.count != 0 or permits.get(L.serial, 0) != L.limit),
+            "upgrader": agent_id(upgrader) if upgrader != NULL else None,
+            "lets_readers_in": L.kind == K_RWLOCK and L.marks & M_READERS != 0}
+
+
 def table():
     """Every agent, and every lock that is held or waited for, as builtins; one moment's truth under the GIL."""
     cdef uint32_t i
@@ -584,7 +594,7 @@ def table():
             continue
         if owner_bits(L.word) or L.serial in readers or L.serial in waiters:
             locks.append(lock_facts(L, readers, waiters))
-            locks[-1]["open"] = L.kind == K_SEMAPHORE and (L.count != 0 or permits.get(L.serial, 0) != L.limit)
+            locks[-1].update(beside(L, permits))
             owner = owner_or_none(L)
             if owner is not None:
                 owned.setdefault(owner, []).append(L.serial)

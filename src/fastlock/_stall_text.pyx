@@ -161,6 +161,8 @@ cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
         fl_say(&text, " waits for ")
     elif fl_get8(&n.mode) == WAIT_SHARED:
         fl_say(&text, " waits to read ")
+    elif fl_get8(&n.mode) == WAIT_UPGRADABLE:
+        fl_say(&text, " waits to read upgradably ")
     else:
         fl_say(&text, " waits to write ")
     say_lock(&L)

@@ -118,17 +118,17 @@ cdef bint does_run(FSelf* s) noexcept nogil:
     return state != N_QUEUED and state != N_WOKEN
 
 
-cdef uint64_t reach_shared(FLock* L) noexcept nogil:
-    """Adds every agent with a share or permit of the lock; returns how many shares they have."""
+cdef uint64_t reach_shared(FLock* L, FSelf* but) noexcept nogil:
+    """Adds every agent but one with a share or permit of the lock; returns how many shares they have."""
     cdef uint32_t i
     cdef uint64_t shares = 0
     cdef uint32_t count
     cdef FSelf* s
     if L.marks & M_AIO:
-        return reach_listed(L)
+        return reach_listed(L, but)
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if fl_load8(&s.pub.state) == A_FREE:
+        if s == but or fl_load8(&s.pub.state) == A_FREE:
             continue
         count = hold_count(s, L, NULL)
         if count:
@@ -138,20 +138,34 @@ cdef uint64_t reach_shared(FLock* L) noexcept nogil:
     return shares
 
 
-cdef uint64_t reach_listed(FLock* L) noexcept nogil:
+cdef uint64_t reach_listed(FLock* L, FSelf* but) noexcept nogil:
     """The same for a lock that knows its holders: there may be very many tasks."""
     cdef uint64_t shares = 0
     cdef FShare* h
     shares_lock()
     h = first_share(L)
     while h != NULL:
-        if not reach(h.agent):
-            shares = 0
-            break
-        shares += hold_count(h.agent, L, NULL)
+        if h.agent != but:
+            if not reach(h.agent):
+                shares = 0
+                break
+            shares += hold_count(h.agent, L, NULL)
         h = h.next
     shares_unlock()
     return shares
+
+
+cdef bint reach_for_share(FLock* L, FNode* n) noexcept nogil:
+    """Adds all that keep an agent from a share of a lock that nobody writes; False where nobody does, or memory is out."""
+    cdef uint32_t before = walk.n_holders
+    cdef FSelf* holder
+    if fl_get8(&n.mode) == WAIT_UPGRADABLE:
+        holder = agent_at(fl_get32(&L.limit))
+        if holder != NULL and fl_load8(&holder.pub.state) != A_FREE and not reach(holder):
+            return False
+        if hold_count(<FSelf*>fl_load64(&n.asker), L, NULL) and not reach(<FSelf*>fl_load64(&n.asker)):     # not while it reads
+            return False
+    return reach_writer_ahead(L, n) or walk.n_holders > before
 
 
 cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
@@ -162,7 +176,7 @@ cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
     fl_mutex_lock(m)
     w = L.head
     while w != NULL and w != n:
-        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED:
+        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, w)):
             writer = w.agent
             break
         w = w.next
@@ -206,7 +220,7 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     if L == NULL or fl_load64(&L.serial) != fl_get64(&n.lock_serial) or L.marks & M_SIGNAL:
         return False
     if L.kind == K_SEMAPHORE:
-        if still or L.count != 0 or reach_shared(L) != L.limit:
+        if still or L.count != 0 or reach_shared(L, NULL) != L.limit:
             return False
         walk.kind[index] = ANY
         return True
@@ -221,8 +235,8 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     if L.kind != K_RWLOCK:
         return False
     if fl_get8(&n.mode) == WAIT_EXCLUSIVE:
-        return reach_shared(L) != 0
-    return reach_writer_ahead(L, n)
+        return reach_shared(L, <FSelf*>fl_load64(&n.asker) if is_upgrade(L, n) else NULL) != 0
+    return reach_for_share(L, n)
 
 
 cdef bint reach_owner(FLock* L, uint64_t word) noexcept nogil:
@@ -461,7 +475,9 @@ cdef int circle(Found* found, int64_t last) noexcept nogil:
     weigh(found)
     L = found.edges[0].waits
     if L.kind == K_RWLOCK and owner_bits(fl_load64(&L.word)) == 0 and hold_count(found.edges[0].agent, L, NULL):
-        if found.n == 1 or (found.n == 2 and found.edges[1].waits == L):
+        if found.n == 1 and upgrades(L, found.edges[0].agent):
+            return FL002                # once more; who only reads would wait for its own share
+        if found.n == 1 or (found.n == 2 and found.edges[1].waits == L and not upgrades(L, found.edges[0].agent)):
             fill_hold(&found.edges[0], L)
             return FL012
     return FL002 if found.n == 1 else FL001

@@ -307,12 +307,11 @@ EXPLANATIONS: dict[str, Explanation] = {
                         table[key] = make(key)
         """,
         fix="""
-            with rw.read():
-                known = key in table
-            if not known:
-                with rw.write():               # after the read has ended, so look again
-                    if key not in table:
+            with rw.upgradable():              # one at a time, beside other readers
+                if key not in table:
+                    with rw.write():           # waits for the others, who cannot do the same
                         table[key] = make(key)
+            # or end the read first, and look again under rw.write()
         """,
         tier=(
             "proven: an RWLock knows its readers. possible: something else may still end the wait; the reasons "

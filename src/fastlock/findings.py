@@ -279,9 +279,15 @@ class AgentState:
 
 @dataclass(frozen=True)
 class LockState(LockFact):
-    """A lock of a snapshot: held, or waited for; ``open`` is a semaphore that somebody else than its known holders may let go."""
+    """A lock of a snapshot: held, or waited for.
+
+    For roots alone, as the JSON is a closed contract: ``open`` is a semaphore that somebody else than its known holders may let go, ``upgrader`` who
+    has the upgradable share of an RWLock, and ``lets_readers_in`` says that a waiting writer holds no reader back.
+    """
 
     open: bool = False
+    upgrader: int | None = None
+    lets_readers_in: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins."""

@@ -149,12 +149,12 @@ class Moment:
             return []
         if lock.get("wakers") or lock.get("pools"):
             return self._brought_by(lock)
-        if lock["kind"] == "RWLock" and wait["mode"] == "shared" and lock["owner"] is None:
-            return self._writer_before(agent, lock)
         key = _Key("held", lock["id"])
         if key not in self._needs:
             holders = self._holders(lock)
             self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
+        if lock["kind"] == "RWLock" and lock["owner"] is None:
+            key = self._share_key(agent, wait, lock)
         return [key] if self._needs[key].holders else []
 
     def _brought_by(self, lock: Record) -> list[_Key]:
@@ -169,6 +169,25 @@ class Moment:
         self._needs.update(parts)
         return list(parts)
 
+    def _share_key(self, agent: int, wait: Record, lock: Record) -> _Key:
+        """Return the need of who wants a read-write lock that nobody writes."""
+        upgrader = lock.get("upgrader")
+        others: tuple[int, ...]
+        if wait["mode"] == "exclusive":
+            if upgrader != agent:
+                return _Key("held", lock["id"])
+            others = tuple(each for each in dict.fromkeys(lock["readers"]) if each != agent)
+        else:
+            others = self._writer_before(agent, lock)
+            if wait["what"].endswith("acquire_upgradable"):
+                # Whom the one share belongs to, and itself as long as it reads.
+                others = (*others, *([] if upgrader is None else [upgrader]), *([agent] if agent in lock["readers"] else []))
+            elif others:
+                return _Key("writer", lock["id"])
+        key = _Key("share", agent)
+        self._needs[key] = Need(others)
+        return key
+
     def _holders(self, lock: Record) -> tuple[int, ...]:
         if lock["owner"] is None:
             return tuple(dict.fromkeys(lock["readers"]))
@@ -176,17 +195,21 @@ class Moment:
         ended = owner is not None and owner.get("state", "alive") != "alive"
         return () if ended and lock["kind"] == "Result" else (lock["owner"],)
 
-    def _writer_before(self, agent: int, lock: Record) -> list[_Key]:
-        """Return the need of a reader whom nobody keeps but a writer that came before."""
+    def _writer_before(self, agent: int, lock: Record) -> tuple[int, ...]:
+        """Return the writer that this reader queues behind, () for none; one that upgrades is before everybody."""
         key = _Key("writer", lock["id"])
+        upgrader = lock.get("upgrader")
         if key not in self._needs:
             waits = [(each, self.waits.get(each)) for each in lock["waiters"]]
             writers = [each for each, wait in waits if wait and (wait["lock"], wait["mode"]) == (lock["id"], "exclusive")]
-            oldest = max(writers, key=lambda each: self._age_s(self.waits[each]), default=None)
+            oldest = max(writers, key=lambda each: (each == upgrader, self._age_s(self.waits[each])), default=None)
             self._needs[key] = Need(() if oldest is None else (oldest,))
-        writer = self._needs[key].holders
-        before = writer and self._age_s(self.waits[writer[0]]) > self._age_s(self.waits[agent])
-        return [key] if before else []
+        for writer in self._needs[key].holders:
+            if writer == upgrader != agent:
+                return (writer,)
+            if not lock.get("lets_readers_in") and self._age_s(self.waits[writer]) > self._age_s(self.waits[agent]):
+                return (writer,)
+        return ()
 
     def _in_stopped_loops(self) -> list[tuple[int, int]]:
         """Return each task with its loop's thread, where that is blocked: nothing of the loop runs then."""

@@ -198,12 +198,16 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if is_news and late:
         finding = _rooted(finding, event)
         write(text.behind(finding) if shown else "")
-    if circles.note(event, finding):
+    circle = circles.circle_of(event, finding)
+    again = circle is not None and circles.is_known(circle)
+    if not again:
         tally.count(finding.code)
     if is_news:
         finding = finding.whole()  # of a long circle, those whom the text only counts
-    finding, _ = _known.record(finding)
+    finding, _ = _known.record(finding, again)
     tabled.show(_known.all())
+    if circle is not None:
+        circles.remember(circle)  # after the finding: who sees that the process is not well finds out why
     if is_news:
         _append(finding)
     if shown:
@@ -223,8 +227,7 @@ def _draft(event: dict[str, Any], stack: tuple[Site, ...]) -> Finding:
     stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
     if stack:
         stacks[event["closing"]] = stack
-    stacks |= assemble.stacks_in(event)
-    return assemble.draft_from_event(event, site=_core.site, stacks=stacks)
+    return assemble.draft_from_event(event, site=_core.site, stacks=stacks | assemble.stacks_in(event))
 
 
 def _append(finding: Finding) -> None:

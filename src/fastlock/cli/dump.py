@@ -120,6 +120,7 @@ _SHAPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "agent": (int,),
         "lock": (int, _NOBODY),
         "mode": (str,),
+        "what": (str,),
         "since_s": (int, float),
         "deadline_s": (int, float, _NOBODY),
         "wanted_at": (dict, _NOBODY),

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from fastlock.outside.layout import Agent, Lock, Records, Share, Wait
 
-EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG = range(1, 6)
+EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG, UPGRADABLE = range(1, 7)
 LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT = range(1, 9)
 SIGNAL = 2  # of a lock's marks: anybody releases it
+READERS = 4  # of an RWLock's: readers are preferred
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
 _OWNED, _AIO, _WITH = 1, 64, 4  # its owner has released it before; it is asyncio's; of a lock word: taken by `with`
 _FLAGS = 0xFF

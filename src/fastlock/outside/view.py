@@ -10,15 +10,22 @@ from typing import Any
 
 from fastlock.findings import CODES, Site
 from fastlock.outside import circles
-from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED
+from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED, UPGRADABLE
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
 from fastlock.roots import Moment
 
 LEVELS = ("off", "detect", "order", "trace")
 KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result"}
-MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared"}
+MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared", UPGRADABLE: "shared"}
 STATES = {ALIVE: "alive", 2: "ended", 3: "lost-in-fork"}
-_CALLS = {EXCLUSIVE: "acquire", SHARED: "acquire_read", PERMIT: "acquire", NOTIFY: "wait", FLAG: "wait"}
+_CALLS = {
+    EXCLUSIVE: "acquire",
+    SHARED: "acquire_read",
+    PERMIT: "acquire",
+    NOTIFY: "wait",
+    FLAG: "wait",
+    UPGRADABLE: "acquire_upgradable",
+}
 STALLED_S = 10.0
 _STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012")
 
@@ -220,9 +227,17 @@ class View:
             {**shown, "state": STATES.get(agent.state, "ended"), "runs": agent.runs}
             for agent, shown in zip(self._agents, self.agents)
         ]
-        opened = {lock.serial for lock in self._locks.values() if circles.is_open(lock, self.holders.get(lock.serial, ()))}
-        locks = [{**lock, "open": lock["id"] in opened} for lock in self.locks]
+        locks = [{**shown, **self._beside(self._locks[shown["id"]])} for shown in self.locks]
         return Moment(agents, locks, self.waits, site=site_of)
+
+    def _beside(self, lock: Lock) -> dict[str, Any]:
+        """What else decides who may have a lock."""
+        upgrader = self.records.agents.get(lock.limit) if lock.kind == circles.RWLOCK else None
+        return {
+            "open": circles.is_open(lock, self.holders.get(lock.serial, ())),
+            "upgrader": None if upgrader is None else upgrader.id,
+            "lets_readers_in": bool(lock.marks & circles.READERS),
+        }
 
     @property
     def circles(self) -> Sequence[tuple[int, ...]]:
@@ -254,7 +269,7 @@ class View:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
         agents = self.records.agents
         since = [
-            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, PERMIT)
+            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT)
         ]
         oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
         deadlocked = bool(self.standing) or any(

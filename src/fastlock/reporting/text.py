@@ -244,7 +244,7 @@ class _Page:
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
         if lock is not None and lock.kind == "RWLock":
-            return " (read)" if agent in lock.readers else " (write)" if agent == lock.owner else ""
+            return " (write)" if agent == lock.owner else " (read)" if agent in lock.readers else ""
         return f" (one of {len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
 
     def _wanted_how(self, edge: EdgeFact) -> str:

@@ -19,6 +19,9 @@ CONFIRMED = "confirmed twice"
 ITS_LOOP = "its loop"
 _ACROSS = "FL005: "
 
+# And for a wait for the one share of an RWLock that can be upgraded.
+_UPGRADABLE = "acquire_upgradable"
+
 # And for the way into a self-deadlock; without one of them in a reason it is a direct one.
 _WAYS = {
     "signal handler": ", in a signal handler",
@@ -222,6 +225,8 @@ def _explain_rwlock(finding: Finding, names: Labels) -> str:
     again = _at(edge.wanted_at, names)
     if edge.mode == "exclusive":
         return f"{reads} and wants to write it{again}: a writer waits for all readers to end, and it is one of them."
+    if edge.what == _UPGRADABLE:
+        return f"{reads} and wants to read it upgradably{again}: nobody who reads already may, for two would wait for each other."
     return f"{reads} and wants to read it again{again}, behind a writer that waits for the first read to end."
 
 
@@ -343,9 +348,9 @@ def _fix_rwlock(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     name, held = names.lock(edge.waits), names.site(held_site(finding, edge.waits, edge.agent))
     if edge.mode == "exclusive":
-        return (
-            f"end the read of {held} before {names.site(edge.wanted_at)}, or take {name} for writing from the start"
-        )
+        return f"in {held} use {name}.upgradable() in place of read(), or end the read before {names.site(edge.wanted_at)}"
+    if edge.what == _UPGRADABLE:
+        return f"use {name}.upgradable() in {held} already, in place of read()"
     return f"in {names.site(edge.wanted_at)} do not read {name} again: pass on what was read in {held}"
 
 
