@@ -118,6 +118,40 @@ def test_readers_and_writers() -> None:
     assert [link.how for link in root.waiters] == ["one of 2 readers", "behind a writer"]
 
 
+def result(number: int, **more: Any) -> dict[str, Any]:
+    """A record of something that is brought by others."""
+    return {"id": number, "name": f"result{number}", "kind": "Result", "owner": None, "readers": [], "waiters": [], **more}
+
+
+def brought(wakers: tuple[int, ...] = (), pools: tuple[int, ...] = (), *, enough: bool = False, idle: bool = False) -> Moment:
+    """5 waits for a result; 1 waits for itself, 2 and 3 run, and 1 and 2 work for the pool that is lock 9."""
+    agents = [{"id": n, "kind": "thread", "name": f"Thread-{n}", "native_id": n, "waits": {1: 8, 5: 7}.get(n)} for n in range(1, 6)]
+    pool = {**result(9, open=idle), "name": "pool", "kind": "ThreadPoolExecutor", "readers": [1, 2]}
+    locks = [result(7, wakers=wakers, pools=pools, any=enough), {**result(8), "kind": "Lock", "owner": 1}, pool]
+    waits = [{"agent": n, "lock": what, "mode": "exclusive", "since_s": 1.0, "deadline_s": None, "wanted_at": None} for n, what in ((1, 8), (5, 7))]
+    return Moment(agents, locks, waits)
+
+
+@pytest.mark.parametrize(
+    "moment, whom, how",
+    [
+        (brought((2, 3)), 3, ""),  # all of them: the last one
+        (brought((2, 1)), 1, ""),  # and one that never comes
+        (brought((1, 3), enough=True), 3, "one of 2"),
+        (brought((), (9,)), 2, "queued in pool, one of 2 workers"),
+        (brought((1,), (9,), enough=True), 2, "one of 2"),
+        (brought((), (9,), idle=True), None, ""),  # a worker is idle, so it can run
+        (brought((1,), (9,), enough=True, idle=True), None, ""),
+        (brought((1,), (9,), idle=True), 1, ""),
+    ],
+)
+def test_results_come_from_agents_and_queues(moment: Moment, whom: int | None, how: str) -> None:
+    """All or any of several, each an agent or work in the queue of a pool, which any of its workers takes unless one is idle."""
+    assert moment.forest.parent.get(5) == whom
+    links = [link for root in moment.roots() for link in root.waiters if link.agent == 5]
+    assert [link.how for link in links] == ([how] if whom is not None else [])
+
+
 def test_tasks_stand_still_with_their_loop() -> None:
     """A task needs its loop's thread: where that is blocked, whoever waits for the task waits for what the thread waits for."""
     agents = [agent(1, "MainThread"), agent(2, "Task-2", "task", native_id=1), agent(3), agent(4)]

@@ -6,13 +6,13 @@ all who have them: 5,000 who wait for one of 5,000 permits are 10,000 steps and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Need(NamedTuple):
-    """Whom an agent needs: all of them, or any one."""
+    """Whom an agent needs: all of them, or any one; told from others by whatever key, if it is hashable."""
 
     holders: tuple[int, ...]
     any_one: bool = False
@@ -23,7 +23,7 @@ class Forest:
     """Whom each waiter is behind, by which need, and the circles; siblings are in the order in which grow() was given them."""
 
     parent: Mapping[int, int]
-    through: Mapping[int, Hashable]
+    through: Mapping[int, Any]
     stuck: frozenset[int]
     circles: tuple[tuple[int, ...], ...]
     children: Mapping[int, Sequence[int]]
@@ -59,7 +59,7 @@ class Forest:
 
 
 def grow(
-    wants: Mapping[int, Sequence[Hashable]], needs: Mapping[Hashable, Need], never: Container[int] = frozenset()
+    wants: Mapping[int, Sequence[Any]], needs: Mapping[Any, Need], never: Container[int] = frozenset()
 ) -> Forest:
     """Return the forest of those who want something, in the order of `wants`; linear in wants and holders.
 
@@ -82,15 +82,15 @@ class _Growth:
     """Strikes out who can run, from those who need nobody on; then finds for each who is left one that keeps it."""
 
     def __init__(
-        self, wants: Mapping[int, Sequence[Hashable]], needs: Mapping[Hashable, Need], never: Container[int]
+        self, wants: Mapping[int, Sequence[Any]], needs: Mapping[Any, Need], never: Container[int]
     ) -> None:
         self.wants, self.needs, self.never = wants, needs, never
         self.parent: dict[int, int] = {}
-        self.through: dict[int, Hashable] = {}
-        self.left: dict[Hashable, int] = {}  # how many holders of each need have still to let go
+        self.through: dict[int, Any] = {}
+        self.left: dict[Any, int] = {}  # how many holders of each need have still to let go
         self.unmet: dict[int, int] = {}
-        self.wanted_by: dict[Hashable, list[int]] = {}
-        self.held: dict[int, list[Hashable]] = {}
+        self.wanted_by: dict[Any, list[int]] = {}
+        self.held: dict[int, list[Any]] = {}
         self.stuck: set[int] = set()
         for agent, keys in wants.items():
             number = 0
@@ -102,7 +102,7 @@ class _Growth:
             if number:
                 self.unmet[agent] = number
 
-    def _note(self, key: Hashable) -> None:
+    def _note(self, key: Any) -> None:
         if key not in self.wanted_by:
             self.wanted_by[key] = []
             need = self.needs[key]
@@ -128,7 +128,7 @@ class _Growth:
     def settle_stuck(self) -> None:
         self.stuck = {agent for agent, number in self.unmet.items() if number > 0}
         self.stuck |= {agent for agent in self.held if agent in self.never}
-        keeps: dict[Hashable, int] = {}
+        keeps: dict[Any, int] = {}
         for agent, number in self.unmet.items():
             if number > 0:
                 key = next(key for key in self.wants[agent] if self.left.get(key, 0) > 0)

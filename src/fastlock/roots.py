@@ -7,7 +7,7 @@ the like, or has ended. A circle of agents is one root. Behind it stands everybo
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -81,10 +81,19 @@ class Root:
         return render(self)
 
 
+class _Key(NamedTuple):
+    """A need: what kind it is, of which lock, thread or task, and which part of that."""
+
+    room: str
+    of: int
+    part: int = 0
+
+
 class Moment:
     """Agents, locks and waits of one moment, in the keys of a snapshot's JSON form, and the forest of who waits for whom.
 
-    What that form has not, an agent's `state`, whether it `runs` inside of its wait, and whether a semaphore is `open`, may be left out.
+    What that form has not may be left out: an agent's `state`, and whether it `runs` inside of its wait; of a semaphore or pool whether it is `open`, for there
+    are permits or workers left; of a result by which agents (`wakers`) and out of whose queues (`pools`, ids of locks) it comes, and whether `any` of that is enough.
     ``age_s`` and ``left_s`` read a wait's age and the time until it gives up, ``site`` its place. ``awaits`` adds whom agents need besides, ``never`` who
     stands still for a reason that is not in the table.
     """
@@ -118,52 +127,62 @@ class Moment:
     @cached_property
     def forest(self) -> Forest:
         """The forest, of siblings the oldest first; linear but for the sorting of ages."""
-        self._needs: dict[Hashable, Need] = {}
-        wants: dict[int, list[Hashable]] = {}
+        self._needs: dict[_Key, Need] = {}
+        wants: dict[int, list[_Key]] = {}
         for agent in sorted(self.waits, key=lambda each: -self._age_s(self.waits[each])):
-            key = self._key(agent, self.waits[agent])
-            if key is not None:
-                wants[agent] = [key]
+            keys = self._keys(agent, self.waits[agent])
+            if keys:
+                wants[agent] = keys
         for agent, thread in self._in_stopped_loops():
-            self._needs["loop", thread] = Need((thread,))
-            wants.setdefault(agent, []).append(("loop", thread))
+            self._needs[_Key("loop", thread)] = Need((thread,))
+            wants.setdefault(agent, []).append(_Key("loop", thread))
         for agent, others in self._awaits.items():
-            self._needs["await", agent] = Need(others)
-            wants.setdefault(agent, []).append(("await", agent))
+            self._needs[_Key("await", agent)] = Need(others)
+            wants.setdefault(agent, []).append(_Key("await", agent))
         dead = {agent for agent, each in self.agents.items() if each.get("state", "alive") != "alive"}
         return grow(wants, self._needs, dead.union(self._never))
 
-    def _key(self, agent: int, wait: Record) -> Hashable:
-        """Return the need of a wait, which all who wait for the same have in common; None where nobody is known to be needed."""
+    def _keys(self, agent: int, wait: Record) -> list[_Key]:
+        """Return the needs of a wait, which all who wait for the same have in common; [] where nobody is known to be needed."""
         lock = self.locks.get(wait["lock"])
         if lock is None:
-            return None
-        key: Hashable = ("held", lock["id"])
-        if key in self._needs:
-            holders = self._needs[key].holders
-        else:
+            return []
+        if lock.get("wakers") or lock.get("pools"):
+            return self._brought_by(lock)
+        if lock["kind"] == "RWLock" and lock["owner"] is None and (wait["mode"] == "shared" or lock.get("upgrader") == agent):
+            return self._share_keys(agent, wait, lock)
+        key = _Key("held", lock["id"])
+        if key not in self._needs:
             holders = self._holders(lock)
             self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
-        if lock["kind"] == "RWLock" and lock["owner"] is None:
-            return self._share_key(agent, wait, lock)
-        return key if holders else None
+        return [key] if self._needs[key].holders else []
 
-    def _share_key(self, agent: int, wait: Record, lock: Record) -> Hashable:
-        """Return the need of who wants a read-write lock that nobody writes."""
-        upgrades = lock.get("upgrader") == agent
+    def _brought_by(self, lock: Record) -> list[_Key]:
+        """Return what a result needs: of each pool in whose queue it stands a worker, unless that has idle ones, and each agent that brings a part of it."""
+        parts = {_Key("brought", lock["id"], waker): Need((waker,)) for waker in lock.get("wakers", ())}
+        pools = [self.locks.get(pool) for pool in lock.get("pools", ())]
+        full = [pool for pool in pools if pool is not None and pool["readers"] and not pool.get("open")]
+        parts |= {_Key("queued", lock["id"], pool["id"]): Need(tuple(dict.fromkeys(pool["readers"])), any_one=True) for pool in full}
+        if lock.get("any"):
+            everybody = tuple(dict.fromkeys(holder for need in parts.values() for holder in need.holders))
+            parts = {_Key("any", lock["id"]): Need(everybody, any_one=True)} if len(full) == len(pools) else {}
+        self._needs.update(parts)
+        return list(parts)
+
+    def _share_keys(self, agent: int, wait: Record, lock: Record) -> list[_Key]:
+        """Return the need of who wants a share of a read-write lock, or to write with its upgradable one."""
+        upgrader = lock.get("upgrader")
         if wait["mode"] == "exclusive":
-            if not upgrades:
-                return ("held", lock["id"]) if lock["readers"] else None
-            others: tuple[int, ...] = tuple(each for each in dict.fromkeys(lock["readers"]) if each != agent)
+            others = [each for each in lock["readers"] if each != agent]
         else:
-            before = self._writer_before(agent, lock)
+            others = self._writer_before(agent, lock)
             if not wait["what"].endswith("acquire_upgradable"):
-                return ("writer", lock["id"]) if before else None
-            # Whom the one share belongs to, and itself as long as it reads.
-            upgrader = lock.get("upgrader")
-            others = (*before, *([] if upgrader is None else [upgrader]), *([agent] if agent in lock["readers"] else []))
-        self._needs["share", agent] = Need(others)
-        return ("share", agent) if others else None
+                return [_Key("writer", lock["id"])] if others else []
+            # Besides whom the one share belongs to, and itself as long as it reads.
+            others += [each for each in (upgrader, agent) if each is not None and each in lock["readers"]]
+        key = _Key("share", lock["id"], agent)
+        self._needs[key] = Need(tuple(dict.fromkeys(others)))
+        return [key] if others else []
 
     def _holders(self, lock: Record) -> tuple[int, ...]:
         if lock["owner"] is None:
@@ -172,9 +191,9 @@ class Moment:
         ended = owner is not None and owner.get("state", "alive") != "alive"
         return () if ended and lock["kind"] == "Result" else (lock["owner"],)
 
-    def _writer_before(self, agent: int, lock: Record) -> tuple[int, ...]:
-        """Return the writer that this reader queues behind, () for none; one that upgrades is before everybody."""
-        key = ("writer", lock["id"])
+    def _writer_before(self, agent: int, lock: Record) -> list[int]:
+        """Return the writer that this reader queues behind, [] for none; one that upgrades is before everybody."""
+        key = _Key("writer", lock["id"])
         upgrader = lock.get("upgrader")
         if key not in self._needs:
             waits = [(each, self.waits.get(each)) for each in lock["waiters"]]
@@ -183,10 +202,10 @@ class Moment:
             self._needs[key] = Need(() if oldest is None else (oldest,))
         for writer in self._needs[key].holders:
             if writer == upgrader != agent:
-                return (writer,)
+                return [writer]
             if not lock.get("lets_readers_in") and self._age_s(self.waits[writer]) > self._age_s(self.waits[agent]):
-                return (writer,)
-        return ()
+                return [writer]
+        return []
 
     def _in_stopped_loops(self) -> list[tuple[int, int]]:
         """Return each task with its loop's thread, where that is blocked: nothing of the loop runs then."""
@@ -271,9 +290,9 @@ class Moment:
             behind=behind,
         )
 
-    def _what(self, through: Hashable, lock: Record | None) -> tuple[str, str]:
+    def _what(self, through: _Key | None, lock: Record | None) -> tuple[str, str]:
         """Return what is waited for, and how, where that is not plain."""
-        room = through[0] if isinstance(through, tuple) else ""
+        room = "" if through is None else through.room
         if room == "loop":
             return ITS_LOOP, ""
         if room == "await":
@@ -282,9 +301,11 @@ class Moment:
             return "", ""
         if room == "writer":
             return lock["name"], "behind a writer"
-        number = len(self._needs[through].holders) if room in ("held", "share") else 1
-        if number < 2:
+        number = 0 if through is None else len(self._needs[through].holders)
+        if through is None or number < 2:
             return lock["name"], ""
+        if room == "queued":
+            return lock["name"], f"queued in {self.locks[through.part]['name']}, one of {number:,} workers"
         who = {"RWLock": "readers", "Semaphore": "permit holders", "ThreadPoolExecutor": "workers"}.get(lock["kind"], "")
         return lock["name"], f"one of {number:,} {who}" if who else f"one of {number:,}"
 

@@ -255,12 +255,12 @@ def _circle(circle: dict[str, Any], root: Root, names: _Names) -> list[str]:
     what = "CIRCLE that a timeout will end" if circle["clears"] else "DEADLOCK" if circle["proven"] else "POSSIBLE DEADLOCK"
     doubt = "" if circle["proven"] else ", if those who hold the locks are those who release them"
     lines = [f"{what}: {_count(root.number, 'agent')} in a circle{doubt}"]
-    for link in root.agents[:MOST_LINES]:
+    for link in root.agents:
         lines.append(f"  {trees.told(link, names)}")
         held = names.held(link.lock)
         lines += [f"      {held}"] if held else []
-    more = root.number - MOST_LINES
-    lines += [f"  and {more:,} more, see --json"] if more > 0 else []
+    more = root.number - len(root.agents)
+    lines += [f"  and {more:,} more, see --json"] if more else []
     return lines + ([f"  Behind it: {trees.behind_of(root)}", *_rows(root, names)] if root.total else [])
 
 
