@@ -142,7 +142,7 @@ cdef class Source:
         if self.waits is not None:
             for each in self.waits:
                 if len(each.sources) == 1:
-                    names(each.rec, self.s.word)
+                    show_source(each.rec, &self.s)
         return 0
 
 
@@ -154,8 +154,10 @@ cdef void unpin(Source self) noexcept:
         task_rest(t)
 
 
-cdef void names(FLock* L, uint64_t word) noexcept:
-    fl_store64(&L.word, word)
+cdef void show_source(FLock* L, FSource* s) noexcept:
+    """Says in the record itself who brings it, or in which pool it is queued, for readers outside."""
+    fl_store64(&L.word, s.word if s != NULL and s.state == S_AGENT else 0)
+    L.count = <int64_t>s.pool_serial if s != NULL and s.state == S_POOL else 0
     if L.contended:
         contended_watch(L)
 
@@ -179,6 +181,7 @@ cdef Awaited await_made(uint8_t kind, uint8_t call, str name, str label, list so
     self.rec = lock_made(kind, checked_options(name, label, None, None, None, False, None, None))
     self.rec.obj = <PyObject*>self
     self.rec.limit = call
+    self.rec.placed = 0         # a record that is used again may have somebody's place there
     waiting.add(self)
     return self
 
@@ -261,7 +264,7 @@ cdef int attach(Awaited self, bint any_of) except -1:
     source = self.sources[0]
     if n == 1 and source is not None:
         self.rec.site = source.site
-        names(self.rec, source.s.word if source.s.state == S_AGENT else 0)
+        show_source(self.rec, &source.s)
     return 0
 
 
@@ -297,7 +300,7 @@ cdef int detach(Awaited self) except -1:
                 unpin(source)
                 source.rested()
     self.sources = []
-    names(self.rec, 0)
+    show_source(self.rec, NULL)
     return 0
 
 
