@@ -67,6 +67,13 @@ def test_raise_lets_the_embrace_recover() -> None:
     assert done.stdout.splitlines()[-1] == "tea costs 5"
 
 
+def test_raise_lets_the_other_job_be_done() -> None:
+    """The job whose wait is refused fails, and its thread does what the other one waits for."""
+    done = run_aio("executor_ping_pong", words=("--on-deadlock", "raise"))
+    assert done.returncode == 0, done.stderr
+    assert "a job failed with DeadlockError" in done.stdout
+
+
 def test_the_embrace_names_tasks_locks_and_sites() -> None:
     """Both tasks, both locks by the attributes that they are kept in, and the lines."""
     report = run_aio("deadly_embrace", words=("--on-deadlock", "exit")).stderr

@@ -4,6 +4,7 @@ store() runs in a thread and asks the loop to write; the loop hands the writing 
 
     python examples/aio/executor_ping_pong.py                                hangs
     fastlock run --on-deadlock exit examples/aio/executor_ping_pong.py       names executor, jobs and tasks, ends with status 3
+    fastlock run --on-deadlock raise examples/aio/executor_ping_pong.py      one job fails with a RuntimeError, ends with 0
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ async def serve() -> None:
     """Store two things at once."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(WORKERS, thread_name_prefix="disk"))
-    await asyncio.gather(*(loop.run_in_executor(None, store, name, loop) for name in ("tea", "coffee")))
+    jobs = [loop.run_in_executor(None, store, name, loop) for name in ("tea", "coffee")]
+    for end in await asyncio.gather(*jobs, return_exceptions=True):
+        if end is not None:
+            print(f"a job failed with {type(end).__name__}")
     print(f"{len(written)} written")
 
 

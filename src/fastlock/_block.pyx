@@ -138,6 +138,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
+    policy = policy or top_of(me) != n      # a condition or event inside of the wait for a result may be left by an exception
     if fl_finalizing():
         fl_refuse_at_exit()
     elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked

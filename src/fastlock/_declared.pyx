@@ -96,11 +96,13 @@ cdef Awaited begin(waiting_for self):
     me = caller()
     sources = [source_of(waker) for waker in self.wakers]
     if me.task != NULL:
-        return await_in_task(me, sources, B_DECLARED, self.what, self.what)
-    if not sources:
+        wait = await_in_task(me, sources, B_DECLARED, self.what, self.what)
+    elif sources:
+        wait = await_begin(sources, True, B_DECLARED, self.what, self.what, -1)
+    else:
         return await_unknown(K_OPAQUE, WAIT_EXCLUSIVE, B_DECLARED, self.what, self.what, -1)
-    wait = await_begin(sources, True, B_DECLARED, self.what, self.what, -1)
-    await_inside(wait)
+    if sources:
+        await_inside(wait)
     return wait
 
 

@@ -534,21 +534,15 @@ cdef class Event:
 
     def wait(self, timeout=None):
         """Waits until the flag is set, at most `timeout` seconds; returns whether it is."""
-        cdef Awaited outer
         cdef int64_t limit_ns
         if self.rec.count != 0:
             return True
         limit_ns = wait_limit(timeout)
         if limit_ns == 0:
             return self.rec.count != 0
-        outer = futures_begin(self.expected, limit_ns) if self.expected is not None and is_looking() else None
-        if outer is None:
-            return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
-        try:
-            await_inside(outer)
-            return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
-        finally:
-            await_end(outer)
+        if self.expected is not None:
+            return event_wait(self, limit_ns) != 0
+        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
 
     def _at_fork_reinit(self):
         """Drops the waiters in the child of a fork; the flag stays."""
@@ -558,6 +552,18 @@ cdef class Event:
 
     def __repr__(self):
         return shown(self, "set" if self.rec.count else "unset")
+
+
+cdef int event_wait(Event self, int64_t limit_ns) except -1:
+    """Waits for an event that stands for something else, and says for what."""
+    cdef Awaited outer = futures_begin(self.expected, limit_ns) if is_looking() else None
+    if outer is None:
+        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False)
+    try:
+        await_inside(outer)
+        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False)
+    finally:
+        await_end(outer)
 
 
 # ---- Barrier -----------------------------------------------------------------------------------------------------
