@@ -233,7 +233,7 @@ cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str l
         t.owns += 1
         attach(self, True)
         show_wait(self.rec, t, site_created())
-        self.node = task_wait_push(t, self.rec, WAIT_EXCLUSIVE, -1, site_created())
+        self.node = task_wait_push(t, t, self.rec, WAIT_EXCLUSIVE, -1, site_created())
         error = look_for_task(self.rec, t, self.node, True) if sources else None
         if error is not None:
             raise error

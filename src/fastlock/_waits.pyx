@@ -146,7 +146,7 @@ cdef bint reach_pool(FLock* L) noexcept nogil:
 cdef bint reach_workers(FLock* L, uint32_t index) noexcept nogil:
     """Adds a pool's workers; False where one is idle, or can still be started."""
     cdef uint32_t before = walk.n_holders
-    if L.count < L.limit or reach_shared(L) == 0:
+    if L.count < L.limit or reach_shared(L, NULL) == 0:
         return False
     walk.kind[index] = ANY
     return walk.n_holders - before >= L.limit
