@@ -127,14 +127,17 @@ def ring(locks: Sequence[Any], hold: str = "__enter__", want: str = "__enter__")
 
 
 def found(*codes: str) -> list[Any]:
-    """Wait until findings with all these codes (any one, where none is named) are there; return all findings."""
+    """Wait until findings with all these codes (any one, where none is named) are there and told everywhere; return all findings."""
     import fastlock
+    from fastlock import watchdog
 
     def there() -> list[Any]:
         findings = list(fastlock.findings())
         return findings if set(codes) <= {finding.code for finding in findings} else []
 
-    return wait_until(there)
+    findings = wait_until(there)
+    watchdog.flush(LIMIT_S)  # the JSON file, logging, hooks, health: they come after the list
+    return findings
 
 
 def tell(value: Any) -> None:

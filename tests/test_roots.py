@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,6 +117,22 @@ def test_readers_and_writers() -> None:
     (root,) = snapshot([agent(n) for n in range(1, 6)], [lock(1, kind="RWLock", readers=(1, 2))], waits).roots
     assert tree(root) == [(3, 1), (4, 2)]
     assert [link.how for link in root.waiters] == ["one of 2 readers", "behind a writer"]
+
+
+def test_who_upgrades_waits_for_the_other_readers_and_those_who_come_for_it() -> None:
+    """Of 1, 2 and 3, which read, 1 upgrades: it waits for the others and not for itself; a reader waits behind it, whoever is preferred, and the next upgrader for the share."""
+    waits = [wait(1, 1), wait(4, 1, 9, "shared"), replace(wait(5, 1, 2, "shared"), what="RWLock.acquire_upgradable")]
+    shared = lock(1, kind="RWLock", readers=(1, 2, 3), upgrader=1, lets_readers_in=True)
+    (root,) = snapshot([agent(n) for n in range(1, 6)], [shared], waits).roots
+    assert root.agents[0].agent in (2, 3)
+    assert sorted(tree(root)) == [(1, 1), (4, 2), (5, 2)]
+
+
+def test_who_reads_and_wants_the_upgradable_share_waits_for_itself() -> None:
+    """Nobody may have the upgradable share who reads already: that is a circle of one."""
+    waits = [replace(wait(1, 1, 2, "shared"), what="RWLock.acquire_upgradable")]
+    (root,) = snapshot([agent(1)], [lock(1, kind="RWLock", readers=(1,))], waits).roots
+    assert (root.kind, [link.agent for link in root.agents]) == ("circle", [1])
 
 
 def result(number: int, **more: Any) -> dict[str, Any]:

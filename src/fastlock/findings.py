@@ -281,11 +281,15 @@ class AgentState:
 class LockState(LockFact):
     """A lock of a snapshot: held, or waited for.
 
-    For roots alone, as the JSON is a closed contract: ``open`` is a semaphore that somebody else than its known holders may let go, ``upgrader`` who
-    has the upgradable share of an RWLock, and ``lets_readers_in`` says that a waiting writer holds no reader back.
+    For roots alone, as the JSON is a closed contract: ``open`` is a semaphore that somebody else than its known holders may let go, or a pool with idle
+    workers; a result is brought by all of ``wakers`` and by work that is queued in ``pools``, or by ``any`` of them; ``upgrader`` has the upgradable share
+    of an RWLock, and ``lets_readers_in`` says that a waiting writer holds no reader back.
     """
 
     open: bool = False
+    wakers: tuple[int, ...] = ()
+    pools: tuple[int, ...] = ()
+    any: bool = False
     upgrader: int | None = None
     lets_readers_in: bool = False
 

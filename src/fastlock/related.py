@@ -14,7 +14,7 @@ from fastlock.fingerprints import class_of, classes_of
 from fastlock.reporting import orders, wording
 
 CIRCLES = frozenset({"FL001", "FL010"})
-_ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012"})
+_ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 
 
 def advised(finding: Finding, known: Iterable[Finding]) -> Finding:

@@ -149,12 +149,12 @@ class Moment:
             return []
         if lock.get("wakers") or lock.get("pools"):
             return self._brought_by(lock)
+        if lock["kind"] == "RWLock" and lock["owner"] is None and (wait["mode"] == "shared" or lock.get("upgrader") == agent):
+            return self._share_keys(agent, wait, lock)
         key = _Key("held", lock["id"])
         if key not in self._needs:
             holders = self._holders(lock)
             self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
-        if lock["kind"] == "RWLock" and lock["owner"] is None:
-            key = self._share_key(agent, wait, lock)
         return [key] if self._needs[key].holders else []
 
     def _brought_by(self, lock: Record) -> list[_Key]:
@@ -169,24 +169,20 @@ class Moment:
         self._needs.update(parts)
         return list(parts)
 
-    def _share_key(self, agent: int, wait: Record, lock: Record) -> _Key:
-        """Return the need of who wants a read-write lock that nobody writes."""
+    def _share_keys(self, agent: int, wait: Record, lock: Record) -> list[_Key]:
+        """Return the need of who wants a share of a read-write lock, or to write with its upgradable one."""
         upgrader = lock.get("upgrader")
-        others: tuple[int, ...]
         if wait["mode"] == "exclusive":
-            if upgrader != agent:
-                return _Key("held", lock["id"])
-            others = tuple(each for each in dict.fromkeys(lock["readers"]) if each != agent)
+            others = [each for each in lock["readers"] if each != agent]
         else:
             others = self._writer_before(agent, lock)
-            if wait["what"].endswith("acquire_upgradable"):
-                # Whom the one share belongs to, and itself as long as it reads.
-                others = (*others, *([] if upgrader is None else [upgrader]), *([agent] if agent in lock["readers"] else []))
-            elif others:
-                return _Key("writer", lock["id"])
-        key = _Key("share", agent)
-        self._needs[key] = Need(others)
-        return key
+            if not wait["what"].endswith("acquire_upgradable"):
+                return [_Key("writer", lock["id"])] if others else []
+            # Besides whom the one share belongs to, and itself as long as it reads.
+            others += [each for each in (upgrader, agent) if each is not None and each in lock["readers"]]
+        key = _Key("share", lock["id"], agent)
+        self._needs[key] = Need(tuple(dict.fromkeys(others)))
+        return [key] if others else []
 
     def _holders(self, lock: Record) -> tuple[int, ...]:
         if lock["owner"] is None:
@@ -195,8 +191,8 @@ class Moment:
         ended = owner is not None and owner.get("state", "alive") != "alive"
         return () if ended and lock["kind"] == "Result" else (lock["owner"],)
 
-    def _writer_before(self, agent: int, lock: Record) -> tuple[int, ...]:
-        """Return the writer that this reader queues behind, () for none; one that upgrades is before everybody."""
+    def _writer_before(self, agent: int, lock: Record) -> list[int]:
+        """Return the writer that this reader queues behind, [] for none; one that upgrades is before everybody."""
         key = _Key("writer", lock["id"])
         upgrader = lock.get("upgrader")
         if key not in self._needs:
@@ -206,10 +202,10 @@ class Moment:
             self._needs[key] = Need(() if oldest is None else (oldest,))
         for writer in self._needs[key].holders:
             if writer == upgrader != agent:
-                return (writer,)
+                return [writer]
             if not lock.get("lets_readers_in") and self._age_s(self.waits[writer]) > self._age_s(self.waits[agent]):
-                return (writer,)
-        return ()
+                return [writer]
+        return []
 
     def _in_stopped_loops(self) -> list[tuple[int, int]]:
         """Return each task with its loop's thread, where that is blocked: nothing of the loop runs then."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fastlock.outside.layout import Agent, Lock, Records, Share, Wait
 
 EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG, UPGRADABLE = range(1, 7)
-LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT = range(1, 9)
+LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT, POOL, OPAQUE = range(1, 11)
 SIGNAL = 2  # of a lock's marks: anybody releases it
 READERS = 4  # of an RWLock's: readers are preferred
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
@@ -16,8 +16,8 @@ _FLAGS = 0xFF
 
 
 def wait_of(agent: Agent, locks: Mapping[int, Lock]) -> Wait | None:
-    """Return what the agent waits for; a future's condition stands for the result that is waited for outside of it."""
-    if len(agent.waits) == 2 and agent.waits[0].mode == NOTIFY:
+    """Return what the agent waits for; a future's condition, or event, stands for the result that is waited for outside of it."""
+    if len(agent.waits) == 2 and agent.waits[0].mode in (NOTIFY, FLAG):
         outer = locks.get(agent.waits[1].serial)
         if outer is not None and outer.kind == RESULT:
             return agent.waits[1]
@@ -52,5 +52,8 @@ def _of_word(word: int, agents: Mapping[int, Agent]) -> Agent | None:
 
 
 def is_open(lock: Lock, holders: Iterable[tuple[Agent, Share]]) -> bool:
-    """Tell whether a semaphore has permits left, or some whose holder is not known: then somebody else may let it go."""
-    return lock.kind == SEMAPHORE and not lock.permits == 0 < lock.limit == sum(share.times for _, share in holders)
+    """Tell whether a semaphore has permits left, or some whose holder is not known, so somebody else may let it go; whether a pool has idle workers."""
+    held = sum(share.times for _, share in holders)
+    if lock.kind == POOL:
+        return held < lock.limit
+    return lock.kind == SEMAPHORE and not lock.permits == 0 < lock.limit == held

@@ -6,7 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, trees, width, wrapped
+from fastlock.reporting import (
+    Labels,
+    duration,
+    fact,
+    inversion,
+    is_stdlib,
+    pad,
+    printable,
+    shorten,
+    starvation,
+    trees,
+    width,
+    wrapped,
+)
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -93,6 +106,8 @@ class _Page:
         if self.finding.code == "FL010":
             # Not the agents: one worker of a pool may have done both, in two jobs.
             return f"{_count(len(self.finding.locks), 'lock')}, {_count(len(self.finding.edges), 'order')}"
+        if self.finding.code == "FL030":
+            return starvation.subject(self.finding, self.names)
         if self.finding.code != "FL001" and len(self.finding.locks) == 1:
             return self.names.lock(self.finding.locks[0].id)
         return f"{_count(len(self.finding.agents), 'agent')}, {_count(len(self.finding.locks), 'lock')}"
@@ -227,8 +242,8 @@ class _Page:
             if lock.id in self.wanted and (agent == lock.owner or agent in lock.readers):
                 holds[lock.id] = None
         for held in holds:
-            name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row("owes " if is_result(self.locks.get(held)) else "holds", name, held_site(self.finding, held, agent))
+            verb, how = self._holding(held)
+            yield _Row(verb, how + self.names.lock(held) + self._held_how(held, agent), held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
@@ -241,8 +256,16 @@ class _Page:
                     age = "" if edge.waits is None else duration(edge.since_s)
                     yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
 
+    def _holding(self, lock_id: int) -> tuple[str, str]:
+        lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == starvation.POOL:
+            return "runs ", "a job of "
+        return "owes " if is_result(lock) else "holds", ""
+
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == starvation.POOL:
+            return ""
         if lock is not None and lock.kind == "RWLock":
             return " (write)" if agent == lock.owner else " (read)" if agent in lock.readers else ""
         return f" (one of {len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
@@ -254,7 +277,9 @@ class _Page:
         return f" ({len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
 
     def _cells(self, row: _Row) -> tuple[str, str, str]:
-        return row.name, self.names.site(row.site), _cut(row.site.text) if row.site is not None else ""
+        if row.site is None:
+            return row.name, "" if row.verb == "owes " else self.names.site(None), ""
+        return row.name, self.names.site(row.site), _cut(row.site.text)
 
     def _line(self, row: _Row, columns: list[int]) -> str:
         name, site, source = self._cells(row)
@@ -306,13 +331,12 @@ class _Page:
         finding, root = self.finding, self.finding.root
         told = []
         if finding.behind:
-            name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
-            verb = "waits" if finding.behind == 1 else "wait"
-            told.append(f"{finding.behind:,} more {verb} for {name}")
+            told.append(self._more())
         if root is None:
             return fact("Behind it", told[0]) if told else []
         if finding.code in trees.ENDS:
-            if root.total > finding.behind + (root.kind != "circle"):  # there it is the waiter itself
+            counted = 0 if finding.code == "FL030" else finding.behind  # jobs in a queue wait for nobody
+            if root.total > counted + (root.kind != "circle"):  # there it is the waiter itself
                 told.append(trees.behind_of(root))
             return fact("Behind it", ", ".join(told)) + trees.indented(root, self.names)
         who = f"everybody here waits, in the end, for {trees.who_of(root, self.names)}"
@@ -320,9 +344,18 @@ class _Page:
         # Who is told above already makes no tree.
         return lines if root.total < len(self.agents) else [*lines, *trees.indented(root, self.names)]
 
+    def _more(self) -> str:
+        number = self.finding.behind
+        if self.finding.code == "FL030":
+            return f"{_count(number, 'job')} in the queue"
+        name = self.names.lock(self.finding.locks[0].id) if len(self.finding.locks) == 1 else "these locks"
+        return f"{number:,} more {'waits' if number == 1 else 'wait'} for {name}"
+
     def _refused(self) -> str:
         edge = waiting_edge(self.finding)
         lock = wanted_name(edge, self.names)
+        if is_result(self.locks.get(edge.waits)):
+            return f"the wait in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised"
         return f"the acquire in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised, and {lock} was not taken"
 
     def _reasons_are(self) -> str:
@@ -344,7 +377,8 @@ class _Page:
             return f"{no}: its owner {'has ended' if code == 'FL003' else 'is not in this process'}"
         if soonest is not None:
             return no
-        return f"{no}: {'nobody in the circle has a timeout' if code == 'FL001' else 'the wait has no timeout'}"
+        nobody = {"FL001": "nobody in the circle has a timeout", "FL030": "nobody in it has a timeout"}
+        return f"{no}: {nobody.get(code, 'the wait has no timeout')}"
 
     def _released(self) -> str:
         edge = waiting_edge(self.finding)
