@@ -456,3 +456,51 @@ def test_a_dump_of_an_idle_wait_has_no_root() -> None:
     with running("event = fastlock.Event(name='idle')\nstart(event.wait, name='rests'); blocked('rests')\nready()\n") as program:
         lines = dump(program.pid)
     assert "Waits" in lines and not any(line.startswith("ROOT") for line in lines)
+
+
+# ---- joins, results, pools
+
+BEHIND = """
+import concurrent.futures, threading
+import fastlock
+fastlock.install()
+from fastlock import watchdog
+from support import *
+fastlock.configure(slow_wait=0.05)
+lock, taken, end = fastlock.Lock(name="lock"), threading.Event(), threading.Event()
+def job():
+    taken.set()
+    end.wait()
+def holder():
+    with lock:
+        wait_for_it()
+def told(kind):
+    start(holder)
+    wait_until(lambda: any(wait.what == kind for wait in fastlock.snapshot().waits))
+    start(lock.acquire, name="waiter")
+    wait_until(lambda: any(finding.code == "FL020" for finding in fastlock.findings()))
+    tell(next(str(finding) for finding in fastlock.findings() if finding.code == "FL020"))
+"""
+
+
+def test_a_join_leads_to_the_thread_that_is_joined() -> None:
+    """The holder of a lock waits for a thread to end: where that one stands is what everybody waits for."""
+    page = answer(run_program(f"{BEHIND}thread = start(job); taken.wait()\nwait_for_it = thread.join\ntold('Thread.join')\n"))
+    assert root_of(page) == [
+        'everybody here waits, in the end, for thread "job", which waits for end (Event) at program.py',
+        '└ thread "holder" waits for end of job at program.py',
+        '└ thread "waiter" waits for lock at support.py',
+    ]
+
+
+def test_queued_work_leads_to_a_worker_of_its_pool() -> None:
+    """The holder waits for work that stands in a pool's queue: everybody waits for the pool's worker."""
+    page = answer(
+        run_program(
+            f"{BEHIND}pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix='p')\n"
+            "pool.submit(job); taken.wait()\nwait_for_it = pool.submit(print).result\ntold('Future.result')\n"
+        )
+    )
+    tree = root_of(page)
+    assert tree[0].startswith('everybody here waits, in the end, for thread "p_0"')
+    assert tree[1].startswith('└ thread "holder" waits for ') and tree[2].startswith('└ thread "waiter" waits for lock')

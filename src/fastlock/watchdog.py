@@ -30,7 +30,7 @@ from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
-from fastlock.reporting import logs, text, trees
+from fastlock.reporting import logs, trees
 from fastlock.tally import tally
 
 HOOK_LIMIT_S = 5.0
@@ -197,7 +197,7 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         write(f"{_page(finding)}\n{_suppressed()}")
     if is_news and late:
         finding = _rooted(finding, event)
-        write(text.behind(finding) if shown else "")
+        write(trees.afterwards(finding) if shown else "")
     circle = circles.circle_of(event, finding)
     again = circle is not None and circles.is_known(circle)
     if not again:

@@ -6,20 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import (
-    Labels,
-    duration,
-    fact,
-    inversion,
-    is_stdlib,
-    pad,
-    printable,
-    shorten,
-    starvation,
-    trees,
-    width,
-    wrapped,
-)
+from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, starvation, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -57,16 +44,6 @@ def render(finding: Finding) -> str:
     else:
         blocks = [page.head(), page.picture(), page.sections(), page.foot()]
     return "\n\n".join("\n".join(printable(line).rstrip() for line in block) for block in blocks if block)
-
-
-def behind(finding: Finding) -> str:
-    """Return who waits behind a finding whose report has been written without; "" for nobody, else lines with a final newline."""
-    root = finding.root
-    if root is None:
-        return ""
-    names = Labels(finding)
-    head = f"{finding.code} {finding.title}, report {finding.fingerprint[:6]}: {trees.behind_of(root)}"
-    return "".join(f"{printable(line)}\n" for line in [head, *(f"  {row}" for row in trees.rows_of(root, names))])
 
 
 @dataclass(frozen=True)
@@ -328,21 +305,8 @@ class _Page:
 
     def _behind(self) -> list[str]:
         """How many more wait for what it is about; whom everybody waits for in the end, and the tree of those behind that one."""
-        finding, root = self.finding, self.finding.root
-        told = []
-        if finding.behind:
-            told.append(self._more())
-        if root is None:
-            return fact("Behind it", told[0]) if told else []
-        if finding.code in trees.ENDS:
-            counted = 0 if finding.code == "FL030" else finding.behind  # jobs in a queue wait for nobody
-            if root.total > counted + (root.kind != "circle"):  # there it is the waiter itself
-                told.append(trees.behind_of(root))
-            return fact("Behind it", ", ".join(told)) + trees.indented(root, self.names)
-        who = f"everybody here waits, in the end, for {trees.who_of(root, self.names)}"
-        lines = [*(fact("Behind it", told[0]) if told else []), *fact("Root", who)]
-        # Who is told above already makes no tree.
-        return lines if root.total < len(self.agents) else [*lines, *trees.indented(root, self.names)]
+        told = [self._more()] if self.finding.behind else []
+        return trees.foot(self.finding, self.names, told, len(self.agents))
 
     def _more(self) -> str:
         number = self.finding.behind

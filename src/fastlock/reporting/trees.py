@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fastlock.findings import Finding, Site
-from fastlock.reporting import Labels, Names, duration, printable
+from fastlock.reporting import Labels, Names, duration, fact, printable
 from fastlock.roots import ITS_LOOP, WHAT_IT_AWAITS, Link, More, Root
 
 # Whoever is in one of these is waited for in the end. In other findings about waits somebody else is.
@@ -73,6 +73,32 @@ def place_of(site: Site | None, names: Names) -> str:
         return ""
     call = site.function.rpartition(".")[2]
     return f"{_at(site, names)}{'' if call.startswith('<') else f' in {call}()'}"
+
+
+def afterwards(finding: Finding) -> str:
+    """Return who waits behind a finding whose report has been written without; "" for nobody, else lines with a final newline."""
+    root = finding.root
+    if root is None:
+        return ""
+    names = Labels(finding)
+    head = f"{finding.code} {finding.title}, report {finding.fingerprint[:6]}: {behind_of(root)}"
+    return "".join(f"{printable(line)}\n" for line in [head, *(f"  {row}" for row in rows_of(root, names))])
+
+
+def foot(finding: Finding, names: Names, told: list[str], agents: int) -> list[str]:
+    """Return the facts of a report about those behind: `told` already, of so many agents; who is waited for in the end, and the tree of those behind that one."""
+    root = finding.root
+    lines = fact("Behind it", ", ".join(told)) if told else []
+    if root is None:
+        return lines
+    if finding.code in ENDS:
+        counted = 0 if finding.code == "FL030" else finding.behind  # jobs in a queue wait for nobody
+        if root.total > counted + (root.kind != "circle"):  # there it is the waiter itself
+            lines = fact("Behind it", ", ".join([*told, behind_of(root)]))
+        return lines + indented(root, names)
+    lines += fact("Root", f"everybody here waits, in the end, for {who_of(root, names)}")
+    # Who is told above already makes no tree.
+    return lines if root.total < agents else lines + indented(root, names)
 
 
 def indented(root: Root, names: Names) -> list[str]:
