@@ -114,7 +114,7 @@ def asks(more=()):
         blocked("wants")
         with fastlock.waiting_for("reply", wakers=[wanting[-1], *more]): pass
 healthy = start(asks, [threading.main_thread()])
-healthy.join()
+wait_until(lambda: not healthy.is_alive())          # in join() this thread would be no waker who can run
 unknown = start(asks, [threading.Thread()])
 unknown.join()
 before = len(fastlock.findings())
