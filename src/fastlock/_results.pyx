@@ -30,7 +30,7 @@ from fastlock._wakers cimport B_COMPLETED, B_WAIT, S_POOL, source_agent
 import weakref
 
 cdef enum:
-    MOST_WORKERS = 0xFFFFFFFF
+    MOST_WORKERS = 0x7FFFFFFF  # an enum's member is an int: a larger one would be negative
 
 
 cdef object name_of(object function):
@@ -134,7 +134,7 @@ cdef class Pool:
         """Reads how many workers there can be: a program may change it."""
         executor = self.executor()
         size = getattr(executor, "_max_workers", None)
-        if type(size) is int and 0 < size < MOST_WORKERS:
+        if type(size) is int and 0 < size <= MOST_WORKERS:
             self.rec.limit = size
         return 0
 

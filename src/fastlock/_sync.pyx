@@ -201,9 +201,16 @@ cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except 
 
 
 cdef int expect(object primitive, object what) except -1:
-    """Says what a condition of ours, or an event, really stands for: a future's Source, or what futures_begin() takes. Others are left alone."""
+    """Says what a condition of ours, or an event, really stands for: a future's Source, or what futures_begin() takes. Others are left alone.
+
+    A future's lock is given back within its wait, after that is published, and kept for long by nobody: it is no part of a circle.
+    """
+    cdef FLock* guard
     if isinstance(primitive, Condition):
         (<Condition>primitive).expected = what
+        guard = guard_of(<Condition>primitive)
+        if guard != NULL:
+            guard.marks |= M_SIGNAL
     elif isinstance(primitive, Event):
         (<Event>primitive).expected = what
     return 0
