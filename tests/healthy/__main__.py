@@ -16,7 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from .programs import THEMES, Program, all_programs
 from .runs import Way, run
 
-WAYS = tuple(Way(level, together, always) for level in ("detect", "order") for together in (False, True) for always in (False, True))
+WAYS = tuple(
+    Way(level, together, always, stretch)
+    for level in ("detect", "order")
+    for together in (False, True)
+    for always in (False, True)
+    for stretch in (1, 5, 25)
+)
 MOST_IN_A_PROCESS = 12
 
 
