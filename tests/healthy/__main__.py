@@ -16,7 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from .programs import THEMES, Program, all_programs
 from .runs import Way, run
 
-WAYS = tuple(Way(level, together, always) for level in ("detect", "order") for together in (False, True) for always in (False, True))
+WAYS = tuple(
+    Way(level, together, always, stretch)
+    for level in ("detect", "order")
+    for together in (False, True)
+    for always in (False, True)
+    for stretch in (1, 5, 25)
+)
 MOST_IN_A_PROCESS = 12
 
 
@@ -28,8 +34,9 @@ def batches(programs: list[Program], seed: str) -> Iterator[tuple[list[str], str
         number += 1
         way = rng.choice(WAYS)
         fit = [each.name for each in programs if not (way.together and each.alone)]
+        most = MOST_IN_A_PROCESS if way.together else max(1, int(MOST_IN_A_PROCESS / way.stretch))
         if fit:
-            yield rng.sample(fit, min(len(fit), rng.randint(1, MOST_IN_A_PROCESS))), f"{seed}.{number}", way
+            yield rng.sample(fit, min(len(fit), rng.randint(1, most))), f"{seed}.{number}", way
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The process that programs run in: python -m healthy.child --seed SEED [--together] [--always] NAME…
+"""The process that programs run in: python -m healthy.child --seed SEED [--stretch FACTOR] [--together] [--always] NAME…
 
 One after the other in the main thread, or all at once in a thread each. Its last line of output is JSON: which programs have ended well, and what
 `find_deadlocks()` has found meanwhile with --always, called without end from a thread. Without it no thread is there that is not the
@@ -60,21 +60,21 @@ def thread_failed(arguments: Any) -> None:
         failed(arguments.thread.name if arguments.thread else "a thread", arguments.exc_value)
 
 
-def run(program: Program, seed: str) -> None:
+def run(program: Program, seed: str, stretch: float) -> None:
     """Run one program."""
     try:
-        program.run(Pace(f"{seed} {program.name}"))
+        program.run(Pace(f"{seed} {program.name}", stretch))
     except BaseException as error:
         failed(program.name, error)
 
 
-def run_all(programs: Sequence[Program], seed: str, together: bool) -> None:
+def run_all(programs: Sequence[Program], seed: str, stretch: float, together: bool) -> None:
     """Run programs, one after the other or at the same time."""
     if not together:
         for program in programs:
-            run(program, seed)
+            run(program, seed, stretch)
         return
-    threads = [threading.Thread(target=run, args=(program, seed), name=program.name) for program in programs]
+    threads = [threading.Thread(target=run, args=(program, seed, stretch), name=program.name) for program in programs]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -84,6 +84,7 @@ def run_all(programs: Sequence[Program], seed: str, together: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", required=True)
+    parser.add_argument("--stretch", type=float, default=1.0)
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--always", action="store_true")
     parser.add_argument("names", nargs="+")
@@ -96,7 +97,7 @@ def main() -> None:
     random.Random(options.seed).shuffle(programs)
     assert threading.Lock is fastlock.Lock, "fastlock is not installed in this process"
     looker = Looker() if options.always else None
-    run_all(programs, options.seed, options.together)
+    run_all(programs, options.seed, options.stretch, options.together)
     if looker is not None:
         looker.stop()
     found = list(looker.found.values()) if looker else []

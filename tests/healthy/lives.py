@@ -102,7 +102,7 @@ def asleep_for_ever(pace: Pace) -> None:
     pace.long()
 
 
-@program()
+@program(guesses=["FL031"])
 def supervised(pace: Pace) -> None:
     """Workers die of mistakes in the middle of their work; a supervisor puts the work back and starts new ones."""
     jobs: Any = queue.Queue()

@@ -112,7 +112,7 @@ def one_slot_each(pace: Pace) -> None:
     joined(threads)
 
 
-@program()
+@program(guesses=["FL031"])
 def merged_sources(pace: Pace) -> None:
     """Three sources end at different times, and one target counts the marks."""
     merged: Any = queue.Queue(2)

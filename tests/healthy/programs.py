@@ -31,14 +31,15 @@ THEMES = (
     "libraries",
     "storms",
 )
-SLOW_WAIT_S = 0.03  # what the programs' processes are configured to: a `long()` moment makes somebody late
+SLOW_WAIT_S = 0.02  # what the programs' processes are configured to: a `long()` moment makes somebody late
 
 
 class Pace:
-    """The timings of one program, made of a seed: how long what it does takes; any thread."""
+    """The timings of one program, made of a seed: how long what it does takes; any thread. Long moments are `stretch` times as long as need be."""
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, stretch: float = 1.0) -> None:
         self._random = random.Random(seed)
+        self._stretch = stretch
 
     def moment(self) -> None:
         """Work for no time at all, mostly, or for some milliseconds."""
@@ -50,7 +51,7 @@ class Pace:
 
     def long_s(self) -> float:
         """Return how many seconds a long piece of work takes."""
-        return self._random.uniform(1.5, 3.5) * SLOW_WAIT_S
+        return self._random.uniform(2, 5) * SLOW_WAIT_S * self._stretch
 
     def maybe_long(self, chance: float = 0.15) -> None:
         """Work for long now and then, else for a moment."""

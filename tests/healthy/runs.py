@@ -28,10 +28,11 @@ class Way:
     level: str = "detect"
     together: bool = False
     always: bool = False
+    stretch: float = 1.0
 
     def __str__(self) -> str:
         words = [self.level, "together" if self.together else "one by one", "looked at all the time" if self.always else "late looks"]
-        return ", ".join(words)
+        return ", ".join([*words, *([f"stretched {self.stretch:g} times"] if self.stretch != 1 else [])])
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run(names: Sequence[str], seed: str, way: Way) -> Outcome:
     """Run programs in a process of their own."""
     with tempfile.TemporaryDirectory() as directory:
         told = Path(directory, "findings.json")
-        words = ["--seed", seed, *(["--together"] if way.together else []), *(["--always"] if way.always else [])]
+        words = ["--seed", seed, "--stretch", str(way.stretch), *(["--together"] if way.together else []), *(["--always"] if way.always else [])]
         process = subprocess.Popen(
             [sys.executable, "-m", "healthy.child", *words, *names],
             env=environment(told, way.level),

@@ -209,7 +209,7 @@ def late_consumer(pace: Pace) -> None:
     assert seen == [0, 1, 2]
 
 
-@program()
+@program(guesses=["FL031"])
 def recycled_consumers(pace: Pace) -> None:
     """A consumer takes three numbers and ends; a supervisor sees it and starts the next one, after a while, as servers do with workers."""
     numbers: Any = queue.Queue(1)
