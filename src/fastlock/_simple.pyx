@@ -18,7 +18,7 @@ from fastlock._wakers cimport B_SIMPLE
 
 from _queue import Empty
 
-cdef Awaited every = await_made(K_CONDITION, B_SIMPLE, "SimpleQueue", "SimpleQueue", [], NULL)
+cdef Awaited every = None           # made with the first wait
 
 
 def followed_queue(base):
@@ -43,11 +43,14 @@ def followed_queue(base):
 
 
 cdef object waits(object get, object queue, object block, object timeout):
+    global every
     cdef FSelf* me
     cdef FNode* n
     cdef int64_t limit_ns = limit_of(timeout) if block and is_looking() and not fl_finalizing() else 0
     if limit_ns == 0 or not queue.empty():
         return get(queue, block, timeout)
+    if every is None:
+        every = await_made(K_CONDITION, B_SIMPLE, "SimpleQueue", "SimpleQueue", [], NULL)
     me = current_agent()
     n = await_any(me, every.rec, WAIT_NOTIFY, limit_ns, site_created())
     try:
