@@ -29,7 +29,9 @@ cdef class Awaited:
     cdef object task            # that waits; None: it is a thread
 
 cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str label, int64_t limit_ns)
-cdef Awaited await_unknown(uint8_t kind, uint8_t mode, uint8_t call, str name, str label, int64_t limit_ns)
+cdef Awaited await_made(uint8_t kind, uint8_t call, str name, str label, list sources, FSelf* waiter)
+cdef Awaited await_unknown(uint8_t call, str name, str label, int64_t limit_ns)
+cdef FNode* await_any(FSelf* me, FLock* L, uint8_t mode, int64_t limit_ns, uint32_t site) except NULL
 cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str label)
 cdef void await_inside(Awaited self) noexcept
 cdef int await_end(Awaited self) except -1

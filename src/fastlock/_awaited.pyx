@@ -23,7 +23,7 @@ from fastlock._options cimport checked_options
 from fastlock._late cimport task_waits
 from fastlock._park cimport task_wait_pop, task_wait_push, wait_pop
 from fastlock._shown cimport show_wait, wait_begin
-from fastlock._sites cimport site_at, site_created
+from fastlock._sites cimport site_at
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task, task_agent_in, task_known, task_rest
 from fastlock._wakers cimport *
@@ -182,7 +182,8 @@ cdef Awaited await_made(uint8_t kind, uint8_t call, str name, str label, list so
     self.rec.obj = <PyObject*>self
     self.rec.limit = call
     self.rec.placed = 0         # a record that is used again may have somebody's place there
-    waiting.add(self)
+    if waiter != NULL:
+        waiting.add(self)
     return self
 
 
@@ -196,7 +197,7 @@ cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str 
     try:
         attach(self, any_of)
         agent_refresh_name(me)
-        self.node = wait_begin(me, self.rec, WAIT_EXCLUSIVE, 0, limit_ns, site_created())
+        self.node = wait_begin(me, self.rec, WAIT_EXCLUSIVE, 0, limit_ns, self.rec.created)
         contended_watch(self.rec)
         if me.loops:
             self.node.task = running_task()
@@ -209,20 +210,26 @@ cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str 
     return self
 
 
-cdef Awaited await_unknown(uint8_t kind, uint8_t mode, uint8_t call, str name, str label, int64_t limit_ns):
-    """The same for what nobody knows who brings: a K_OPAQUE, or a K_CONDITION where somebody in the process does. It closes no circle."""
+cdef Awaited await_unknown(uint8_t call, str name, str label, int64_t limit_ns):
+    """The same for what nobody knows who brings: it closes no circle."""
     cdef FSelf* me = current_agent()
-    cdef Awaited self = await_made(kind, call, name, label, [], me)
+    cdef Awaited self = await_made(K_OPAQUE, call, name, label, [], me)
     try:
         agent_refresh_name(me)
-        self.node = wait_begin(me, self.rec, mode, 0, limit_ns, site_created())
-        contended_watch(self.rec)
-        if me.loops:
-            self.node.task = running_task()
+        self.node = await_any(me, self.rec, WAIT_EXCLUSIVE, limit_ns, self.rec.created)
     except BaseException:
         await_end(self)
         raise
     return self
+
+
+cdef FNode* await_any(FSelf* me, FLock* L, uint8_t mode, int64_t limit_ns, uint32_t site) except NULL:
+    """The same with a record that stays; to be ended by wait_pop()."""
+    cdef FNode* n = wait_begin(me, L, mode, 0, limit_ns, site)
+    if me.loops:
+        n.task = running_task()
+    contended_watch(L)
+    return n
 
 
 cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str label):
@@ -232,8 +239,8 @@ cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str l
         self.task = <object>t.task
         t.owns += 1
         attach(self, True)
-        show_wait(self.rec, t, site_created())
-        self.node = task_wait_push(t, t, self.rec, WAIT_EXCLUSIVE, -1, site_created())
+        show_wait(self.rec, t, self.rec.created)
+        self.node = task_wait_push(t, t, self.rec, WAIT_EXCLUSIVE, -1, self.rec.created)
         error = look_for_task(self.rec, t, self.node, True) if sources else None
         if error is not None:
             raise error

@@ -7,7 +7,7 @@ however the block is left; also where a block is left by another thread than has
 from fastlock._awaited cimport Awaited, Source, await_begin, await_end, await_in_task, await_inside, await_unknown, end_of, thread_of
 from fastlock._block cimport is_looking
 from fastlock._native cimport fl_finalizing
-from fastlock._table cimport K_OPAQUE, WAIT_EXCLUSIVE, FSelf
+from fastlock._table cimport FSelf
 from fastlock._tasks cimport caller
 from fastlock._wakers cimport B_DECLARED, S_DONE
 
@@ -100,7 +100,7 @@ cdef Awaited begin(waiting_for self):
     elif sources:
         wait = await_begin(sources, True, B_DECLARED, self.what, self.what, -1)
     else:
-        return await_unknown(K_OPAQUE, WAIT_EXCLUSIVE, B_DECLARED, self.what, self.what, -1)
+        return await_unknown(B_DECLARED, self.what, self.what, -1)
     if sources:
         await_inside(wait)
     return wait

@@ -13,7 +13,6 @@ from libc.stdint cimport int64_t
 from fastlock._awaited cimport Awaited, Source, await_begin, await_end, await_unknown, end_of
 from fastlock._block cimport is_looking, slow_after, to_ns, wait_is_late
 from fastlock._native cimport fl_finalizing
-from fastlock._table cimport K_OPAQUE, WAIT_EXCLUSIVE
 from fastlock._wakers cimport B_JOIN, B_PROCESS
 
 from _thread import TIMEOUT_MAX, get_ident
@@ -65,7 +64,7 @@ def wait_for_process(original, process, timeout):
     cdef int64_t limit_ns = limit_of(timeout) if is_looking() and not fl_finalizing() else 0
     if limit_ns == 0 or process.returncode is not None:
         return original(process, timeout)
-    wait = await_unknown(K_OPAQUE, WAIT_EXCLUSIVE, B_PROCESS, f"process {process.pid}", "process", limit_ns)
+    wait = await_unknown(B_PROCESS, f"process {process.pid}", "process", limit_ns)
     try:
         return original(process, timeout)
     finally:

@@ -2,18 +2,23 @@
 """queue.SimpleQueue whose get() says that it waits, where it does.
 
 The queue is C's own, and so is put(); get() looks for an item first, as C's does, and only where there is none is anything else paid. Who wakes it
-is whoever puts, in C: nobody notes that. Guard: none, nothing is kept.
+is whoever puts, in C: nobody notes that. One record, a condition of which nothing is known, stands for all such queues: which one it is can be read
+from the waiting thread's frames by who wants to know. Guard: the GIL.
 """
 from libc.stdint cimport int64_t
 
-from fastlock._awaited cimport Awaited, await_end, await_unknown
+from fastlock._awaited cimport Awaited, await_any, await_made
 from fastlock._block cimport is_looking, slow_after, wait_is_late
 from fastlock._joins cimport limit_of
 from fastlock._native cimport fl_finalizing
-from fastlock._table cimport K_CONDITION, WAIT_NOTIFY
+from fastlock._park cimport wait_pop
+from fastlock._sites cimport site_created
+from fastlock._table cimport K_CONDITION, WAIT_NOTIFY, FNode, FSelf, current_agent
 from fastlock._wakers cimport B_SIMPLE
 
 from _queue import Empty
+
+cdef Awaited every = None           # made with the first wait
 
 
 def followed_queue(base):
@@ -38,15 +43,20 @@ def followed_queue(base):
 
 
 cdef object waits(object get, object queue, object block, object timeout):
-    cdef Awaited wait
+    global every
+    cdef FSelf* me
+    cdef FNode* n
     cdef int64_t limit_ns = limit_of(timeout) if block and is_looking() and not fl_finalizing() else 0
     if limit_ns == 0 or not queue.empty():
         return get(queue, block, timeout)
-    wait = await_unknown(K_CONDITION, WAIT_NOTIFY, B_SIMPLE, "SimpleQueue", "SimpleQueue", limit_ns)
+    if every is None:
+        every = await_made(K_CONDITION, B_SIMPLE, "SimpleQueue", "SimpleQueue", [], NULL)
+    me = current_agent()
+    n = await_any(me, every.rec, WAIT_NOTIFY, limit_ns, site_created())
     try:
         return get_in_time(get, queue, timeout, limit_ns)
     finally:
-        await_end(wait)
+        wait_pop(me, n)
 
 
 cdef object get_in_time(object get, object queue, object timeout, int64_t limit_ns):
