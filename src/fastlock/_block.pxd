@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._table cimport FLock, FNode, FSelf
 from fastlock._waits cimport Found
 
+ctypedef int (*late_fn)() except -1
+cdef void set_late(late_fn new_on_late) noexcept
 cdef object call_handler(dict event)
 cdef void show_ignored(object error, object where) noexcept
 cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2
@@ -17,7 +19,7 @@ cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept
 cdef bint is_looking() noexcept
-cdef int64_t slow_after() noexcept
+cdef int64_t slow_after() noexcept nogil
 cdef bint is_kept(FLock* L) noexcept
 cdef bint raw_known(uint64_t key)
 cdef object write_raw(Found* found, uint64_t key)

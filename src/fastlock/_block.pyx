@@ -43,6 +43,7 @@ cdef int64_t slow_wait_ns = 10000000000
 cdef int64_t acquire_timeout_ns = -1
 cdef int64_t loop_block_ns = 100000000
 cdef object handler = None
+cdef late_fn on_late = NULL         # is told of waits that are late; written at import
 cdef set raw_seen = set()
 cdef str tell_loop_name = "counting the tasks of a loop"
 
@@ -133,7 +134,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
     cdef int64_t now, until, slow_at = -1, loop_at = -1, again_at = -1, again_ns = AGAIN_NS
     cdef uint64_t reported = 0
-    cdef bint wakes, looks, blocks, late = False
+    cdef bint wakes, looks, blocks, says, late = False
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
@@ -156,6 +157,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = park(me, until - now if until >= 0 and until > now else 0 if until >= 0 else -1)
         wakes = looks = rc == LOCK_INTR
+        says = False
         if not wakes and again_at >= 0 and fl_load8(&n.state) == N_QUEUED and again_at <= fl_now_ns():
             # Who has only come to look again leaves a free lock to the one who has been told that it is free, and is on the way.
             if L.woken:
@@ -171,10 +173,11 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         blocks = 0 <= loop_at <= now
         if 0 <= slow_at <= now:
             slow_at = -1
-            late = looks = True
+            late = looks = says = True
         if fl_load8(&me.recheck):
             fl_store8(&me.recheck, 0)
             looks = True
+            says = late
         if not (wakes or looks or blocks):
             continue                # told that the lock is free, and somebody was faster
         # Also where no park was interrupted: a signal may have come while this thread was awake, or waited for the GIL.
@@ -187,6 +190,23 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
                 return TAKEN
         if looks and look(L, me, n, policy, late, &reported) == TAKEN:
             return TAKEN
+        if says and say_late(L, n) == TAKEN:
+            return TAKEN
+
+
+cdef int say_late(FLock* L, FNode* n) except -1:
+    """Has stalls looked for; TAKEN where the lock came meanwhile."""
+    cdef int got
+    if on_late == NULL or not looking or fl_finalizing():
+        return WAITING
+    got = suspend(L, n)
+    try:
+        on_late()
+    except BaseException:
+        if got == TAKEN:
+            hand_back(L, n.mode)
+        raise
+    return TAKEN if got == TAKEN else resume(L, n)
 
 
 cdef int run_handlers(FLock* L, FNode* n) except -1:
@@ -344,7 +364,7 @@ cdef bint is_looking() noexcept:
     return looking
 
 
-cdef int64_t slow_after() noexcept:
+cdef int64_t slow_after() noexcept nogil:
     """Nanoseconds after which a wait is slow, -1 for never."""
     return slow_wait_ns
 
@@ -382,6 +402,11 @@ def find_circles():
             event["closing"] = None
             events.append(event)
     return events
+
+
+cdef void set_late(late_fn new_on_late) noexcept:
+    global on_late
+    on_late = new_on_late
 
 
 def set_handler(new_handler):

@@ -38,6 +38,7 @@ cdef struct Node:
     uint8_t is_task
     uint8_t live
     uint8_t locked
+    uint8_t ours               # a thread of fastlock's own
 
 cdef struct Need:
     # What is waited for: a lock's record, of an RWLock one for each mode.
@@ -52,7 +53,7 @@ cdef struct Need:
     uint8_t rule
     uint8_t live
     uint8_t woken              # its waiters are woken by somebody: no lock, permit or result
-    uint8_t other              # the record of those who wake is another's: see Queue.join
+    uint8_t shared             # its links are shares, see copy_end()
 
 cdef struct Link:
     uint32_t need

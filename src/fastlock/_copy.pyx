@@ -180,7 +180,6 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
         need.woken = 1
         if not (L.kind == K_EVENT or L.kind == K_SEMAPHORE) or L.count == 0:
             other = others.get(L.serial) if L.kind == K_CONDITION else None
-            need.other = other is not None
             need_wakers(c, number, L if other is None else lock_at(<uint32_t>other))
     elif not L.marks & M_SIGNAL:
         need_holders(c, number, L, mode)
@@ -200,8 +199,13 @@ cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcep
     """Who has to let the lock go; shares are added in copy_end()."""
     cdef Need* need = &c.needs[number]
     cdef uint64_t word = fl_load64(&L.word)
+    cdef FSelf* owner
     if L.kind == K_SEMAPHORE:
         need.rule = ANY if L.count == 0 else FREE
+        need.shared = 1
+    elif L.kind == K_RESULT:
+        owner = agent_of(word)      # one that has ended has brought it: whoever waits is about to be woken
+        need.rule = ALL if owner != NULL and fl_load8(&owner.pub.state) == A_ALIVE and link(c, number, owner) else FREE
     elif owner_bits(word) != 0:
         need.rule = ALL
         if revocable(word) or not link(c, number, agent_of(word)):
@@ -210,8 +214,7 @@ cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcep
         need.rule = ALL if link(c, number, first_writer(L)) else FREE
     elif L.kind == K_RWLOCK:
         need.rule = ALL
-    if L.kind == K_RESULT and need.rule == ALL and c.nodes[c.links[need.first_link].agent].kind == GONE:
-        need.rule = FREE        # who has ended has brought it: whoever waits is about to be woken
+        need.shared = 1
 
 
 cdef FSelf* first_writer(FLock* L) noexcept nogil:
@@ -289,7 +292,7 @@ cdef void copy_end(Copy* c) noexcept nogil:
         if share.lock >= c.n_locks or c.need_of[share.lock] == 0:
             continue
         need = &c.needs[c.need_of[share.lock]]
-        if need.serial != share.serial or need.woken or need.rule == FREE or (need.rule == ALL and owner_bits(fl_load64(&need.lock.word)) != 0):
+        if need.serial != share.serial or not need.shared:
             continue
         if not link(c, c.need_of[share.lock], agent_at(share.agent)):
             c.failed = True
@@ -298,7 +301,7 @@ cdef void copy_end(Copy* c) noexcept nogil:
         need = &c.needs[i]
         if need.rule == ALL and need.links == 0:
             need.rule = FREE        # nobody is known to read
-        elif need.rule == ANY and not need.woken and need.shares != need.lock.limit:
+        elif need.rule == ANY and need.shared and need.shares != need.lock.limit:
             need.rule = FREE        # somebody who is not known has a permit
     for i in range(1, c.n_nodes):
         node = &c.nodes[i]

@@ -193,6 +193,11 @@ cdef class Condition:
         return f"<Condition({self.lock!r}, {waiting(self.rec)})>"
 
 
+def number_of(condition):
+    """(index, serial) of a condition's record, None where it is none of ours."""
+    return ((<Condition>condition).rec.index, (<Condition>condition).rec.serial) if isinstance(condition, Condition) else None
+
+
 cdef object condition_exit_method(Condition self, PyObject** args, Py_ssize_t count):
     if self.lock_kind == OUR_RLOCK:
         rlock_release(<RLock>self.lock)

@@ -52,4 +52,5 @@ cdef void weigh(Found* found) noexcept nogil
 cdef bint has_evidence(FLock* L) noexcept nogil
 cdef bint stands_still(FSelf* s) noexcept nogil
 cdef bint does_run(FSelf* s) noexcept nogil
+cdef void nudge_waiters(FSelf* dead) noexcept nogil
 cdef FNode* top_of(FSelf* s) noexcept nogil
