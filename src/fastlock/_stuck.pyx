@@ -26,15 +26,15 @@ cdef enum:
     NAP_US = 50                # between slices: who else wants the GIL gets it
     AT_ONCE = 2048             # waits that are compared at a time
 
-cdef set own = set()           # idents of fastlock's own threads
+cdef dict own = {}              # fastlock's own threads: the system's number by ident
 
 
 def own_thread(runs):
     """The calling thread is one of fastlock's own, until it says that it ends: it wakes nobody."""
     if runs:
-        own.add(get_ident())
+        own[get_ident()] = fl_native_id()
     else:
-        own.discard(get_ident())
+        own.pop(get_ident(), None)
 
 
 def look(idents, calls, others, bint handlers, natives):
@@ -64,7 +64,7 @@ cdef set mark_ours(Copy* c, object idents):
     """Marks fastlock's own threads; returns the idents of those that are in no record."""
     cdef uint32_t i
     strangers = set(idents)
-    strangers -= own
+    strangers.difference_update(own)
     for i in range(1, c.n_nodes):
         if c.nodes[i].ident != 0 and c.nodes[i].kind != GONE:
             ident = c.nodes[i].ident
@@ -74,9 +74,10 @@ cdef set mark_ours(Copy* c, object idents):
 
 
 cdef frozenset tids_of(Copy* c):
-    """The system's numbers of the threads that have a record."""
+    """The system's numbers of the threads that have a record, and of fastlock's own."""
     cdef uint32_t i
-    return frozenset([agent_at(i).pub.native_id for i in range(1, c.n_nodes) if c.nodes[i].ident != 0 and c.nodes[i].kind != GONE])
+    tids = [agent_at(i).pub.native_id for i in range(1, c.n_nodes) if c.nodes[i].ident != 0 and c.nodes[i].kind != GONE]
+    return frozenset(tids + list(own.values()))
 
 
 cdef void mark_locked(Copy* c) noexcept nogil:

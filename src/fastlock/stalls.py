@@ -14,11 +14,12 @@ from types import FrameType
 from typing import Any
 
 from fastlock import _stuck, _stuck_facts, _sync, chains
+from fastlock.reporting import is_stdlib
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
 SETTLED_NS = 1_000_000_000  # what is merely possible is told of waits that have lasted for so long
-_CALLS = ("get", "put", "join")
-_told: set[tuple[int, int]] = set()  # agents and when their waits began
+_CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
+_told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and in which tier they were told
 
 
 def find(late_ns: int) -> list[dict[str, Any]]:
@@ -38,18 +39,17 @@ def find(late_ns: int) -> list[dict[str, Any]]:
 
 
 def news(late_ns: int) -> list[dict[str, Any]]:
-    """Return as find() those of whose waits none has been returned before; for the reporting thread."""
+    """Return as find() those of whose waits none has been returned before in that tier; for the reporting thread."""
     events = find(late_ns)
-    waits = {id(event): _waits_of(event) for event in events}
-    fresh = [event for event in events if not waits[id(event)] & _told]
-    _told.intersection_update(set().union(*waits.values()))  # what is over is never again
-    for event in fresh:
-        _told.update(waits[id(event)])
+    waits = [_waits_of(event) for event in events]
+    fresh = [event for event, own in zip(events, waits) if not own & _told]
+    _told.clear()  # what is over is never again
+    _told.update(*waits)
     return fresh
 
 
-def _waits_of(event: dict[str, Any]) -> set[tuple[int, int]]:
-    return {(edge["agent"], edge["since_ns"]) for edge in event["edges"] if edge["waits"] is not None}
+def _waits_of(event: dict[str, Any]) -> set[tuple[int, int, str]]:
+    return {(edge["agent"], edge["since_ns"], event["tier"]) for edge in event["edges"] if edge["waits"] is not None}
 
 
 def _after_fork_in_child() -> None:
@@ -86,14 +86,27 @@ def _consumers(frames: Mapping[int, FrameType], calls: Mapping[int, str]) -> dic
 def _name_calls(event: dict[str, Any], frames: Mapping[int, FrameType], calls: Mapping[int, str]) -> None:
     """Say of each wait in a queue which call it is, and how full the queue."""
     idents = {agent["id"]: agent["ident"] for agent in event["agents"] if agent["kind"] == "thread"}
-    names = {lock["id"]: lock["name"] for lock in event["locks"]}
+    locks = {lock["id"]: lock for lock in event["locks"]}
+    names = {number: lock["name"] for number, lock in locks.items()}
     for edge in event["edges"]:
         ident = idents.get(edge["agent"])
-        if edge["waits"] is None or ident not in calls or ident is None:
+        queue = _queue_in(frames[ident]) if edge["waits"] is not None and ident in calls else None
+        if queue is None:
             continue
-        queue = _queue_in(frames[ident])
-        if queue is not None:
-            edge["what"] = f"{type(queue).__name__}.{calls[ident]} on {names[edge['waits']]}{_filling(queue, calls[ident])}"
+        call, lock = calls[ident], locks[edge["waits"]]
+        edge["what"] = f"{type(queue).__name__}.{call} on {names[lock['id']]}{_filling(queue, call)}"
+        edge["wanted_at"] = _caller(frames[ident]) or edge["wanted_at"]
+        lock["name"] = f"{names[lock['id']]}.{_CALLS[call]}"
+
+
+def _caller(frame: FrameType) -> tuple[str, int, str] | None:
+    """Return the innermost place outside the standard library, as a site that nobody has interned."""
+    outer: FrameType | None = frame
+    while outer is not None and is_stdlib(outer.f_code.co_filename):
+        outer = outer.f_back
+    if outer is None:
+        return None
+    return outer.f_code.co_filename, outer.f_lineno, getattr(outer.f_code, "co_qualname", outer.f_code.co_name)
 
 
 def _filling(queue: Any, call: str) -> str:

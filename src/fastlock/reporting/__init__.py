@@ -8,6 +8,8 @@ import unicodedata
 
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
 
+_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+
 
 def shorten(text: str, width: int) -> str:
     """Return text of at most width characters, its middle replaced by an ellipsis: names differ at either end."""
@@ -75,6 +77,11 @@ def fact(label: str, text: str) -> list[str]:
 def times(number: int) -> str:
     """Return how often: ``once``, ``18,204 times``."""
     return "once" if number == 1 else f"{number:,} times"
+
+
+def is_stdlib(file: str) -> bool:
+    """Tell whether a source file is one of the standard library's."""
+    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)
 
 
 class Labels:

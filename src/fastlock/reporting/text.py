@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
+from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, stalls, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -28,9 +27,9 @@ _PICTURE_NAME = 30
 _SOURCE = 64
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
-_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
 _REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
+_WAKES = ("wakes", "woke ")  # who does so, and who has ended
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
@@ -214,11 +213,13 @@ class _Page:
                 holds[lock.id] = None
         for held in holds:
             name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row("owes " if is_result(self.locks.get(held)) else "holds", name, held_site(self.finding, held, agent))
+            yield _Row(self._keeps(held, agent), name, held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
                 name = wanted_name(edge, self.names) + self._wanted_how(edge)
+                if self.finding.code == "FL031":
+                    name = stalls.wanted(edge, self.names)
                 if self.finding.code == "FL005":
                     yield _Row("await", "", edge.wanted_at)
                 elif self.finding.code in _NOBODY_WAITS:
@@ -226,6 +227,14 @@ class _Page:
                 else:
                     age = "" if edge.waits is None else duration(edge.since_s)
                     yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
+
+    def _keeps(self, held: int, agent: int) -> str:
+        """How others depend on the agent for this."""
+        lock = self.locks.get(held)
+        if any(edge.agent == agent and edge.holds == held and stalls.is_woken(lock, edge) for edge in self.told.edges):
+            ended = agent in self.agents and self.agents[agent].state != "alive"
+            return _WAKES[ended]
+        return "owes " if is_result(lock) else "holds"
 
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
@@ -240,7 +249,9 @@ class _Page:
         return f" ({len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
 
     def _cells(self, row: _Row) -> tuple[str, str, str]:
-        return row.name, self.names.site(row.site), _cut(row.site.text) if row.site is not None else ""
+        if row.site is None:
+            return row.name, "" if row.verb in _WAKES else self.names.site(None), ""
+        return row.name, self.names.site(row.site), _cut(row.site.text)
 
     def _line(self, row: _Row, columns: list[int]) -> str:
         cells = "   ".join(pad(cell, column) for cell, column in zip(self._cells(row), columns))
@@ -305,6 +316,8 @@ class _Page:
         if self.finding.clears:
             return "yes" if soonest is None else f"yes: {self._gives_up(soonest)}"
         no = "only if somebody else releases it" if self.finding.tier == "possible" else "no"
+        if code == "FL031":
+            return f"{no.replace('releases it', 'wakes them')}: no wait in it has a timeout"
         if code in ("FL003", "FL004"):
             return f"{no}: its owner {'has ended' if code == 'FL003' else 'is not in this process'}"
         if soonest is not None:
@@ -339,7 +352,7 @@ def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
     """Yield (place, source) for each frame of the application, and one entry for each run of library frames."""
     folded: list[Site] = []
     for site in stack:
-        if _is_stdlib(site.file):
+        if is_stdlib(site.file):
             folded.append(site)
             continue
         if folded:
@@ -353,7 +366,3 @@ def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
 def _folded(frames: list[Site]) -> str:
     files = dict.fromkeys(basename(site.file) for site in frames)
     return f"… {_count(len(frames), 'frame')} in {', '.join(files)}"
-
-
-def _is_stdlib(file: str) -> bool:
-    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)
