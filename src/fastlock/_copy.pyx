@@ -179,8 +179,9 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
     if L.kind == K_CONDITION or L.kind == K_EVENT or L.kind == K_BARRIER or (L.kind == K_SEMAPHORE and L.marks & M_SIGNAL):
         need.woken = 1
         if not (L.kind == K_EVENT or L.kind == K_SEMAPHORE) or L.count == 0:
+            need.rule = ANY
             other = others.get(L.serial) if L.kind == K_CONDITION else None
-            need_wakers(c, number, L if other is None else lock_at(<uint32_t>other))
+            need_wakers(c, number, L, lock_at(<uint32_t>other) if other is not None else NULL)
     elif not L.marks & M_SIGNAL:
         need_holders(c, number, L, mode)
     return 1
@@ -232,24 +233,33 @@ cdef FSelf* first_writer(FLock* L) noexcept nogil:
     return writer
 
 
-cdef void need_wakers(Copy* c, uint32_t number, FLock* L) noexcept nogil:
-    """Who has woken what waits there, and whether that says who will."""
+cdef void need_wakers(Copy* c, uint32_t number, FLock* L, FLock* other) noexcept nogil:
+    """Who has woken what waits there, or at the other record, and whether that says who will."""
+    cdef uint64_t times = add_wakers(c, number, L)
+    if other != NULL:
+        times += add_wakers(c, number, other)
+    if c.needs[number].rule == ANY and times < ESTABLISHED:
+        c.needs[number].rule = ANYBODY
+
+
+cdef uint64_t add_wakers(Copy* c, uint32_t number, FLock* L) noexcept nogil:
+    """Links those of one record; returns how often it has been woken."""
     cdef Need* need = &c.needs[number]
     cdef Wakers* w = wakers_of(L)
     cdef uint64_t times = last_count(L)
     cdef uint32_t i
-    if w != NULL and w.flags & BY_STRANGER:
-        return                  # nobody knows what that one waits for
-    need.rule = ANY
     if w != NULL:
+        if w.flags & BY_STRANGER:
+            need.rule = FREE        # nobody knows what that one waits for
+        elif w.flags & (BY_MANY | BY_TURNS) and need.rule == ANY:
+            need.rule = ANYBODY
         for i in range(w.n):
             if w.words[i] != last_waker(L):
                 times += w.counts[i]
                 link_waker(c, number, w.words[i])
     if last_waker(L) != 0:
         link_waker(c, number, last_waker(L))
-    if need.rule == ANY and (times < ESTABLISHED or (w != NULL and w.flags & (BY_MANY | BY_TURNS))):
-        need.rule = ANYBODY
+    return times
 
 
 cdef void link_waker(Copy* c, uint32_t number, uint64_t word) noexcept nogil:
