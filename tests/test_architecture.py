@@ -22,7 +22,7 @@ LAYERS = (
     {"_sites", "_table"},
     {"_tasks"},
     {"_pool"},
-    {"_told", "_shares", "_wakers"},
+    {"_told", "_shares", "_woken"},
     {"_contended"},
     {"_park"},
     {"_waits"},

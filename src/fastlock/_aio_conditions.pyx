@@ -16,7 +16,7 @@ from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task
-from fastlock._wakers cimport wakes
+from fastlock._woken cimport wakes
 
 from asyncio import CancelledError
 from collections import deque

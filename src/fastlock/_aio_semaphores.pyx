@@ -17,7 +17,7 @@ from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task, task_agent
-from fastlock._wakers cimport wakes
+from fastlock._woken cimport wakes
 
 cdef int64_t ENDLESS = 1 << 62     # permits that no program uses up
 

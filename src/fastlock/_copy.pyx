@@ -20,7 +20,7 @@ from fastlock._native cimport *
 from fastlock._park cimport revocable
 from fastlock._table cimport *
 from fastlock._waits cimport does_run, top_of
-from fastlock._wakers cimport BY_MANY, BY_STRANGER, BY_TURNS, Wakers, last_count, last_waker, wakers_of
+from fastlock._woken cimport BY_MANY, BY_STRANGER, BY_TURNS, Woken, last_count, last_waker, woken_of
 
 cdef enum:
     ESTABLISHED = 3            # wakes, before who has woken somebody so far says who will
@@ -245,7 +245,7 @@ cdef void need_wakers(Copy* c, uint32_t number, FLock* L, FLock* other) noexcept
 cdef uint64_t add_wakers(Copy* c, uint32_t number, FLock* L) noexcept nogil:
     """Links those of one record; returns how often it has been woken."""
     cdef Need* need = &c.needs[number]
-    cdef Wakers* w = wakers_of(L)
+    cdef Woken* w = woken_of(L)
     cdef uint64_t times = last_count(L)
     cdef uint32_t i
     if w != NULL:

@@ -14,7 +14,7 @@ from fastlock._options cimport LockOptions, options_of
 from fastlock._stuck cimport Look
 from fastlock._table cimport *
 from fastlock._waits cimport has_evidence, top_of
-from fastlock._wakers cimport Wakers, wakers_of
+from fastlock._woken cimport Woken, woken_of
 
 cdef enum:
     MOST_TOLD = 24             # waits of one stall

@@ -18,7 +18,7 @@ from fastlock._options cimport checked_options, set_options
 from fastlock._park cimport *
 from fastlock._shown cimport wait_begin
 from fastlock._table cimport *
-from fastlock._wakers cimport wakes
+from fastlock._woken cimport wakes
 
 import sys
 import warnings

@@ -25,14 +25,14 @@ cdef enum:
 
 cdef dict modules = sys.modules
 cdef Pool pool
-if not pool_open(&pool, sizeof(Wakers), MOST_LISTS):
+if not pool_open(&pool, sizeof(Woken), MOST_LISTS):
     raise MemoryError
 
 
-cdef Wakers* wakers_of(FLock* L) noexcept nogil:
+cdef Woken* woken_of(FLock* L) noexcept nogil:
     """The list, NULL where one agent alone, or nobody, has woken it."""
     cdef uint32_t number = L.pair_edge
-    return <Wakers*>(pool.chunks[number // CHUNK] + <uint64_t>(number % CHUNK) * pool.size) if number else NULL
+    return <Woken*>(pool.chunks[number // CHUNK] + <uint64_t>(number % CHUNK) * pool.size) if number else NULL
 
 
 cdef bint is_strange(FSelf* me) noexcept:
@@ -55,7 +55,7 @@ cdef bint has_ended(uint64_t word) noexcept nogil:
 
 cdef void another_wakes(FLock* L, FSelf* me) noexcept:
     """Another one than the last time: it is noted, if it is new."""
-    cdef Wakers* w = wakers_of(L)
+    cdef Woken* w = woken_of(L)
     cdef bint strange = (w == NULL or find(w, me.word) < 0) and is_strange(me)
     if FL_CAS_WORDS:
         fl_mutex_lock(bucket(L))
@@ -64,7 +64,7 @@ cdef void another_wakes(FLock* L, FSelf* me) noexcept:
         fl_mutex_unlock(bucket(L))
 
 
-cdef int find(Wakers* w, uint64_t word) noexcept nogil:
+cdef int find(Woken* w, uint64_t word) noexcept nogil:
     cdef uint32_t i
     for i in range(w.n):
         if w.words[i] == word:
@@ -73,7 +73,7 @@ cdef int find(Wakers* w, uint64_t word) noexcept nogil:
 
 
 cdef void note(FLock* L, FSelf* me, bint strange) noexcept nogil:
-    cdef Wakers* w = wakers_of(L)
+    cdef Woken* w = woken_of(L)
     cdef int at
     if w == NULL and (L.tag != 0 or strange):
         w = list_made(L)
@@ -90,14 +90,14 @@ cdef void note(FLock* L, FSelf* me, bint strange) noexcept nogil:
     fl_store64(&L.tag, me.word)
 
 
-cdef Wakers* list_made(FLock* L) noexcept nogil:
+cdef Woken* list_made(FLock* L) noexcept nogil:
     """A list with the one that has woken it so far; NULL where memory is out: then the last one alone is known, and the others forgotten."""
     cdef uint32_t number = pool_take(&pool)
-    cdef Wakers* w
+    cdef Woken* w
     if number == 0:
         return NULL
     L.pair_edge = number
-    w = wakers_of(L)
+    w = woken_of(L)
     if L.tag != 0:
         w.words[0] = L.tag
         w.counts[0] = L.acquired
@@ -105,7 +105,7 @@ cdef Wakers* list_made(FLock* L) noexcept nogil:
     return w
 
 
-cdef int add(Wakers* w, uint64_t word, bint strange) noexcept nogil:
+cdef int add(Woken* w, uint64_t word, bint strange) noexcept nogil:
     """The place of a new one, -1 where there is none."""
     cdef uint32_t i, kept = 0
     for i in range(w.n):
@@ -131,7 +131,7 @@ cdef int add(Wakers* w, uint64_t word, bint strange) noexcept nogil:
     return <int>(w.n - 1)
 
 
-cdef void wakers_drop(FLock* L) noexcept:
+cdef void woken_drop(FLock* L) noexcept:
     """The lock is gone."""
     if L.pair_edge != 0:
         pool_put(&pool, L.pair_edge)
