@@ -3,10 +3,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FNode, FSelf
-from fastlock._waits cimport Found
+from fastlock._found cimport Found
 
-ctypedef int (*late_fn)() except -1
-cdef void set_late(late_fn new_on_late) noexcept
 cdef object call_handler(dict event)
 cdef void show_ignored(object error, object where) noexcept
 cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2
@@ -15,6 +13,7 @@ cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout
 cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
 cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy)
+cdef void wait_is_late() noexcept
 cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept

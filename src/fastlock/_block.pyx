@@ -21,7 +21,7 @@ from fastlock._stall cimport park
 from fastlock._resolve cimport examine_all
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task
-from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still, top_of
+from fastlock._found cimport NOTHING, Found, confirm, release_found, stands_still, top_of
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -43,7 +43,7 @@ cdef int64_t slow_wait_ns = 10000000000
 cdef int64_t acquire_timeout_ns = -1
 cdef int64_t loop_block_ns = 100000000
 cdef object handler = None
-cdef late_fn on_late = NULL         # is told of waits that are late; written at import
+cdef object late_waker = None
 cdef set raw_seen = set()
 cdef str tell_loop_name = "counting the tasks of a loop"
 
@@ -197,15 +197,10 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
 cdef int say_late(FLock* L, FNode* n) except -1:
     """Has stalls looked for; TAKEN where the lock came meanwhile."""
     cdef int got
-    if on_late == NULL or not looking or fl_finalizing():
+    if late_waker is None or not looking or fl_finalizing():
         return WAITING
     got = suspend(L, n)
-    try:
-        on_late()
-    except BaseException:
-        if got == TAKEN:
-            hand_back(L, n.mode)
-        raise
+    wait_is_late()
     return TAKEN if got == TAKEN else resume(L, n)
 
 
@@ -294,6 +289,16 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     return answer if policy else None
 
 
+cdef void wait_is_late() noexcept:
+    """Called by a thread once its wait has lasted for slow_wait, by itself where it parks in the interpreter's own lock and not in wait(); waits go on."""
+    if late_waker is None or not looking or fl_finalizing():
+        return
+    try:
+        late_waker()
+    except Exception as error:
+        show_ignored(error, late_waker)
+
+
 cdef object task_timed_out(FLock* L, FSelf* me):
     """The exception of a task whose wait has outlasted the lock's own limit."""
     return call_handler(wait_event("timeout", me, L)) or TimeoutError("lock timeout")
@@ -301,7 +306,7 @@ cdef object task_timed_out(FLock* L, FSelf* me):
 
 cdef bint is_kept(FLock* L) noexcept:
     """Whether what is waited for is held by somebody, as far as is known."""
-    if L.marks & M_SIGNAL or L.kind == K_RESULT:
+    if L.marks & M_SIGNAL or L.kind >= K_RESULT:
         return False        # work may last
     return is_held(L) or (L.kind == K_RWLOCK and L.count > 0) or L.kind == K_SEMAPHORE
 
@@ -404,9 +409,10 @@ def find_circles():
     return events
 
 
-cdef void set_late(late_fn new_on_late) noexcept:
-    global on_late
-    on_late = new_on_late
+def set_late_waker(waker):
+    """waker() is called in a thread whose wait has lasted for slow_wait and is looked after by nobody else: it makes somebody look at all that wait."""
+    global late_waker
+    late_waker = waker
 
 
 def set_handler(new_handler):

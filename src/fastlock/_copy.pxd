@@ -47,6 +47,7 @@ cdef struct Need:
     uint64_t proof             # of all that its links were made of
     uint32_t first_waiter
     uint32_t first_link
+    uint32_t first_queued      # of a pool: of the links of those who wait for work in it
     uint32_t links
     uint32_t shares
     uint32_t missing
@@ -56,9 +57,11 @@ cdef struct Need:
     uint8_t shared             # its links are shares, see copy_end()
 
 cdef struct Link:
+    # What a need waits for: an agent, or work that is queued in a pool.
     uint32_t need
-    uint32_t agent
-    uint32_t next_of_agent
+    uint32_t agent             # 0: a pool
+    uint32_t pool              # the need of its workers
+    uint32_t next_of_agent     # of the pool, where it is one
     uint32_t next_of_need
 
 cdef struct Share:

@@ -17,9 +17,10 @@ from libc.string cimport memset
 from posix.unistd cimport getpid
 
 from fastlock._native cimport *
+from fastlock._found cimport does_run, top_of
 from fastlock._park cimport revocable
 from fastlock._table cimport *
-from fastlock._waits cimport does_run, top_of
+from fastlock._wakers cimport FSource, FWakers, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
 from fastlock._woken cimport BY_MANY, BY_STRANGER, BY_TURNS, Woken, last_count, last_waker, woken_of
 
 cdef enum:
@@ -183,6 +184,8 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
             other = others.get(L.serial) if L.kind == K_CONDITION else None
             need_wakers(c, number, L, lock_at(<uint32_t>other) if other is not None else NULL)
     elif not L.marks & M_SIGNAL:
+        if L.kind == K_RESULT:
+            wakers_refresh(L)
         need_holders(c, number, L, mode)
     return 1
 
@@ -193,20 +196,37 @@ cdef uint64_t proof_of(FLock* L) noexcept nogil:
         return mix(L.tag, L.acquired)
     if L.kind == K_EVENT:
         return mix(L.tag, L.count)
+    if L.kind == K_RESULT:
+        return result_proof(L)
     return mix(owner_bits(fl_load64(&L.word)), <uint64_t>L.count ^ L.marks)
+
+
+cdef uint64_t result_proof(FLock* L) noexcept nogil:
+    cdef FWakers* w
+    cdef FSource* source
+    cdef uint64_t proof = 0
+    cdef uint32_t i
+    wakers_lock()
+    w = wakers_of(L)
+    for i in range(w.n if w != NULL else 0):
+        source = w.source[i]
+        if source != NULL:
+            proof += mix(mix(i, source.state), source.word ^ source.ident ^ source.pool_serial)
+    wakers_unlock()
+    return proof
 
 
 cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcept nogil:
     """Who has to let the lock go; shares are added in copy_end()."""
     cdef Need* need = &c.needs[number]
     cdef uint64_t word = fl_load64(&L.word)
-    cdef FSelf* owner
     if L.kind == K_SEMAPHORE:
         need.rule = ANY if L.count == 0 else FREE
         need.shared = 1
     elif L.kind == K_RESULT:
-        owner = agent_of(word)      # one that has ended has brought it: whoever waits is about to be woken
-        need.rule = ALL if owner != NULL and fl_load8(&owner.pub.state) == A_ALIVE and link(c, number, owner) else FREE
+        need_sources(c, number, L)
+    elif L.kind == K_OPAQUE:
+        need.rule = FREE
     elif owner_bits(word) != 0:
         need.rule = ALL
         if revocable(word) or not link(c, number, agent_of(word)):
@@ -216,6 +236,64 @@ cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcep
     elif L.kind == K_RWLOCK:
         need.rule = ALL
         need.shared = 1
+
+
+cdef void need_sources(Copy* c, uint32_t number, FLock* L) noexcept nogil:
+    """Who is to bring the results: agents, and pools, which are needs of their own. One that is not known, or is there already, may come at any moment."""
+    cdef FWakers* w
+    cdef uint32_t i, pool
+    cdef FSelf* agent
+    wakers_lock()
+    w = wakers_of(L)
+    c.needs[number].rule = FREE if w == NULL else ANY if w.any else ALL
+    for i in range(w.n if w != NULL else 0):
+        agent = source_agent(w.source[i])
+        pool = pool_need(c, source_pool(w.source[i])) if agent == NULL else 0
+        if agent != NULL:
+            link(c, number, agent)
+        elif pool != 0:
+            link_pool(c, number, pool)
+        elif w.any:
+            c.needs[number].rule = FREE
+    wakers_unlock()
+    if c.needs[number].links == 0:
+        c.needs[number].rule = FREE
+
+
+cdef uint32_t pool_need(Copy* c, FLock* L) noexcept nogil:
+    """The need of work that is queued in a pool: any of its workers, where all that there can be have a job; their shares are added in copy_end()."""
+    cdef Need* need
+    if L == NULL or L.index >= c.n_locks or not room_for_need(c):
+        return 0
+    if c.need_of[L.index] == 0:
+        need = &c.needs[c.n_needs]
+        memset(need, 0, sizeof(Need))
+        need.lock = L
+        need.serial = L.serial
+        need.proof = proof_of(L)
+        need.rule = ANY if L.count >= L.limit else FREE
+        need.shared = 1
+        c.need_of[L.index] = c.n_needs
+        c.n_needs += 1
+    return c.need_of[L.index]
+
+
+cdef bint link_pool(Copy* c, uint32_t number, uint32_t pool) noexcept nogil:
+    """The need waits for another one."""
+    cdef Link* at
+    if not room_for_link(c):
+        return False
+    at = &c.links[c.n_links]
+    at.need = number
+    at.agent = 0
+    at.next_of_agent = c.needs[pool].first_queued
+    c.needs[pool].first_queued = c.n_links
+    at.next_of_need = c.needs[number].first_link
+    c.needs[number].first_link = c.n_links
+    at.pool = pool
+    c.needs[number].links += 1
+    c.n_links += 1
+    return True
 
 
 cdef FSelf* first_writer(FLock* L) noexcept nogil:
@@ -311,7 +389,7 @@ cdef void copy_end(Copy* c) noexcept nogil:
         need = &c.needs[i]
         if need.rule == ALL and need.links == 0:
             need.rule = FREE        # nobody is known to read
-        elif need.rule == ANY and need.shared and need.shares != need.lock.limit:
+        elif need.rule == ANY and need.shared and need.shares < need.lock.limit:
             need.rule = FREE        # somebody who is not known has a permit
     for i in range(1, c.n_nodes):
         node = &c.nodes[i]
@@ -327,7 +405,6 @@ cdef void settle(Copy* c, int able) noexcept nogil:
     cdef uint32_t i, taken = 0, n = 0, t
     cdef Need* need
     cdef Node* node
-    cdef Link* at
     for i in range(1, c.n_needs):
         need = &c.needs[i]
         need.live = 0
@@ -347,14 +424,7 @@ cdef void settle(Copy* c, int able) noexcept nogil:
     while taken < n:
         node = &c.nodes[c.queue[taken]]
         taken += 1
-        i = node.first_link
-        while i != 0:
-            at = &c.links[i]
-            need = &c.needs[at.need]
-            need.missing -= need.missing > 0
-            if need.missing == 0 or need.rule != ALL:
-                n = set_free(c, need, n)
-            i = at.next_of_agent
+        n = let_go(c, node.first_link, n)
         t = node.first_task
         while t != 0:
             n = one_less(c, t, n)
@@ -384,6 +454,20 @@ cdef uint32_t set_free(Copy* c, Need* need, uint32_t n) noexcept nogil:
     while i != 0:
         n = one_less(c, i, n)
         i = c.nodes[i].next_waiter
+    return let_go(c, need.first_queued, n)      # of a pool; what waits for pools is none itself, so this goes no deeper
+
+
+cdef uint32_t let_go(Copy* c, uint32_t i, uint32_t n) noexcept nogil:
+    """Takes one off what each of the links' needs lacks; `i` is the first of an agent's links, or of a pool's."""
+    cdef Link* at
+    cdef Need* need
+    while i != 0:
+        at = &c.links[i]
+        need = &c.needs[at.need]
+        need.missing -= need.missing > 0
+        if need.missing == 0 or need.rule != ALL:
+            n = set_free(c, need, n)
+        i = at.next_of_agent
     return n
 
 

@@ -14,7 +14,8 @@ from fastlock._graph cimport *
 from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._table cimport *
-from fastlock._waits cimport Found, examine, release_found
+from fastlock._found cimport Found, release_found
+from fastlock._waits cimport examine
 
 cdef extern from "pthread.h" nogil:
     ctypedef unsigned long pthread_t

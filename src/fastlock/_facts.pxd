@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FSelf
-from fastlock._waits cimport Found
+from fastlock._found cimport Found
 
 cdef object lock_name(FLock* L)
 cdef object lock_class(FLock* L)

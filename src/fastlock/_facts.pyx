@@ -15,19 +15,24 @@ from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
 from fastlock._resolve cimport placed_by
 from fastlock._tasks cimport task_agent_in, task_rest
-from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_TASK, BY_WAIT
-from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found, top_of
+from fastlock._wakers cimport B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT
+from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_POOL, BY_TASK, BY_WAIT
+from fastlock._found cimport FL001, FL002, FL003, FL004, FL012, FL030, Edge, Found, has_evidence, release_found, top_of
 
 from os import getpid
 from time import time
 
 HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
-        BY_JOB: "work in a thread"}
-KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier"}
+        BY_JOB: "work in a thread", BY_POOL: "work that is queued in a pool"}
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier",
+         K_POOL: "ThreadPoolExecutor", K_OPAQUE: "Wait"}
 MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
 WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
-TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock"}
+TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock",
+          FL030: "pool starvation"}
+CALLS = {B_FUTURE: "Future.result", B_JOIN: "Thread.join", B_WAIT: "concurrent.futures.wait", B_COMPLETED: "concurrent.futures.as_completed",
+         B_DECLARED: "waiting_for", B_PROCESS: "Popen.wait", B_SIMPLE: "SimpleQueue.get"}
 
 cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle
@@ -133,7 +138,7 @@ cdef object raw_line(Edge* e):
     if s.pub.state != A_ALIVE:
         text += " (ended)" if s.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
-        verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
+        verb = "owes" if e.holds.kind == K_RESULT else "runs a job of" if e.holds.kind == K_POOL else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
         verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
@@ -141,6 +146,8 @@ cdef object raw_line(Edge* e):
     elif e.how:
         where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
         text += f"{',' if e.holds != NULL else ''} waits for {HOWS[e.how]}{where}"
+    if e.pool != NULL:
+        text += f", queued in {lock_name(e.pool)}"
     return one_line(text) + "\n"
 
 
@@ -153,8 +160,9 @@ cdef object one_line(object text):
 
 cdef bytes raw_report(Found* found):
     cdef uint32_t i
+    agents = len({found.edges[i].agent_word for i in range(found.n)})
     tier = ", possible" if not found.proven else ", will clear" if found.timed else ""
-    text = f"fastlock: FL{found.code:03d} {TITLES[found.code]}{tier}, {found.n} agent{'s' if found.n > 1 else ''} (pid {getpid()})\n"
+    text = f"fastlock: FL{found.code:03d} {TITLES[found.code]}{tier}, {agents} agent{'s' if agents > 1 else ''} (pid {getpid()})\n"
     for i in range(min(found.n, <uint32_t>RAW_EDGES)):
         text += raw_line(&found.edges[i])
     if found.n > RAW_EDGES:
@@ -220,7 +228,7 @@ cdef dict readers_of(list serials):
 
 
 cdef bint is_shared(FLock* L) noexcept:
-    return L != NULL and (L.kind == K_RWLOCK or L.kind == K_SEMAPHORE)
+    return L != NULL and (L.kind == K_RWLOCK or L.kind == K_SEMAPHORE or L.kind == K_POOL)
 
 
 cdef tuple shares_and_waits():
@@ -255,7 +263,12 @@ cdef tuple shares_and_waits():
 
 cdef object what_of(FLock* L, uint8_t mode):
     """The call that waits."""
-    return "Future.result" if L != NULL and L.kind == K_RESULT else WHATS.get(mode, "")
+    return CALLS.get(L.limit, "") if L != NULL and is_made_for_one(L) else WHATS.get(mode, "")
+
+
+cdef bint is_made_for_one(FLock* L) noexcept:
+    """Whether the record is there for a single wait, and `limit` says which call that is."""
+    return L.kind == K_RESULT or L.kind == K_OPAQUE or (L.kind == K_CONDITION and L.limit != 0)
 
 
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
@@ -562,7 +575,7 @@ cdef list wait_table():
         n = s.top if s.pub.state == A_ALIVE else NULL
         while n != NULL:
             L = lock_at(n.lock_index)
-            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if L.kind != K_RESULT else what_of(L, n.mode),
+            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if not is_made_for_one(L) else what_of(L, n.mode),
                           "mode": MODES[n.mode], "owner": owner_or_none(L), "since_ns": n.since_ns,
                           "deadline_ns": n.deadline_ns if n.deadline_ns >= 0 else None, "wanted_at": n.site})
             n = n.outer

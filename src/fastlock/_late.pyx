@@ -14,7 +14,7 @@ from fastlock._facts cimport circle_event, circle_of, class_key, found_key, wait
 from fastlock._native cimport *
 from fastlock._table cimport *
 from fastlock._resolve cimport examine_all
-from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still
+from fastlock._found cimport NOTHING, Found, confirm, release_found, stands_still
 
 import os
 

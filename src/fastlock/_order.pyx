@@ -24,7 +24,7 @@ from fastlock._order_facts cimport inversion_event, rank_event
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport task_keep
-from fastlock._waits cimport has_evidence
+from fastlock._found cimport has_evidence
 
 from fastlock._order_facts import dump
 from time import time

@@ -1,7 +1,7 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
 """When stalls are looked for: as soon as a thread has waited for longer than `slow_wait`, and then more and more rarely as long as one does.
 
-The waiter is its own timer: it says that it is late (wait_is_late), once, and fastlock's own thread looks. One look is for all who are late, and from one
+The waiter is its own timer: it says that it is late (late), once, and fastlock's own thread looks. One look is for all who are late, and from one
 to the next `slow_wait` passes at least; while nobody is newly late the pause doubles, up to five minutes. A thread that ends may be the one whom
 everybody waited for: where nothing else would look soon, its last destructor makes one of those that are late say so again.
 
@@ -11,12 +11,14 @@ Guard: the GIL; `due` and `late` are also read by ending threads, without it.
 """
 from libc.stdint cimport int64_t, uint32_t
 
-from fastlock._block cimport is_looking, set_late, slow_after
+from fastlock._block cimport is_looking, slow_after
 from fastlock._native cimport *
 from fastlock._table cimport *
 from fastlock._waits cimport nudge_waiters
 
 import os
+
+from fastlock._block import set_late_waker
 
 cdef enum:
     COALESCED = 16              # who is late within this part of slow_wait is looked at together
@@ -30,22 +32,21 @@ cdef int64_t pause_ns = 0       # to the next one, if nobody says anything
 cdef object waker = None        # makes the thread that looks ask due_ns() again
 
 
-cdef int wait_is_late() except -1:
-    """Called by a thread that has waited for longer than slow_wait, with its wait suspended."""
+def late():
+    """Called by a thread that has waited for longer than slow_wait."""
     global due, pause_ns
     cdef int64_t gap = slow_after(), at
     if gap < 0:
-        return 0
+        return
     at = fl_now_ns() + min(gap // COALESCED, MOST_TOGETHER_NS)
     if looked_ns >= 0:
         at = max(at, looked_ns + gap)
     pause_ns = gap
     if due >= 0 and due <= at:
-        return 0
+        return
     fl_put_ns(&due, at)
     if waker is not None:
         waker()
-    return 0
 
 
 cdef void nudge(FSelf* dead) noexcept nogil:
@@ -110,6 +111,6 @@ def in_child():
     due = looked_ns = -1
 
 
-set_late(wait_is_late)
+set_late_waker(late)
 set_death_callback(nudge)
 os.register_at_fork(after_in_child=in_child)

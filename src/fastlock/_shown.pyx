@@ -9,7 +9,7 @@ made up, a finaliser may run.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strncpy
 
-from fastlock._contended cimport FContended, contended_made, contended_of, shown_chain
+from fastlock._contended cimport FContended, contended_made, contended_of, contended_watch, shown_chain
 from fastlock._facts cimport lock_class, lock_name
 from fastlock._mapping cimport (
     A_FINDINGS, A_SHARES, A_SITES, A_STRINGS, FArea, FPlace, FShown, area_used, has_room, header, mapping_is_lost, record_at)
@@ -157,6 +157,23 @@ cdef int show(FLock* L, FSelf* me, uint32_t site) except -1:
         agent_refresh_name(owner)
     if me.depth != 0:
         show_held(me)
+    return 0
+
+
+cdef int show_pool(FLock* L) except -1:
+    """Makes a pool readable, and which of its workers have a job from where; until contended_refresh()."""
+    cdef uint32_t i, site = 0
+    cdef FSelf* s
+    if fl_finalizing():
+        return 0
+    lock_out(L)
+    contended_watch(L)
+    for i in range(1, agent_limit()):
+        s = agent_at(i)
+        if fl_load8(&s.pub.state) == A_ALIVE and hold_count(s, L, &site):
+            site_out(site)
+            if s.pub.name[0] == 0:
+                agent_refresh_name(s)
     return 0
 
 

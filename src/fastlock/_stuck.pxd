@@ -16,3 +16,5 @@ cdef class Look:
     cdef bint is_stuck(self, uint32_t i) noexcept nogil
     cdef bint is_victim(self, uint32_t i) except -1
     cdef bint holds_still(self, list group) except -1
+
+cdef list wakers_in(Copy* c, uint32_t need)

@@ -163,21 +163,18 @@ cdef bint is_main(uint32_t i) noexcept:
 cdef list grouped(Look self, list victims):
     """Victims and who could have woken them, those together who have to do with each other."""
     cdef Copy* c = &self.copy
-    cdef uint32_t i, j, at
+    cdef uint32_t i, j
     reached = dict.fromkeys(victims)
     queue = list(victims)
     for i in queue:
         self.parent[i] = i
     for number in queue:                # grows meanwhile
-        i = number
-        at = c.needs[c.nodes[i].need].first_link
-        while at != 0:
-            j = c.links[at].agent
+        for other in wakers_in(c, c.nodes[<uint32_t>number].need):
+            j = other
             if self.is_stuck(j) and j not in reached:
                 self.parent[j] = j
                 reached[j] = None
                 queue.append(j)
-            at = c.links[at].next_of_need
     join_up(self, queue)
     groups = {}
     for number in queue:
@@ -188,7 +185,7 @@ cdef list grouped(Look self, list victims):
 cdef int join_up(Look self, list reached) except -1:
     """Those who wait for the same, and who could wake them; everybody, where nothing runs."""
     cdef Copy* c = &self.copy
-    cdef uint32_t i, at
+    cdef uint32_t i
     first_of = {}
     for number in reached:
         i = number
@@ -196,12 +193,23 @@ cdef int join_up(Look self, list reached) except -1:
         if first != number:
             self.parent[root(self, i)] = root(self, <uint32_t>first)
             continue
-        at = c.needs[c.nodes[i].need].first_link
-        while at != 0:
-            if self.is_stuck(c.links[at].agent):
-                self.parent[root(self, c.links[at].agent)] = root(self, i)
-            at = c.links[at].next_of_need
+        for other in wakers_in(c, c.nodes[i].need):
+            if self.is_stuck(<uint32_t>other):
+                self.parent[root(self, <uint32_t>other)] = root(self, i)
     return 0
+
+
+cdef list wakers_in(Copy* c, uint32_t need):
+    """The indices of all agents that could end the waits for it, a pool's workers among them."""
+    cdef uint32_t at = c.needs[need].first_link
+    agents = []
+    while at != 0:
+        if c.links[at].agent != 0:
+            agents.append(c.links[at].agent)
+        else:
+            agents += wakers_in(c, c.links[at].pool)
+        at = c.links[at].next_of_need
+    return agents
 
 
 cdef uint32_t root(Look self, uint32_t i) noexcept nogil:

@@ -9,11 +9,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastlock._copy cimport *
 from fastlock._facts cimport agent_facts, blank_event, edge_facts, lock_facts, lock_name, waiters_of
+from fastlock._found cimport has_evidence, top_of
 from fastlock._native cimport *
 from fastlock._options cimport LockOptions, options_of
-from fastlock._stuck cimport Look
+from fastlock._stuck cimport Look, wakers_in
 from fastlock._table cimport *
-from fastlock._waits cimport has_evidence, top_of
 from fastlock._woken cimport Woken, woken_of
 
 cdef enum:
@@ -54,7 +54,6 @@ cdef object kept_alive(uint32_t i):
 cdef list order_of(Look look, list group):
     """Whom to tell: victims, each followed by those who could have woken it."""
     cdef Copy* c = &look.copy
-    cdef uint32_t i, at
     inside = set(group)
     order = {}
     queue = [group[0]]
@@ -69,29 +68,18 @@ cdef list order_of(Look look, list group):
         if number in order:
             continue
         order[number] = None
-        i = number
-        at = c.needs[c.nodes[i].need].first_link
-        while at != 0 and len(queue) < MOST_TOLD:
-            if c.links[at].agent in inside:
-                queue.append(c.links[at].agent)
-            at = c.links[at].next_of_need
+        queue += [each for each in wakers_in(c, c.nodes[<uint32_t>number].need)[:MOST_TOLD] if each in inside]
     return list(order)
 
 
 cdef dict what_they_wake(Look look, list told):
     """By need that somebody told waits for, whose links these are: agents' indices."""
     cdef Copy* c = &look.copy
-    cdef uint32_t need, at
     wakes = {}
     for number in told:
         need = c.nodes[<uint32_t>number].need
-        if need in wakes:
-            continue
-        wakes[need] = agents = []
-        at = c.needs[need].first_link
-        while at != 0 and len(agents) < MOST_TOLD:
-            agents.append(c.links[at].agent)
-            at = c.links[at].next_of_need
+        if need not in wakes:
+            wakes[need] = wakers_in(c, <uint32_t>need)[:MOST_TOLD]
     return wakes
 
 

@@ -8,7 +8,8 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
+from fastlock._awaited cimport Awaited, await_end, await_inside, future_begin, futures_begin
+from fastlock._block cimport acquire_blocking, block, is_looking, site_now, to_ns, wait_out
 from fastlock._contended cimport contended_shared
 from fastlock._core cimport (
     LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_given, note_site,
@@ -51,6 +52,7 @@ cdef class Condition:
 
     cdef FLock* rec
     cdef object lock
+    cdef object expected        # a future's: its Source, where somebody knows who brings it
     cdef uint8_t lock_kind
     cdef object __weakref__
     cdef dict __dict__
@@ -122,31 +124,21 @@ cdef class Condition:
 
     def wait(self, timeout=None):
         """Releases the lock, waits for a notification at most `timeout` seconds, re-acquires; False where none came."""
-        cdef FSelf* me
-        cdef FNode* n
-        cdef void* owed
+        cdef Awaited outer
         cdef int64_t limit_ns
+        cdef uint32_t site
         if not condition_owned(self):
             raise RuntimeError("cannot wait on un-acquired lock")
         limit_ns = wait_limit(timeout)
-        me = current_agent()
-        n = wait_begin(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
-        enter(self.rec, n)
-        owed = me.owed
-        me.owed = NULL          # releasing the lock here must not pay: parking does, without the GIL
+        site = site_now()
+        outer = future_begin(self.expected, site, limit_ns) if limit_ns != 0 else None
+        if outer is None:
+            return condition_wait(self, limit_ns, site) != 0
         try:
-            state = condition_save(self)
-        except BaseException:
-            me.owed = owed
-            if leave(self.rec, n) == TAKEN:
-                notify(self.rec, 1, NULL, NULL)
-            wait_pop(me, n)
-            raise
-        me.owed = owed
-        try:
-            return wait_out(self.rec, me, n, False, False) != 0
+            await_inside(outer)
+            return condition_wait(self, limit_ns, site) != 0
         finally:
-            condition_restore(self, state)
+            await_end(outer)
 
     def wait_for(self, predicate, timeout=None):
         """Waits until the predicate is true, at most `timeout` seconds; returns its last value."""
@@ -196,6 +188,37 @@ cdef class Condition:
 def number_of(condition):
     """(index, serial) of a condition's record, None where it is none of ours."""
     return ((<Condition>condition).rec.index, (<Condition>condition).rec.serial) if isinstance(condition, Condition) else None
+
+
+cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except -1:
+    cdef FSelf* me = current_agent()
+    cdef FNode* n = wait_begin(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site)
+    cdef void* owed
+    enter(self.rec, n)
+    owed = me.owed
+    me.owed = NULL              # releasing the lock here must not pay: parking does, without the GIL
+    try:
+        state = condition_save(self)
+    except BaseException:
+        me.owed = owed
+        if leave(self.rec, n) == TAKEN:
+            notify(self.rec, 1, NULL, NULL)
+        wait_pop(me, n)
+        raise
+    me.owed = owed
+    try:
+        return wait_out(self.rec, me, n, False, False)
+    finally:
+        condition_restore(self, state)
+
+
+cdef int expect(object primitive, object what) except -1:
+    """Says what a condition of ours, or an event, really stands for: a future's Source, or what futures_begin() takes. Others are left alone."""
+    if isinstance(primitive, Condition):
+        (<Condition>primitive).expected = what
+    elif isinstance(primitive, Event):
+        (<Event>primitive).expected = what
+    return 0
 
 
 cdef object condition_exit_method(Condition self, PyObject** args, Py_ssize_t count):
@@ -478,6 +501,7 @@ cdef class Event:
 
     cdef FLock* rec
     cdef object condition
+    cdef object expected        # what it stands for, see expect(); else None
     cdef object __weakref__
     cdef dict __dict__
 
@@ -525,13 +549,21 @@ cdef class Event:
 
     def wait(self, timeout=None):
         """Waits until the flag is set, at most `timeout` seconds; returns whether it is."""
+        cdef Awaited outer
         cdef int64_t limit_ns
         if self.rec.count != 0:
             return True
         limit_ns = wait_limit(timeout)
         if limit_ns == 0:
             return self.rec.count != 0
-        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
+        outer = futures_begin(self.expected, limit_ns) if self.expected is not None and is_looking() else None
+        if outer is None:
+            return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
+        try:
+            await_inside(outer)
+            return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
+        finally:
+            await_end(outer)
 
     def _at_fork_reinit(self):
         """Drops the waiters in the child of a fork; the flag stays."""

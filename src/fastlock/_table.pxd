@@ -33,7 +33,9 @@ cdef enum:  # FLock.kind
     K_CONDITION = 5
     K_EVENT = 6
     K_BARRIER = 7
-    K_RESULT = 8       # not a lock: what somebody is to bring about; its word is who
+    K_RESULT = 8       # not a lock: what agents are to bring about, see _wakers; its word is who, where that is one
+    K_POOL = 9         # not a lock: an executor, held by each of its workers while it runs a job; `limit` is how many there can be
+    K_OPAQUE = 10      # not a lock: what nobody knows who brings about, as the end of a process
 
 cdef enum:  # FLock.marks: sticky observations, written under the GIL or the bucket mutex
     M_OWNED = 1        # the owner has released it at least once: evidence of ownership
@@ -69,6 +71,9 @@ cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
 cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
     F_LOOKED = 64      # a circle has been looked for once more, a while after it began
     F_TOLD = 128       # has been reported as a long one
+
+cdef enum:  # FNode.flags of a wait for a K_RESULT
+    F_OUTER = 32       # the wait for a condition or an event inside of it is a part of it
 
 cdef struct FAgent:
     # Public part, 160 bytes in the mapping (docs/table.md). Written by the agent itself (wait_*, outer_*, name) and by who creates, ends
@@ -167,12 +172,12 @@ cdef struct FLock:
     uint32_t pair_edge         # its index; 0: none
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused
-    int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
+    int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag; K_POOL: workers that run a job
     FNode* head                # waiters, oldest first; guarded by the bucket mutex
     PyObject* obj              # the Python object, borrowed: valid while serial is
-    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare
+    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare; K_RESULT: its FWakers
     uint32_t created           # site of creation
-    uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
+    uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx; K_POOL: workers; B_* of a wait, see _wakers
     uint32_t contended         # number + 1 of its FContended: of a lock that somebody has waited for
     uint8_t kind
     uint8_t marks
@@ -190,6 +195,7 @@ cdef struct FSelf:
     uint64_t nested            # serial of the lock whose acquire nested() sanctions, or 0
     FAgent* pub
     void* parker
+    void* submits              # the Job that the thread is just handing to a pool, borrowed from the one who hands it
     void* owed                 # parker of a waiter that this agent has granted and not woken yet: see notify() in _park.pyx
     FNode* top                 # innermost wait, NULL while the agent runs
     FNode* spare               # nodes for nested waits, kept

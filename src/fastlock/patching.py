@@ -1,6 +1,6 @@
 """``install``: from here on ``threading``'s factories make fastlock's locks; the only module that touches ``threading``.
 
-What is done to asyncio is in `patching_aio`.
+What is done to asyncio is in `patching_aio`, and to concurrent.futures in `patching_waits`.
 
 What it reaches: the factories in ``threading`` itself, module globals that are the same objects (``from threading import
 Lock``, under whatever name), and the locks of ``logging`` and its handlers where nobody holds them. What it does not
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
-from fastlock import _clocks, config, imports, patching_aio
+from fastlock import _clocks, config, imports, patching_aio, patching_waits
 from fastlock.errors import FastlockError
 from fastlock.replacing import Change, Replacements, namespace
 
@@ -79,6 +79,8 @@ def install(threading: bool = True, asyncio: bool = True) -> None:
         _install_threading()
     if asyncio:
         patching_aio.install()
+    if threading or asyncio:
+        patching_waits.install()
     for follower in _followers:
         follower()
 
@@ -113,6 +115,7 @@ def uninstall() -> None:
     global _installed
     imports.forget("threading", _install_imported)
     patching_aio.uninstall()
+    patching_waits.uninstall()
     with _mutex, _gc_paused():
         if _installed:
             _installed = False
@@ -184,6 +187,7 @@ def install_when_imported() -> None:
     if config.disabled():
         return
     patching_aio.install()
+    patching_waits.install()
     imports.after("threading", _install_imported)
 
 
