@@ -41,7 +41,7 @@ def waiting_threads(count: int) -> None:
     for _, target in zip(range(count), itertools.cycle(kinds)):
         threading.Thread(target=target, daemon=True).start()
     while len(fastlock.snapshot().waits) < count:
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def waiting_tasks(count: int) -> None:
@@ -55,7 +55,8 @@ def waiting_tasks(count: int) -> None:
         tasks = [asyncio.ensure_future(locks[number % 16].acquire()) for number in range(count)]
         await asyncio.sleep(0)
         all_wait.set()
-        await asyncio.gather(*tasks)
+        await asyncio.sleep(3600)
+        del tasks
 
     threading.Thread(target=asyncio.run, args=(run(),), daemon=True).start()
     all_wait.wait()

@@ -2,7 +2,7 @@
 """Who can never run: see _stuck.pyx."""
 from libc.stdint cimport int64_t, uint32_t
 
-from fastlock._copy cimport Copy
+from fastlock._needs cimport Copy
 
 cdef class Look:
     cdef Copy copy

@@ -16,6 +16,7 @@ from posix.unistd cimport getpid, usleep
 
 from fastlock._copy cimport *
 from fastlock._native cimport *
+from fastlock._needs cimport *
 from fastlock._table cimport *
 
 import os

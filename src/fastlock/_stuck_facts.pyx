@@ -7,10 +7,10 @@ wait may end meanwhile: then there is no event.
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastlock._copy cimport *
 from fastlock._facts cimport agent_facts, blank_event, edge_facts, lock_facts, lock_name, waiters_of
 from fastlock._found cimport has_evidence, top_of
 from fastlock._native cimport *
+from fastlock._needs cimport *
 from fastlock._options cimport LockOptions, options_of
 from fastlock._stuck cimport Look, wakers_in
 from fastlock._table cimport *

@@ -89,7 +89,7 @@ def _name_calls(event: dict[str, Any], frames: Mapping[int, FrameType], calls: M
     locks = {lock["id"]: lock for lock in event["locks"]}
     names = {number: lock["name"] for number, lock in locks.items()}
     for edge in event["edges"]:
-        ident = idents.get(edge["agent"])
+        ident: int = idents.get(edge["agent"], 0)
         queue = _queue_in(frames[ident]) if edge["waits"] is not None and ident in calls else None
         if queue is None:
             continue
