@@ -1,6 +1,10 @@
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import final
 
+from typing_extensions import disjoint_base
+
+@final
+@disjoint_base
 class Look:
     nothing_runs: bool
     natives: int | None

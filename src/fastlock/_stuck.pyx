@@ -6,7 +6,7 @@ that is a circle or an abandoned lock, and told as such. Who is merely idle is n
 something to do, and for whom nobody else waits. A stall has a victim: the main thread, or somebody who waits for a lock, a permit,
 a result, a barrier, for room in a queue or for its end; the others in it are those who could have woken it. Where nothing in the whole process can run, all are victims.
 
-A look copies the table with the GIL held for some two milliseconds at a time, works without it, and then compares every wait and every record
+A look copies the table with the GIL held for some milliseconds at a time, works without it, and then compares every wait and every record
 with the copy. Guard: the GIL; a Look is its caller's.
 """
 cimport cython
