@@ -21,13 +21,16 @@ _HAVE = {
 
 
 def explain(finding: Finding, names: Labels) -> str:
-    """Return a sentence for each of the first waits, and how many there are besides."""
-    waits = [edge for edge in finding.told.edges if edge.waits is not None]
-    told = [_one_wait(finding, edge, names) for edge in waits[:_TOLD]]
-    more = len(waits) - len(told) + finding.behind
+    """Return a sentence for each of the first things that are waited for, and how many agents wait besides."""
+    waits: dict[int | None, list[EdgeFact]] = {}
+    for edge in finding.told.edges:
+        if edge.waits is not None:
+            waits.setdefault(edge.waits, []).append(edge)
+    told = [_one_need(finding, edges, names) for edges in list(waits.values())[:_TOLD]]
+    more = sum(map(len, list(waits.values())[_TOLD:])) + finding.behind
     if more > 0:
-        told.append(f"{more:,} more {'waits' if more == 1 else 'wait'} with {'it' if len(told) == 1 else 'them'}.")
-    return " ".join(told)
+        told.append(f"{more:,} more {'waits' if more == 1 else 'wait'} with them.")
+    return " ".join(f"{each[:1].upper()}{each[1:]}" for each in told)
 
 
 def wanted(edge: EdgeFact, names: Labels) -> str:
@@ -46,19 +49,25 @@ def is_woken(lock: LockFact | None, edge: EdgeFact) -> bool:
     return lock is not None and (lock.kind in WOKEN or (lock.kind == "Semaphore" and edge.held_at is None))
 
 
-def _one_wait(finding: Finding, edge: EdgeFact, names: Labels) -> str:
+def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
+    edge = edges[0]
     call, lock = call_of(edge), _lock(finding, edge.waits)
     where = "" if edge.wanted_at is None else f" at {names.site(edge.wanted_at)}"
-    waits = f"{names.agent(edge.agent)} waits {'in' if call else 'for'} {wanted(edge, names)}{',' if call else ''}{where}"
+    who = names.agent(edge.agent) + (f" and {len(edges) - 1:,} more wait" if len(edges) > 1 else " waits")
+    waits = f"{who} {'in' if call else 'for'} {wanted(edge, names)}{',' if call else ''}{where}"
+    inside = {each.agent for each in edges}
     others = [other for other in finding.told.edges if other.holds == edge.waits]
+    outside = [other for other in others if other.agent not in inside]
     if lock is not None and lock.kind not in _HAVE:
-        return f"{waits}, held by {_listed(finding, others, edge, names)}." if others else f"{waits}."
+        comes = "which comes from" if lock.kind == "Result" else "held by"
+        return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}."
     has, does = _HAVE.get(call) or _HAVE[lock.kind if lock is not None else "Condition"]
     if not others:
         return f"{waits}, and nobody who is there any more {has}." if _had_wakers(finding) else f"{waits}, and nobody {has} so far."
-    if all(other.agent == edge.agent for other in others):
-        return f"{waits}, and it is the only one who {does}."
-    return f"{waits}. Who {has} so far: {_listed(finding, others, edge, names)}."
+    if not outside:
+        return f"{waits}, and it is the only one who {does}." if len(others) == 1 else f"{waits}, and nobody else {has} so far."
+    beside = ", beside them" if len(outside) < len(others) else ""
+    return f"{waits}. Who {has} so far{beside}: {_listed(finding, outside, edge, names)}."
 
 
 def _had_wakers(finding: Finding) -> bool:
@@ -89,32 +98,49 @@ def _lock(finding: Finding, lock_id: int | None) -> LockFact | None:
     return next((lock for lock in finding.told.locks if lock.id == lock_id), None)
 
 
+_FIX = {
+    "Condition": "change the state and notify {name} under its lock, and wait in {where} by wait_for(): a notification before the wait is lost",
+    "Event": "set {name} on every way out of who is to set it (try/finally)",
+    "Barrier": "call abort() of {name} where one of its parties fails",
+    "Semaphore": "release {name} on every way out (try/finally)",
+}
+
 # ---- what to change ---------------------------------------------------------------------------------
 
 
 def fix(finding: Finding, names: Labels) -> str:
-    """Return what to change where the first victim waits."""
-    edge = next((edge for edge in finding.told.edges if edge.waits is not None), finding.told.edges[0])
+    """Return what to change: where somebody waits whom nobody can wake, else where a lock of the ring is held."""
+    waits = [edge for edge in finding.told.edges if edge.waits is not None] or list(finding.told.edges)
+    edge = next((edge for edge in waits if _is_root(finding, edge)), None)
+    if edge is None:
+        edge = next((edge for edge in waits if _holds_a_lock(finding, edge)), None)
+        if edge is not None:
+            return f"release {names.lock(edge.holds)} before the wait in {names.site(edge.wanted_at)}"
+    edge = edge or waits[0]
     lock, where, call = _lock(finding, edge.waits), names.site(edge.wanted_at), call_of(edge)
     limit = f"give the wait in {where} a timeout"
     if call:
         return _fix_queue(finding, edge, call, names, limit)
-    kind = lock.kind if lock is not None else ""
     name = names.lock(edge.waits)
-    if kind == "Condition":
-        return f"change the state that is waited for and notify {name} under its lock, and wait in {where} by wait_for(): a notification before the wait is lost; or {limit}"
-    if kind == "Event":
-        return f"set {name} on every way out of who is to set it (try/finally), or {limit}"
-    if kind == "Barrier":
-        return f"call abort() of {name} where one of its parties fails, or {limit}"
-    if kind == "Semaphore":
-        return f"release {name} on every way out (try/finally), or {limit}"
-    return f"do not wait for others while {name} is held, or {limit}"
+    return _FIX.get(lock.kind if lock is not None else "", "do not wait for others while {name} is held").format(name=name, where=where) + f", or {limit}"
+
+
+def _is_root(finding: Finding, edge: EdgeFact) -> bool:
+    """Tell whether all who could wake the edge's agent have ended, or wait for the same."""
+    states = {agent.id: agent.state for agent in finding.told.agents}
+    same = {other.agent for other in finding.told.edges if other.waits == edge.waits}
+    return all(states.get(other.agent) != "alive" or other.agent in same for other in finding.told.edges if other.holds == edge.waits)
+
+
+def _holds_a_lock(finding: Finding, edge: EdgeFact) -> bool:
+    lock = _lock(finding, edge.holds)
+    return lock is not None and lock.kind in ("Lock", "RLock", "RWLock") and edge.waits != edge.holds
 
 
 def _fix_queue(finding: Finding, edge: EdgeFact, call: str, names: Labels, limit: str) -> str:
     name, where = _queue(edge), names.site(edge.wanted_at)
-    alone = all(other.agent == edge.agent for other in finding.told.edges if other.holds == edge.waits)
+    own = [other.agent for other in finding.told.edges if other.holds == edge.waits]
+    alone = edge.agent in own and set(own) == {edge.agent}
     if call == "put" and alone:
         return f"in {where} use put_nowait(), or a queue without a limit: who takes from {name} must not wait for room in it"
     if call == "put":
