@@ -1,65 +1,61 @@
-"""Mixed ring: a lock, a future and a queue, each in the hands of somebody who waits for the next one.
+"""A ring of a lock, a future, a join and a lock: three people's code, each of it fine.
 
-The refresher holds the cache's lock and waits for a future. The worker that is to bring it waits for room in the log's queue. The writer, who
-alone takes from that, wants the lock. No two locks are in it, and each part by itself is right.
+apply() holds the lock and waits for a job; the job waits for the end of a thread; the thread wants the lock:
 
-    FASTLOCK_SLOW_WAIT=1 fastlock run --on-deadlock exit examples/mixed_ring.py    tells all three, ends with status 3
-    fastlock run examples/mixed_ring.py --fixed                                    waits for the future without the lock, ends with 0
+    python examples/mixed_ring.py                                   hangs
+    fastlock run --on-deadlock exit examples/mixed_ring.py          tells the whole ring, ends with status 3
+    fastlock run --on-deadlock raise examples/mixed_ring.py         who closes it gets a RuntimeError, ends with 0
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import queue
-import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
-LOG_SIZE = 3
-
-cache_lock = threading.Lock()
-cache: dict[str, int] = {}
-log: queue.Queue[str] = queue.Queue(LOG_SIZE)
-refreshing = threading.Event()
-pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="worker")
+pool = ThreadPoolExecutor(2)
+config_lock = threading.RLock()
+config = {"limit": 1}
+has_the_lock = threading.Event()
 
 
-def write_log() -> None:
-    """Take entries for ever, and count each in the cache."""
-    while True:
-        entry = log.get()
-        refreshing.wait()
-        with cache_lock:
-            cache[entry] = cache.get(entry, 0) + 1
+def reload_config() -> None:
+    """Read the settings again, in a thread of its own."""
+    has_the_lock.wait()
+    with config_lock:
+        config["limit"] += 1
 
 
-def fetch(name: str) -> int:
-    """Return a rate; with many entries in the log."""
-    for _ in range(2 * LOG_SIZE):
-        log.put(name)
-    return len(name)
+def check() -> int:
+    """Wait until the settings have been read, and check them."""
+    reader = threading.Thread(target=reload_config, name="reader")
+    reader.start()
+    try:
+        reader.join()
+    finally:
+        reader_threads.append(reader)
+    return config["limit"]
 
 
-def refresh(name: str) -> None:
-    """Write a new rate into the cache."""
-    if "--fixed" in sys.argv:
-        rate = pool.submit(fetch, name).result()
-        with cache_lock:
-            cache[name] = rate
-        return
-    with cache_lock:
-        refreshing.set()
-        cache[name] = pool.submit(fetch, name).result()
+reader_threads: list[threading.Thread] = []
+
+
+def apply() -> int:
+    """Apply checked settings: the bug is here, for what is waited for wants the lock, two steps further on."""
+    with config_lock:
+        has_the_lock.set()
+        return pool.submit(check).result()
 
 
 def main() -> None:
-    """Refresh one rate."""
-    threading.Thread(target=write_log, name="log-writer", daemon=True).start()
-    for _ in range(LOG_SIZE):
-        log.put("start")  # the writer has taken some by now, as it has for hours
-    if "--fixed" in sys.argv:
-        refreshing.set()
-    refresh("EUR")
-    print("refreshed")
+    """Apply."""
+    try:
+        print(f"the limit is {apply()}")
+    except RuntimeError as error:
+        print(f"not applied: {type(error).__name__}")
+    pool.shutdown()
+    for reader in reader_threads:
+        reader.join()
+    print(f"the limit is {config['limit']} in the end")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ INCIDENTS = {
     "inverted_order": "FL001",
     "lock_across_await": "FL001",
     "two_loops": "FL001",
+    "executor_ping_pong": "FL030",
 }
 SHOP = "Shop." if sys.version_info >= (3, 11) else ""  # qualified names of code objects came with 3.11
-TWINS = ["deadly_embrace_fixed", "reentrant_callback_fixed", "inverted_order_fixed", "lock_across_await_fixed"]
+TWINS = ["deadly_embrace_fixed", "reentrant_callback_fixed", "inverted_order_fixed", "lock_across_await_fixed", "executor_ping_pong_fixed"]
 
 
 def run_aio(example: str, *arguments: str, words: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -49,8 +49,8 @@ LAYERS = (
     {"_stuck_facts"},
     {"_core"},
     {"_awaited"},
-    {"_sync", "_rwlock", "_nesting", "_driver", "_aio", "_listen"},
-    {"_results"},
+    {"_sync", "_rwlock", "_nesting", "_driver", "_aio", "_listen", "_joins", "_declared"},
+    {"_results", "_simple"},
     {"_aio_shared"},
     {"_aio_semaphores", "_aio_rwlock", "_aio_conditions"},
     {"_aio_barrier", "_aio_multiple"},
@@ -87,6 +87,7 @@ THREADING = {
     "_core": "gives the factory the name that it pickles by",
     "_sync": "raises its BrokenBarrierError",
     "_clocks": "finds the Thread object that the running thread's clock hangs on, where it is loaded",
+    "_declared": "tells a thread from what is none, where it is loaded",
     "_table": "reads the names of threads, where it is loaded",
     "_woken": "tells whether it has started the running thread",
 }

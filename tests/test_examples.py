@@ -13,8 +13,18 @@ import pytest
 from support import processor_s
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-INCIDENTS = ["deadly_embrace", "reentrant_callback", "inverted_order", "fork_orphan", "rwlock_upgrade"]
-STALLS = ["gone_consumer", "full_queue", "unfinished_queue", "lost_wakeup", "missing_sentinel", "mixed_ring", "short_barrier"]
+INCIDENTS = {
+    "deadly_embrace": "FL001",
+    "reentrant_callback": "FL002",
+    "inverted_order": "FL001",
+    "fork_orphan": "FL004",
+    "rwlock_upgrade": "FL012",
+    "join_under_lock": "FL001",
+    "mixed_ring": "FL001",
+    "nested_pool": "FL030",
+    "result_under_lock": "FL030",
+}
+STALLS = ["gone_consumer", "full_queue", "unfinished_queue", "lost_wakeup", "missing_sentinel", "stalled_ring", "short_barrier"]
 Completed = subprocess.CompletedProcess
 
 
@@ -52,8 +62,7 @@ def test_exit_ends_an_incident_with_status_3(name: str) -> None:
     done = run(name, words=("--on-deadlock", "exit"))
     assert done.returncode == 3, done.stderr
     assert processor_s() - before < 2
-    code = {"reentrant_callback": "FL002", "fork_orphan": "FL004", "rwlock_upgrade": "FL012"}.get(name, "FL001")
-    assert f"fastlock explain {code}" in done.stderr
+    assert f"fastlock explain {INCIDENTS[name]}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -93,7 +102,7 @@ def test_deadly_embrace_recovers_where_deadlocks_raise() -> None:
     assert lines[-1] == "tea costs 5"
 
 
-@pytest.mark.parametrize("name", ["deadly_embrace", "reentrant_callback", "inverted_order"])
+@pytest.mark.parametrize("name", sorted({*INCIDENTS} - {"fork_orphan", "rwlock_upgrade"}))
 def test_the_incidents_hang_without_fastlock(name: str) -> None:
     """They are real deadlocks of threading's own locks."""
     with pytest.raises(subprocess.TimeoutExpired):
@@ -194,6 +203,29 @@ def test_rwlock_upgrade_fails_one_request_where_it_raises() -> None:
     assert second.startswith("coffee: FL012 read-write lock deadlock (proven): MainThread reads prices_lock")
 
 
+def test_nested_pool_makes_the_other_pages_where_deadlocks_raise() -> None:
+    """With raise the page whose wait would starve the pool fails, and its worker makes the parts of the other one."""
+    done = run("nested_pool", words=("--on-deadlock", "raise"))
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.partition(":")[0] for line in done.stdout.splitlines())[0] == "a page failed with DeadlockError"
+    assert done.stdout.count("part 0, part 1, part 2") == 1
+
+
+def test_mixed_ring_is_told_link_by_link() -> None:
+    """The lock, the future and the thread's end are told as what they are, and the fix is where the lock is held."""
+    report = run("mixed_ring", words=("--on-deadlock", "exit")).stderr
+    for link in ("waits for end of reader", "waits for config_lock", "waits for result of check()"):
+        assert link in report
+    assert f"release config_lock before {line_of('mixed_ring', 'return pool.submit(check).result()')}" in report
+
+
+@pytest.mark.parametrize("name", ["join_under_lock", "mixed_ring", "result_under_lock"])
+def test_the_others_end_where_deadlocks_raise(name: str) -> None:
+    """With raise somebody gets a RuntimeError, and the program comes to its end."""
+    done = run(name, words=("--on-deadlock", "raise"))
+    assert done.returncode == 0 and "DeadlockError" in done.stdout + done.stderr
+
+
 def test_timeout_names_owner() -> None:
     """The error's text has lock, limit, owner and the line where the owner took it."""
     done = run("timeout_names_owner")
@@ -208,7 +240,7 @@ SAID = {
     "unfinished_queue": ("Queue.join on mails, 3 unfinished, at {1}", 'thread "sender", which has ended', "mails.join()"),
     "lost_wakeup": ("MainThread waits for ready at {1}", 'Who has notified it so far: thread "setup", which has ended', "ready.wait()"),
     "missing_sentinel": ("Queue.get on lines, empty, at {1}", 'thread "tuesday.log", which has ended', "if lines.get() is None:"),
-    "mixed_ring": ("Queue.put on log, 3 of 3, at {1}", 'thread "log-writer", which waits for cache_lock', "log.put(name)"),
+    "stalled_ring": ("Queue.put on log, 3 of 3, at {1}", 'thread "log-writer", which waits for cache_lock', "log.put(name)"),
     "short_barrier": ("step_done at {1}", 'Who has come to it so far, beside them: thread "middle", which has ended', "step_done.wait()"),
 }
 

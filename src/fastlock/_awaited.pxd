@@ -26,10 +26,14 @@ cdef class Awaited:
     cdef FSelf* waiter
     cdef FNode* node
     cdef list sources           # Source, or None for what nobody knows
+    cdef object task            # that waits; None: it is a thread
 
 cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str label, int64_t limit_ns)
+cdef Awaited await_unknown(uint8_t kind, uint8_t mode, uint8_t call, str name, str label, int64_t limit_ns)
+cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str label)
 cdef void await_inside(Awaited self) noexcept
 cdef int await_end(Awaited self) except -1
-cdef FSelf* agent_by_ident(object ident) noexcept
+cdef FSelf* thread_of(object loop) noexcept
+cdef Source end_of(object thread)
 cdef Awaited future_begin(object expected, uint32_t site, int64_t limit_ns)
 cdef Awaited futures_begin(object expected, int64_t limit_ns)

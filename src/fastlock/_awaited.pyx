@@ -20,11 +20,12 @@ from fastlock._contended cimport contended_watch
 from fastlock._core cimport lock_dropped, lock_made
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
-from fastlock._park cimport wait_pop
-from fastlock._shown cimport wait_begin
+from fastlock._late cimport task_waits
+from fastlock._park cimport task_wait_pop, task_wait_push, wait_pop
+from fastlock._shown cimport show_wait, wait_begin
 from fastlock._sites cimport site_at, site_created
 from fastlock._table cimport *
-from fastlock._tasks cimport running_task, task_agent_in, task_known, task_rest
+from fastlock._tasks cimport running_loop, running_task, task_agent_in, task_known, task_rest
 from fastlock._wakers cimport *
 
 import os
@@ -76,6 +77,15 @@ cdef FSelf* agent_by_ident(object ident) noexcept:
             thread_words[ident] = s.word
             return s
     return NULL
+
+
+cdef FSelf* thread_of(object loop) noexcept:
+    """The agent of the thread that runs the loop, NULL where it does not run or does not say."""
+    cdef PyObject* mine = running_loop()
+    if mine != NULL and mine == <PyObject*>loop:
+        return current_agent()
+    ident = getattr(loop, "_thread_id", None)
+    return agent_by_ident(ident) if type(ident) is int and ident > 0 else NULL
 
 
 # ---- what is to come -------------------------------------------------------------------------------------------
@@ -132,7 +142,7 @@ cdef class Source:
         if self.waits is not None:
             for each in self.waits:
                 if len(each.sources) == 1:
-                    names(each.rec, self.s.word)
+                    show_source(each.rec, &self.s)
         return 0
 
 
@@ -144,8 +154,10 @@ cdef void unpin(Source self) noexcept:
         task_rest(t)
 
 
-cdef void names(FLock* L, uint64_t word) noexcept:
-    fl_store64(&L.word, word)
+cdef void show_source(FLock* L, FSource* s) noexcept:
+    """Says in the record itself who brings it, or in which pool it is queued, for readers outside."""
+    fl_store64(&L.word, s.word if s != NULL and s.state == S_AGENT else 0)
+    L.count = <int64_t>s.pool_serial if s != NULL and s.state == S_POOL else 0
     if L.contended:
         contended_watch(L)
 
@@ -161,19 +173,26 @@ cdef class Awaited:
         lock_dropped(self.rec)
 
 
-cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str label, int64_t limit_ns):
-    """Publishes that the running thread waits for these sources, or for nobody knows whom where there is none, and looks for a circle.
-
-    Raises what a policy answers, before anything has blocked. To be ended by await_end().
-    """
+cdef Awaited await_made(uint8_t kind, uint8_t call, str name, str label, list sources, FSelf* waiter):
+    """A wait that is not published yet. Whatever happens, it is to be ended by await_end()."""
     cdef Awaited self = Awaited.__new__(Awaited)
-    cdef FSelf* me = current_agent()
     self.sources = sources
-    self.waiter = me
-    self.rec = lock_made(K_RESULT if sources else K_OPAQUE, checked_options(name, label, None, None, None, False, None, None))
+    self.waiter = waiter
+    self.rec = lock_made(kind, checked_options(name, label, None, None, None, False, None, None))
     self.rec.obj = <PyObject*>self
     self.rec.limit = call
+    self.rec.placed = 0         # a record that is used again may have somebody's place there
     waiting.add(self)
+    return self
+
+
+cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str label, int64_t limit_ns):
+    """Publishes that the running thread waits for these sources, and looks for a circle.
+
+    Raises what a policy answers, before anything has blocked.
+    """
+    cdef FSelf* me = current_agent()
+    cdef Awaited self = await_made(K_RESULT, call, name, label, sources, me)
     try:
         attach(self, any_of)
         agent_refresh_name(me)
@@ -184,6 +203,41 @@ cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str 
         error = look_for_task(self.rec, me, self.node, True)
         if error is not None:
             raise error
+    except BaseException:
+        await_end(self)
+        raise
+    return self
+
+
+cdef Awaited await_unknown(uint8_t kind, uint8_t mode, uint8_t call, str name, str label, int64_t limit_ns):
+    """The same for what nobody knows who brings: a K_OPAQUE, or a K_CONDITION where somebody in the process does. It closes no circle."""
+    cdef FSelf* me = current_agent()
+    cdef Awaited self = await_made(kind, call, name, label, [], me)
+    try:
+        agent_refresh_name(me)
+        self.node = wait_begin(me, self.rec, mode, 0, limit_ns, site_created())
+        contended_watch(self.rec)
+        if me.loops:
+            self.node.task = running_task()
+    except BaseException:
+        await_end(self)
+        raise
+    return self
+
+
+cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str label):
+    """The same for a task, which needs any of the sources, if there is one; it is looked after as those that wait for locks."""
+    cdef Awaited self = await_made(K_RESULT if sources else K_OPAQUE, call, name, label, sources, t)
+    try:
+        self.task = <object>t.task
+        t.owns += 1
+        attach(self, True)
+        show_wait(self.rec, t, site_created())
+        self.node = task_wait_push(t, self.rec, WAIT_EXCLUSIVE, -1, site_created())
+        error = look_for_task(self.rec, t, self.node, True) if sources else None
+        if error is not None:
+            raise error
+        task_waits(self.rec, self.node)
     except BaseException:
         await_end(self)
         raise
@@ -210,7 +264,7 @@ cdef int attach(Awaited self, bint any_of) except -1:
     source = self.sources[0]
     if n == 1 and source is not None:
         self.rec.site = source.site
-        names(self.rec, source.s.word if source.s.state == S_AGENT else 0)
+        show_source(self.rec, &source.s)
     return 0
 
 
@@ -220,10 +274,17 @@ cdef void await_inside(Awaited self) noexcept:
 
 
 cdef int await_end(Awaited self) except -1:
-    """Takes the wait out of the table; in the thread that began it, whatever happened."""
-    if self.node != NULL:
-        wait_pop(self.waiter, self.node)
-        self.node = NULL
+    """Takes the wait out of the table, wherever it stands among those of its agent."""
+    cdef FNode* n = self.node
+    self.node = NULL
+    if n != NULL and self.waiter.task == NULL and self.waiter.top == n:
+        wait_pop(self.waiter, n)
+    elif n != NULL:
+        task_wait_pop(self.waiter, self.rec, n)
+    if self.task is not None:
+        self.waiter.owns -= 1
+        task_rest(self.waiter)
+        self.task = None
     detach(self)
     waiting.discard(self)
     return 0
@@ -239,8 +300,22 @@ cdef int detach(Awaited self) except -1:
                 unpin(source)
                 source.rested()
     self.sources = []
-    names(self.rec, 0)
+    show_source(self.rec, NULL)
     return 0
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------
+
+cdef Source end_of(object thread):
+    """The end of a thread that has been started; it may have no agent yet."""
+    cdef Source source = Source.__new__(Source)
+    target = getattr(getattr(thread, "_target", None), "__qualname__", None)
+    source.s.ident = thread._ident
+    source.s.native_id = getattr(thread, "_native_id", None) or 0
+    source.s.state = S_AGENT
+    source.name = f"end of {thread._name}"
+    source.label = f"end of {target.rpartition('<locals>.')[2]}()" if type(target) is str else f"end of a {type(thread).__qualname__}"
+    return source
 
 
 # ---- futures ---------------------------------------------------------------------------------------------------

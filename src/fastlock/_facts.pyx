@@ -348,8 +348,8 @@ cdef class Circle:
         cdef Edge* e = &self.found.edges[i]
         facts = edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
                            e.since_ns, e.deadline_ns)
-        if e.how:
-            facts["what"] = HOWS[e.how]
+        if e.how or e.pool != NULL:
+            facts["what"] = HOWS[e.how if e.how else <uint8_t>BY_POOL]
             facts["deadline_ns"] = e.deadline_ns if e.deadline_ns >= 0 else None
         return facts
 
@@ -374,16 +374,14 @@ cdef class Rows:
 cdef Circle circle_of(Found* found):
     """Takes over what a walk has found."""
     cdef uint32_t i
-    cdef FLock* L
     cdef Edge* e
     cdef Circle self = Circle.__new__(Circle)
     self.found = found[0]
     self.kept = []
     for i in range(found.n):
         e = &found.edges[i]
-        L = e.waits
-        if L != NULL and L.obj != NULL:
-            self.kept.append(<object>L.obj)
+        keep(self.kept, e.waits)
+        keep(self.kept, e.pool)     # which is the hold of its workers
         if e.agent.task != NULL:
             self.kept.append(<object>e.agent.task)
         if e.runs != NULL:
@@ -392,6 +390,12 @@ cdef Circle circle_of(Found* found):
                 e.shown = task_agent_in(<PyObject*>e.runs, e.agent)
                 e.shown.pins += 1
     return self
+
+
+cdef int keep(list kept, FLock* L) except -1:
+    if L != NULL and L.obj != NULL:
+        kept.append(<object>L.obj)
+    return 0
 
 
 cdef uint64_t id_of(Edge* e) noexcept:
@@ -454,14 +458,15 @@ cdef dict circle_event(Circle circle, FSelf* me):
     cdef uint32_t i
     cdef Found* found = &circle.found
     cdef dict event = blank_event(f"FL{found.code:03d}", me)
-    circle.readers = readers_of([found.edges[i].waits_serial for i in range(found.n) if is_shared(found.edges[i].waits)])
+    circle.readers = readers_of([found.edges[i].waits_serial for i in range(found.n) if is_shared(found.edges[i].waits)]
+                                + [found.edges[i].pool_serial for i in range(found.n) if found.edges[i].pool != NULL])
     circle.waiters = {found.edges[i].waits_serial: waiters_of(found.edges[i].waits)
                       for i in range(found.n) if found.edges[i].waits != NULL}
     event.update(rows_of(circle, range(found.n)))
     if found.n > RAW_EDGES:
         event["excerpt"] = rows_of(circle, sorted(telling(found)))
     event["closing"] = id_of(&found.edges[0])
-    event["behind"] = behind(circle)
+    event["behind"] = behind(circle) if found.code != FL030 else queued(circle)
     event["clears"] = bool(found.timed)
     event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
     event["reasons"] = ["confirmed twice"] + doubts(found) + across(found)      # examine() and then confirm() have read every record
@@ -483,6 +488,15 @@ cdef object behind(Circle circle):
                 if agent not in inside:
                     outside.add(agent)
     return len(outside)
+
+
+cdef object queued(Circle circle):
+    """How many jobs stand in the queues of a circle's pools."""
+    cdef uint32_t i
+    cdef Found* found = &circle.found
+    pools = {found.edges[i].pool_serial: <object>found.edges[i].pool.obj for i in range(found.n)
+             if found.edges[i].pool != NULL and found.edges[i].pool.obj != NULL}
+    return sum([pool.queued for pool in pools.values()])
 
 
 cdef dict wait_event(str code, FSelf* me, FLock* L):

@@ -14,7 +14,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastlock._awaited cimport Source, agent_by_ident
+from fastlock._awaited cimport Source, thread_of
 from fastlock._block cimport is_looking
 from fastlock._contended cimport contended_refresh, contended_shared
 from fastlock._core cimport lock_dropped, lock_made
@@ -44,15 +44,6 @@ cdef object name_of(object function):
 
 
 # ---- a coroutine for a loop -------------------------------------------------------------------------------------
-
-cdef FSelf* thread_of(object loop) noexcept:
-    """The agent of the thread that runs the loop, NULL where it does not run or does not say."""
-    cdef PyObject* mine = running_loop()
-    if mine != NULL and mine == <PyObject*>loop:
-        return current_agent()
-    ident = getattr(loop, "_thread_id", None)
-    return agent_by_ident(ident) if type(ident) is int and ident > 0 else NULL
-
 
 cdef object task_in(object callback):
     """The task whose end completes a future, from the callback by which asyncio lets the one cancel the other; None where it is none."""

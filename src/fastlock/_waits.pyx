@@ -16,6 +16,7 @@ Cost: proportional to the agents reached. A wait for somebody who runs is two re
 buffers; in a build with the GIL the caller holds it, so what is read is one moment's truth. Elsewhere confirm()
 compares every record a second time.
 """
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
@@ -26,9 +27,19 @@ from fastlock._park cimport revocable
 from fastlock._shares cimport FShare, first_share, shares_lock, shares_unlock
 from fastlock._table cimport *
 from fastlock._told cimport *
-from fastlock._wakers cimport FWakers, source_agent, source_pool, wakers_lock, wakers_of, wakers_unlock
+from fastlock._wakers cimport B_JOIN, FWakers, source_agent, source_pool, wakers_lock, wakers_of, wakers_unlock
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() nogil
+
+cdef extern from "_frames.h" nogil:
+    bint fl_is_inside(unsigned long, PyObject**, int)
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
 
 cdef enum:
+    MOST_CALLS = 8
     DEAD = 1           # ended or lost in a fork: will never run
     ANY = 2            # one holder's release is enough
 
@@ -46,6 +57,9 @@ cdef struct Walk:
     uint32_t holders_room
     uint64_t number
 
+cdef PyObject* join_calls[MOST_CALLS]       # code objects in which the innermost call of a joining thread is
+cdef int join_calls_n = 0
+cdef list join_calls_kept = []
 cdef Walk walk
 cdef fl_mutex walk_mutex
 memset(&walk, 0, sizeof(walk))
@@ -225,7 +239,7 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
         walk.kind[index] = ANY
         return True
     if L.kind == K_RESULT:
-        return reach_sources(L, index, still)
+        return (L.limit != B_JOIN or still_joins(s)) and reach_sources(L, index, still)
     if L.kind != K_LOCK and L.kind != K_RLOCK and L.kind != K_RWLOCK:
         return False        # anybody may wake a condition or an event
     word = fl_load64(&L.word)
@@ -236,6 +250,23 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     if fl_get8(&n.mode) == WAIT_EXCLUSIVE:
         return reach_shared(L) != 0
     return reach_writer_ahead(L, n)
+
+
+def set_join_calls(codes):
+    """What Thread.join is made of, from the outside in."""
+    global join_calls_n
+    for code in codes:
+        if join_calls_n < MOST_CALLS and code not in join_calls_kept:
+            join_calls_kept.append(code)
+            join_calls[join_calls_n] = <PyObject*>code
+            join_calls_n += 1
+
+
+cdef bint still_joins(FSelf* s) noexcept nogil:
+    """False where this is the main thread, and a signal handler runs in the middle of its join: nobody tells that."""
+    if FL_CAS_WORDS or s.pub.native_id != <uint32_t>getpid() or s.pub.ident == PyThread_get_thread_ident():
+        return True
+    return fl_is_inside(s.pub.ident, join_calls, join_calls_n)
 
 
 cdef bint reach_sources(FLock* L, uint32_t index, bint still) noexcept nogil:

@@ -15,7 +15,7 @@ from fastlock import _delays
 from fastlock.findings import Finding
 from fastlock.reporting import printable
 
-CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012"})
+CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 MOST_CIRCLES = 1000
 
 

@@ -1,4 +1,4 @@
-"""What threads and event loops give each other to do: coroutines for a loop, functions for a pool of threads.
+"""What threads and event loops give each other to do, and wait for: coroutines for a loop, functions for a pool of threads; queues, processes.
 
 Each function here yields what is to stand in the place of something of the standard library's. It calls what it replaces, so what others have put
 around that goes on working; and a loop or an executor of a kind that is not known is left alone.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from fastlock import _awaited, _results
+from fastlock import _awaited, _joins, _results, _simple
 
 Replacement = tuple[Any, str, Any]
 
@@ -37,6 +37,24 @@ def of_pools(thread: ModuleType) -> Iterator[Replacement]:
     yield cls, "submit", functools.wraps(cls.submit)(_results.followed_submit(cls.submit))
     yield cls, "__init__", _followed_init(cls.__init__)
     yield thread, "_WorkItem", _results.followed_item(thread._WorkItem)
+
+
+def of_queues(queue: ModuleType) -> Iterator[Replacement]:
+    """Yield the same for queue: its SimpleQueue, where that is C's."""
+    base = queue.SimpleQueue
+    if base.__module__ == "_queue":
+        yield queue, "SimpleQueue", _simple.followed_queue(base)
+
+
+def of_processes(subprocess: ModuleType) -> Iterator[Replacement]:
+    """Yield the same for subprocess."""
+    original = subprocess.Popen._wait
+
+    @functools.wraps(original)
+    def _wait(self: Any, timeout: float | None) -> Any:
+        return _joins.wait_for_process(original, self, timeout)
+
+    yield subprocess.Popen, "_wait", _wait
 
 
 def _followed_init(original: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What ``install`` does to concurrent.futures: who waits for a future says so; the only module that changes it.
+"""What ``install`` does to concurrent.futures, queue and subprocess: who waits there says so; the only module that changes them.
 
 None of these modules is imported here: where one is not yet, this happens as soon as the program imports it.
 
@@ -18,10 +18,12 @@ from fastlock.replacing import Replacements
 
 _Followed = Callable[[ModuleType], Iterator[futures.Replacement]]
 
-# By the name of the module: what is to stand there. In this order, for the second one imports the first.
+# By the name of the module: what is to stand there.
 _FOLLOWED: dict[str, _Followed] = {
+    "queue": futures.of_queues,
     "concurrent.futures._base": futures.of_futures,
     "concurrent.futures.thread": futures.of_pools,
+    "subprocess": futures.of_processes,
 }
 
 # Raw and re-entrant: a signal handler may install in the middle of an install.

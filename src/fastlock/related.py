@@ -15,7 +15,7 @@ from fastlock.reporting import orders, wording
 
 CIRCLES = frozenset({"FL001", "FL010"})
 CODES = CIRCLES | {"FL020"}  # those that others have a bearing on
-_ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012"})
+_ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 
 
 def advised(finding: Finding, known: Iterable[Finding]) -> Finding:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
 
 EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG = range(1, 6)
-LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT = range(1, 9)
+LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT, POOL, OPAQUE = range(1, 11)
 SIGNAL = 2  # of a lock's marks: anybody releases it
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
 _OWNED, _AIO, _WITH = 1, 64, 4  # its owner has released it before; it is asyncio's; of a lock word: taken by `with`
@@ -30,8 +30,8 @@ class Circle(NamedTuple):
 
 
 def wait_of(agent: Agent, locks: Mapping[int, Lock]) -> Wait | None:
-    """Return what the agent waits for; a future's condition stands for the result that is waited for outside of it."""
-    if len(agent.waits) == 2 and agent.waits[0].mode == NOTIFY:
+    """Return what the agent waits for; a future's condition, or event, stands for the result that is waited for outside of it."""
+    if len(agent.waits) == 2 and agent.waits[0].mode in (NOTIFY, FLAG):
         outer = locks.get(agent.waits[1].serial)
         if outer is not None and outer.kind == RESULT:
             return agent.waits[1]
@@ -98,6 +98,8 @@ class Waiters:
             holders = self._holders.get(lock.serial, ())
             everybody = lock.permits == 0 and sum(share.times for _, share in holders) == lock.limit > 0
             return Needs(tuple(holder.number for holder, _ in holders), any_one=True) if everybody else None
+        if lock.kind == RESULT and lock.permits:
+            return self._for_pool(lock.permits)
         if lock.kind not in (LOCK, RLOCK, RWLOCK, RESULT) or lock.owner & OFFERED:
             return None
         if lock.owner & ~_FLAGS:
@@ -105,6 +107,13 @@ class Waiters:
             known = owner is not None and (lock.kind != RESULT or owner.state == ALIVE)
             return Needs((owner.number,)) if owner is not None and known else None
         return self._for_share(agent, wait, lock)
+
+    def _for_pool(self, serial: int) -> Needs | None:
+        """What work that is queued in a pool needs: any worker, where all that there can be have a job."""
+        pool = self._records.locks.get(serial)
+        workers = tuple(worker.number for worker, _ in self._holders.get(serial, ()))
+        full = pool is not None and len(workers) >= pool.limit > 0
+        return Needs(workers, any_one=True) if full else None
 
     def _for_share(self, agent: Agent, wait: Wait, lock: Lock) -> Needs | None:
         if lock.kind != RWLOCK:

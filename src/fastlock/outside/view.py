@@ -10,15 +10,17 @@ from typing import Any
 
 from fastlock.findings import CODES
 from fastlock.outside import circles
-from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED, Circle, Waiters
+from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, OPAQUE, PERMIT, RESULT, SHARED, Circle, Waiters
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
 
 LEVELS = ("off", "detect", "order", "trace")
-KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result"}
+KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result",
+         9: "ThreadPoolExecutor", 10: "Wait"}  # fmt: skip
 MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared"}
 _CALLS = {EXCLUSIVE: "acquire", SHARED: "acquire_read", PERMIT: "acquire", NOTIFY: "wait", FLAG: "wait"}
+_CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get")
 STALLED_S = 10.0
-_STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012")
+_STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012", "FL030")
 
 
 class View:
@@ -174,7 +176,9 @@ class View:
     def _wait(self, agent: Agent, wait: Wait) -> dict[str, Any]:
         lock = self._locks[wait.serial]
         owner = self.owners.get(wait.serial)
-        call = "Future.result" if lock.kind == RESULT else f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+        call = f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+        if lock.kind in (RESULT, OPAQUE) or (lock.kind == CONDITION and lock.limit):  # its record is there for this wait alone
+            call = _CALLS_OF_ONE[lock.limit] if lock.limit < len(_CALLS_OF_ONE) else call
         return {
             "agent": agent.id,
             "lock": wait.serial,
@@ -233,7 +237,10 @@ class View:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
         agents = self.records.agents
         since = [
-            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, PERMIT)
+            wait.since_ns
+            for agent in agents.values()
+            for wait in agent.waits[:1]
+            if wait.mode in (EXCLUSIVE, SHARED, PERMIT) and self._locks[wait.serial].kind not in (RESULT, OPAQUE)
         ]
         oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
         deadlocked = bool(self.standing) or any(

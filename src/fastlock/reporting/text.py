@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, stalls, width, wrapped
+from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, stalls, starvation, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -81,6 +81,8 @@ class _Page:
         if self.finding.code == "FL010":
             # Not the agents: one worker of a pool may have done both, in two jobs.
             return f"{_count(len(self.finding.locks), 'lock')}, {_count(len(self.finding.edges), 'order')}"
+        if self.finding.code == "FL030":
+            return starvation.subject(self.finding, self.names)
         if self.finding.code != "FL001" and len(self.finding.locks) == 1:
             return self.names.lock(self.finding.locks[0].id)
         return f"{_count(len(self.finding.agents), 'agent')}, {_count(len(self.finding.locks), 'lock')}"
@@ -212,8 +214,8 @@ class _Page:
             if lock.id in self.wanted and (agent == lock.owner or agent in lock.readers):
                 holds[lock.id] = None
         for held in holds:
-            name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row(self._keeps(held, agent), name, held_site(self.finding, held, agent))
+            verb, how = self._holding(held, agent)
+            yield _Row(verb, how + self.names.lock(held) + self._held_how(held, agent), held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
@@ -228,16 +230,19 @@ class _Page:
                     age = "" if edge.waits is None else duration(edge.since_s)
                     yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
 
-    def _keeps(self, held: int, agent: int) -> str:
+    def _holding(self, lock_id: int, agent: int) -> tuple[str, str]:
         """How others depend on the agent for this."""
-        lock = self.locks.get(held)
-        if any(edge.agent == agent and edge.holds == held and stalls.is_woken(lock, edge) for edge in self.told.edges):
-            ended = agent in self.agents and self.agents[agent].state != "alive"
-            return _WAKES[ended]
-        return "owes " if is_result(lock) else "holds"
+        lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == starvation.POOL:
+            return "runs ", "a job of "
+        if any(edge.agent == agent and edge.holds == lock_id and stalls.is_woken(lock, edge) for edge in self.told.edges):
+            return _WAKES[agent in self.agents and self.agents[agent].state != "alive"], ""
+        return "owes " if is_result(lock) else "holds", ""
 
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == starvation.POOL:
+            return ""
         if lock is not None and lock.kind == "RWLock":
             return " (read)" if agent in lock.readers else " (write)" if agent == lock.owner else ""
         return f" (one of {len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
@@ -250,7 +255,7 @@ class _Page:
 
     def _cells(self, row: _Row) -> tuple[str, str, str]:
         if row.site is None:
-            return row.name, "" if row.verb in _WAKES else self.names.site(None), ""
+            return row.name, "" if row.verb in ("owes ", *_WAKES) else self.names.site(None), ""
         return row.name, self.names.site(row.site), _cut(row.site.text)
 
     def _line(self, row: _Row, columns: list[int]) -> str:
@@ -286,9 +291,7 @@ class _Page:
         label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
         if finding.behind:
-            name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
-            verb = "waits" if finding.behind == 1 else "wait"
-            facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
+            facts.append(("Behind it", self._behind()))
         if finding.refused:
             facts.append(("Refused", self._refused()))
         elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
@@ -296,9 +299,18 @@ class _Page:
         facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
         return [line for label, text in facts if text for line in fact(label, text)]
 
+    def _behind(self) -> str:
+        number = self.finding.behind
+        if self.finding.code == "FL030":
+            return f"{_count(number, 'job')} in the queue"
+        name = self.names.lock(self.finding.locks[0].id) if len(self.finding.locks) == 1 else "these locks"
+        return f"{number:,} more {'waits' if number == 1 else 'wait'} for {name}"
+
     def _refused(self) -> str:
         edge = waiting_edge(self.finding)
         lock = wanted_name(edge, self.names)
+        if is_result(self.locks.get(edge.waits)):
+            return f"the wait in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised"
         return f"the acquire in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised, and {lock} was not taken"
 
     def _reasons_are(self) -> str:
@@ -322,7 +334,8 @@ class _Page:
             return f"{no}: its owner {'has ended' if code == 'FL003' else 'is not in this process'}"
         if soonest is not None:
             return no
-        return f"{no}: {'nobody in the circle has a timeout' if code == 'FL001' else 'the wait has no timeout'}"
+        nobody = {"FL001": "nobody in the circle has a timeout", "FL030": "nobody in it has a timeout"}
+        return f"{no}: {nobody.get(code, 'the wait has no timeout')}"
 
     def _released(self) -> str:
         edge = waiting_edge(self.finding)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fastlock.findings import EdgeFact, Finding, LockFact, Site, classes_of
-from fastlock.reporting import Labels, duration, orders, stalls
+from fastlock.reporting import Labels, duration, orders, stalls, starvation
 
 _Phrase = Callable[[Finding, Labels], str]
 
@@ -275,8 +275,9 @@ def _easiest(finding: Finding, names: Labels) -> EdgeFact:
     pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
     said = orders.turns_as_said(finding)
 
-    def rank(edge: EdgeFact) -> tuple[bool, bool, tuple[int, str, str]]:
-        return not said(edge.holds, edge.waits), edge.holds is None, orders.effort(edge, names)
+    def rank(edge: EdgeFact) -> tuple[bool, bool, bool, tuple[int, str, str]]:
+        owes = is_result(lock_of(finding, edge.holds))
+        return not said(edge.holds, edge.waits), edge.holds is None, owes, orders.effort(edge, names)
 
     return min(pairs.values(), key=rank, default=edges[0])
 
@@ -293,6 +294,8 @@ def _fix_order(finding: Finding, names: Labels) -> str:
         return of_one_class
     if is_result(lock_of(finding, edge.waits)) and edge.holds is None:
         return _await_it(edge, names)
+    if is_result(lock_of(finding, edge.holds)):
+        return f"do not wait in {names.site(wanted)} for {theirs}, which can only come after {mine}"
     if edge.waits is None or is_result(lock_of(finding, edge.waits)):
         return f"release {mine} before {names.site(wanted)}"
     if held is None or wanted is None:
@@ -406,11 +409,6 @@ def _fix_loop(finding: Finding, names: Labels) -> str:
     return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or {away}"
 
 
-def _fix_pool(finding: Finding, names: Labels) -> str:
-    where = names.site(waiting_edge(finding).wanted_at)
-    return f"do not wait in {where} for work of the same pool: give that work a pool of its own"
-
-
 _EXPLAIN: dict[str, _Phrase] = {
     "FL001": _explain_circle,
     "FL002": _explain_self,
@@ -422,7 +420,7 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL011": _explain_rank,
     "FL012": _explain_rwlock,
     "FL020": _explain_slow,
-    "FL030": _explain_pair,
+    "FL030": starvation.explain,
     "FL031": stalls.explain,
 }
 
@@ -439,6 +437,6 @@ _FIX: dict[str, _Phrase] = {
     "FL011": _fix_rank,
     "FL012": _fix_rwlock,
     "FL020": _fix_slow,
-    "FL030": _fix_pool,
+    "FL030": starvation.fix,
     "FL031": stalls.fix,
 }
