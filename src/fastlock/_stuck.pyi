@@ -1,10 +1,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import final
 
-from typing_extensions import disjoint_base
-
 @final
-@disjoint_base
 class Look:
     nothing_runs: bool
     natives: int | None
