@@ -89,6 +89,7 @@ THREADING = {
     "_clocks": "finds the Thread object that the running thread's clock hangs on, where it is loaded",
     "_declared": "tells a thread from what is none, where it is loaded",
     "_table": "reads the names of threads, where it is loaded",
+    "stalls": "tells whether the interpreter ends, and for whose end it waits",
     "_woken": "tells whether it has started the running thread",
 }
 

@@ -33,7 +33,7 @@ cdef struct Node:
     uint8_t is_task
     uint8_t live
     uint8_t locked
-    uint8_t ours               # a thread of fastlock's own
+    uint8_t idle               # runs, and wakes nobody: a thread of fastlock's own
 
 cdef struct Need:
     # What is waited for: a lock's record, of an RWLock one for each mode.

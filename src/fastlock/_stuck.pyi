@@ -13,6 +13,7 @@ def look(
     idents: Collection[int],
     calls: Mapping[int, str],
     others: Mapping[int, int],
+    awaited: Mapping[int, int],
     handlers: bool,
     natives: Callable[[frozenset[int]], int | None],
 ) -> Look: ...

@@ -38,17 +38,21 @@ def own_thread(runs):
         own.pop(get_ident(), None)
 
 
-def look(idents, calls, others, bint handlers, natives):
-    """Who is stuck now; `idents` are of all Python threads, `others` records by serial whose wakers are those of the record with that index."""
+def look(idents, calls, others, awaited, bint handlers, natives):
+    """Who is stuck now; `idents` are of all Python threads, `others` records by serial who are also woken by those of the record with that index.
+
+    `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
+    """
     cdef Look self = Look.__new__(Look)
     self.handlers = self.copy.handlers = handlers
     self.calls = dict(calls)
+    self.awaited = dict(awaited)
     while copy_some(&self.copy, others):
         with nogil:
             usleep(NAP_US)
     with nogil:
         copy_end(&self.copy)
-    strangers = mark_ours(&self.copy, idents)
+    strangers = mark_idle(&self.copy, idents, {*own, *awaited.values()})
     with nogil:
         mark_locked(&self.copy)
         settle(&self.copy, 0)
@@ -61,16 +65,15 @@ def look(idents, calls, others, bint handlers, natives):
     return self
 
 
-cdef set mark_ours(Copy* c, object idents):
-    """Marks fastlock's own threads; returns the idents of those that are in no record."""
+cdef set mark_idle(Copy* c, object idents, set idle):
+    """Marks threads that run and wake nobody; returns the idents of all others that are in no record."""
     cdef uint32_t i
-    strangers = set(idents)
-    strangers.difference_update(own)
+    strangers = set(idents) - idle
     for i in range(1, c.n_nodes):
         if c.nodes[i].ident != 0 and c.nodes[i].kind != GONE:
             ident = c.nodes[i].ident
             strangers.discard(ident)
-            c.nodes[i].ours = ident in own
+            c.nodes[i].idle = ident in idle
     return strangers
 
 
@@ -92,7 +95,7 @@ cdef void mark_locked(Copy* c) noexcept nogil:
 cdef bint somebody_runs(Copy* c) noexcept nogil:
     cdef uint32_t i
     for i in range(1, c.n_nodes):
-        if c.nodes[i].live and not c.nodes[i].is_task and not c.nodes[i].ours:
+        if c.nodes[i].live and not c.nodes[i].is_task and not c.nodes[i].idle:
             return True
     return False
 
@@ -139,7 +142,8 @@ cdef class Look:
             return False
         if self.nothing_runs or not need.woken or need.lock.kind == K_BARRIER or is_main(i):
             return True
-        return self.calls.get(self.copy.nodes[i].ident) in ("put", "join")
+        ident = self.copy.nodes[i].ident
+        return ident in self.awaited or self.calls.get(ident) in ("put", "join")
 
     cdef bint holds_still(self, list group) except -1:
         """Whether all of it is as it was copied: then none of them has run meanwhile."""

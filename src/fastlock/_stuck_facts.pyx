@@ -37,7 +37,7 @@ def stall_event(Look look, list group):
         add_wait(look, <uint32_t>number, wakes, event, locks)
     add_the_gone(look, wakes, set(told), event)
     event["locks"] = list(locks.values())
-    event["reasons"] = reasons_for(look, told, len(group), event["tier"])
+    event["reasons"] = reasons_for(look, told, event["tier"])
     event["policy"] = policy_of(look, first)
     event["kept"] = kept
     return event if look.holds_still(told) else None
@@ -135,12 +135,12 @@ cdef bint all_waits_count(Look look, list group) except -1:
     return True
 
 
-cdef list reasons_for(Look look, list told, size, str tier):
+cdef list reasons_for(Look look, list told, str tier):
     """What is known, and what has to be assumed."""
     cdef Need* need
     reasons = []
     if look.nothing_runs:
-        known = f"nothing in the process can run: {'its only thread waits' if size == 1 else f'all of its {size:,} threads wait'}, without a timeout"
+        known = "nothing in the process can run: every thread waits, none of them with a timeout"
         reasons.append(f"{known}, and no thread of C code and no signal handler is there to wake one" if tier == "proven" else known)
     if tier == "proven":
         return ["confirmed twice"] + reasons

@@ -28,7 +28,7 @@ def find(late_ns: int) -> list[dict[str, Any]]:
     methods = _queue_methods()
     calls = {ident: call for ident, frame in frames.items() if (call := methods.get(id(frame.f_code))) is not None}
     others = _consumers(frames, calls)
-    look = _stuck.look(frames.keys(), calls, others, _has_handlers(), _natives)
+    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives)
     events = []
     for group in look.stalls(late_ns):
         event = _stuck_facts.stall_event(look, group)
@@ -116,6 +116,19 @@ def _filling(queue: Any, call: str) -> str:
 
 
 # ---- the process ----------------------------------------------------------------------------------
+
+
+def _awaited_at_exit(frames: Mapping[int, FrameType]) -> dict[int, int]:
+    """Return the threads for whose end the interpreter waits before it ends itself, each with the main one; none where it does not end yet."""
+    threading = sys.modules.get("threading")
+    shutdown = getattr(getattr(threading, "_shutdown", None), "__code__", None)
+    if threading is None or shutdown is None:
+        return {}
+    main = threading._main_thread.ident
+    frame = frames.get(main)
+    if frame is None or frame.f_code is not shutdown:
+        return {}
+    return {ident: main for ident, thread in list(threading._active.items()) if ident != main and not thread._daemonic}
 
 
 def _has_handlers() -> bool:

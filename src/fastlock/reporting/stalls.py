@@ -62,6 +62,8 @@ def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
         comes = "which comes from" if lock.kind == "Result" else "held by"
         return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}."
     has, does = _HAVE.get(call) or _HAVE[lock.kind if lock is not None else "Condition"]
+    if edge.what == "SimpleQueue.get":
+        return f"{waits}, and who puts into it is not known."
     if not others:
         return f"{waits}, and nobody who is there any more {has}." if _had_wakers(finding) else f"{waits}, and nobody {has} so far."
     if not outside:
