@@ -32,7 +32,7 @@ cdef inline uint64_t last_waker(FLock* L) noexcept nogil:
 
 cdef inline uint64_t last_count(FLock* L) noexcept nogil:
     """How often that one has woken it."""
-    return L.acquired
+    return L.acquired if L.tag != 0 else 0
 
 
 cdef inline void wakes(FLock* L, FSelf* me) noexcept:
