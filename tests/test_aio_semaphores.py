@@ -331,3 +331,23 @@ def test_cost_depends_on_the_holders() -> None:
         await asyncio.gather(holder, *many)
 
     asyncio.run(main())
+
+
+def test_a_record_that_was_a_locks_has_no_holders() -> None:
+    """Locks of threading's that a loop's thread has taken leave nothing behind in the records which semaphores use after them."""
+
+    async def main() -> None:
+        locks = [fastlock.Lock() for _ in range(64)]
+        for lock in locks:
+            with lock:
+                pass
+        del locks, lock
+        semaphores = [aio.Semaphore(0, name="later") for _ in range(64)]
+        waiting = [asyncio.ensure_future(semaphore.acquire()) for semaphore in semaphores]
+        await settle()
+        assert holders_of("later") == []
+        for semaphore in semaphores:
+            semaphore.release()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(main())

@@ -471,6 +471,8 @@ cdef void lock_free(FLock* L) noexcept:
     fl_store64(&L.word, 0)
     L.kind = K_FREE
     L.site_key = 0
+    L.acquired = 0
+    L.placed = 0  # the next one's may be a list
     L.count = 0
     L.obj = NULL
     L.head = NULL
