@@ -7,7 +7,8 @@ from fastlock._needs cimport Copy, Need
 cdef enum:  # what settle() takes for able to run, beside who is
     SOMEBODY = 1       # anybody: what waits for ANYBODY
     WOKEN = 2          # whatever waits to be woken, so that only locks, permits and results are left
-    LOCKED = 4         # whoever cannot run for locks alone (settled with WOKEN before): marked `locked`
+    YOUNG = 4          # whoever waits since after `young_ns`
+    LOCKED = 8         # whoever cannot run for locks alone (settled with WOKEN before): marked `locked`
 
 cdef bint copy_open(Copy* c) noexcept nogil
 cdef void copy_close(Copy* c) noexcept nogil

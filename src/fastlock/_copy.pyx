@@ -199,7 +199,9 @@ cdef void settle(Copy* c, int able) noexcept nogil:
         node.missing = (node.need != 0) + (node.thread != 0)
     for i in range(1, c.n_nodes):
         node = &c.nodes[i]
-        if not node.live and (node.kind == RUNS and node.missing == 0 or (able & LOCKED and node.locked)):
+        if node.kind == GONE or node.live:
+            continue
+        if node.kind == RUNS and node.missing == 0 or (able & LOCKED and node.locked) or (able & YOUNG and node.since_ns > c.young_ns):
             n = goes_on(c, i, n)
     for i in range(1, c.n_needs):
         need = &c.needs[i]

@@ -195,8 +195,14 @@ cdef void need_wakers(Copy* c, uint32_t number, FLock* L, FLock* other) noexcept
     cdef uint64_t times = add_wakers(c, number, L)
     if other != NULL:
         times += add_wakers(c, number, other)
-    if c.needs[number].rule == ANY and times < ESTABLISHED:
+    if c.needs[number].rule == ANY and (times < ESTABLISHED or (L.kind == K_BARRIER and known(L) < L.limit)):
         c.needs[number].rule = ANYBODY
+
+
+cdef uint32_t known(FLock* L) noexcept nogil:
+    """How many parties have ever come."""
+    cdef Woken* w = woken_of(L)
+    return w.n + w.forgotten if w != NULL else L.tag != 0
 
 
 cdef uint64_t add_wakers(Copy* c, uint32_t number, FLock* L) noexcept nogil:

@@ -3,7 +3,8 @@
 
 A stall is what is left when everybody who can run, and everybody whom those could let go on, is taken out, and so is who stands still for locks alone:
 that is a circle or an abandoned lock, and told as such. Who is merely idle is no stall: a thread other than the main one that waits to be given
-something to do, and for whom nobody else waits. A stall has a victim: the main thread, or somebody who waits for a lock, a permit,
+something to do, and for whom nobody else waits. While somebody can run, what is known of who wakes whom is no more than what has been so far, and a
+new one may come, or one that has ended be replaced: so only waits count then that have lasted for PATIENCE times slow_wait. A stall has a victim: the main thread, or somebody who waits for a lock, a permit,
 a result, a barrier, for room in a queue or for its end; the others in it are those who could have woken it. Where nothing in the whole process can run, all are victims.
 
 A look copies the table with the GIL held for some milliseconds at a time, works without it, and then compares every wait and every record
@@ -14,6 +15,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from posix.unistd cimport getpid, usleep
 
+from fastlock._block cimport slow_after
 from fastlock._copy cimport *
 from fastlock._native cimport *
 from fastlock._needs cimport *
@@ -23,7 +25,10 @@ import os
 
 from _thread import get_ident
 
+cdef int64_t OTHERWISE_NS = 10000000000     # slow_wait, where there is none
+
 cdef enum:
+    PATIENCE = 10              # times slow_wait that who used to wake them has left them waiting
     NAP_US = 50                # between slices: who else wants the GIL gets it
     AT_ONCE = 2048             # waits that are compared at a time
 
@@ -47,6 +52,7 @@ def look(idents, calls, others, awaited, bint handlers, natives):
     self.handlers = self.copy.handlers = handlers
     self.calls = dict(calls)
     self.awaited = dict(awaited)
+    self.copy.young_ns = fl_now_ns() - PATIENCE * (slow_after() if slow_after() >= 0 else OTHERWISE_NS)
     while copy_some(&self.copy, others):
         with nogil:
             usleep(NAP_US)
@@ -61,7 +67,7 @@ def look(idents, calls, others, awaited, bint handlers, natives):
     if self.natives:
         self.nothing_runs = False
     with nogil:
-        settle(&self.copy, LOCKED if self.nothing_runs else LOCKED | SOMEBODY)
+        settle(&self.copy, LOCKED if self.nothing_runs else LOCKED | SOMEBODY | YOUNG)
     return self
 
 

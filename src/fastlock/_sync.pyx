@@ -609,6 +609,7 @@ cdef class Barrier:
         self.action = action
         self.default_timeout = timeout
         self._parties = parties
+        self.condition.rec.limit = <uint32_t>min(max(self._parties, 0), <int64_t>0xFFFFFFFF)
         self.generation = Generation()
 
     @property

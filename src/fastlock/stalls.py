@@ -17,7 +17,6 @@ from fastlock import _stuck, _stuck_facts, _sync, chains
 from fastlock.reporting import is_stdlib
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
-SETTLED_NS = 1_000_000_000  # what is merely possible is told of waits that have lasted for so long
 _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
 _told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and in which tier they were told
 
