@@ -67,7 +67,10 @@ def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
     if not others:
         return f"{waits}, and nobody who is there any more {has}." if _had_wakers(finding) else f"{waits}, and nobody {has} so far."
     if not outside:
-        return f"{waits}, and it is the only one who {does}." if len(others) == 1 else f"{waits}, and nobody else {has} so far."
+        if len(others) > 1:
+            return f"{waits}, and nobody else {has} so far."
+        one = "it" if len(edges) == 1 else f"{names.agent(others[0].agent)}, one of them,"
+        return f"{waits}, and {one} is the only one who {does}."
     beside = ", beside them" if len(outside) < len(others) else ""
     return f"{waits}. Who {has} so far{beside}: {_listed(finding, outside, edge, names)}."
 
