@@ -264,6 +264,7 @@ cdef int attach(Awaited self, bint any_of) except -1:
     source = self.sources[0]
     if n == 1 and source is not None:
         self.rec.site = source.site
+        source_agent(&source.s)         # a thread's is found by now, if there is one
         show_source(self.rec, &source.s)
     return 0
 

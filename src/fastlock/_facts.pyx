@@ -15,7 +15,7 @@ from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
 from fastlock._resolve cimport placed_by
 from fastlock._tasks cimport task_agent_in, task_rest
-from fastlock._wakers cimport B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT
+from fastlock._wakers cimport B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT, FWakers, source_agent, wakers_of
 from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_POOL, BY_TASK, BY_WAIT
 from fastlock._found cimport FL001, FL002, FL003, FL004, FL012, FL030, Edge, Found, has_evidence, release_found, top_of
 
@@ -109,8 +109,11 @@ cdef object agent_name(FSelf* s):
 
 
 cdef object owner_or_none(FLock* L):
-    """The id of who holds the lock exclusively; a signal lock has no owner."""
+    """The id of who holds the lock exclusively, or is to bring the result; a signal lock has no owner."""
     cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL else NULL
+    cdef FWakers* w = wakers_of(L)
+    if w != NULL:
+        s = source_agent(w.source[0]) if w.n == 1 else NULL
     return agent_id(s) if s != NULL else None
 
 
