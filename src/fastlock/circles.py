@@ -15,7 +15,7 @@ from fastlock import _delays
 from fastlock.findings import Finding
 from fastlock.reporting import printable
 
-CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
+CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
 MOST_CIRCLES = 1000
 
 
@@ -43,6 +43,8 @@ def note(event: Mapping[str, Any], finding: Finding) -> bool:
     global _circles
     if finding.code not in CODES or finding.tier not in ("proven", "possible") or event["policy"] == "raise":
         return True
+    if (finding.code, finding.tier) == ("FL031", "possible"):
+        return True  # who waits so may be woken yet
     waits = frozenset((edge["waits"], edge["since_ns"]) for edge in event["edges"] if edge["waits"] is not None)
     agents = frozenset(agent["id"] for agent in event["agents"] if agent["state"] == "alive")  # an owner that has ended waits for nobody
     if not waits:
