@@ -24,12 +24,13 @@ INCIDENTS = {
     "nested_pool": "FL030",
     "result_under_lock": "FL030",
 }
+STALLS = ["gone_consumer", "full_queue", "unfinished_queue", "lost_wakeup", "missing_sentinel", "stalled_ring", "short_barrier"]
 Completed = subprocess.CompletedProcess
 
 
-def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = LIMIT_S) -> Completed[str]:
+def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = LIMIT_S, **settings: str) -> Completed[str]:
     """Run an example, through `fastlock run` where there are words for it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")} | settings
     through = ("-W", "ignore", "-m", "fastlock", "run", *words) if words else ()
     return subprocess.run(
         [sys.executable, *through, str(EXAMPLES / f"{example}.py"), *arguments],
@@ -51,7 +52,7 @@ def line_of(example: str, text: str, occurrence: int = 1) -> str:
 def test_every_example_is_tested() -> None:
     """No example lies about untested."""
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner", "owner_task"}
+    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner", "owner_task", *STALLS, "nested_semaphore"}
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
@@ -231,3 +232,49 @@ def test_timeout_names_owner() -> None:
     site = line_of("timeout_names_owner", "with ledger_lock:")
     expected = f'ledger_lock not acquired within 200 ms: held by thread "exporter" since {site} (with ledger_lock:)'
     assert (done.returncode, done.stdout, done.stderr) == (0, f"not posted: {expected}\n", "")
+
+
+SAID = {
+    "gone_consumer": ("Queue.put on orders, 4 of 4, at {1}", 'thread "seller", which has ended', "orders.put(order)"),
+    "full_queue": ("Queue.put on pages, 4 of 4, at {1}", "it is the only one who takes from it", "pages.put(link)"),
+    "unfinished_queue": ("Queue.join on mails, 3 unfinished, at {1}", 'thread "sender", which has ended', "mails.join()"),
+    "lost_wakeup": ("MainThread waits for ready at {1}", 'Who has notified it so far: thread "setup", which has ended', "ready.wait()"),
+    "missing_sentinel": ("Queue.get on lines, empty, at {1}", 'thread "tuesday.log", which has ended', "if lines.get() is None:"),
+    "stalled_ring": ("Queue.put on log, 3 of 3, at {1}", 'thread "log-writer", which waits for cache_lock', "log.put(name)"),
+    "short_barrier": ("step_done at {1}", 'Who has come to it so far, beside them: thread "middle", which has ended', "step_done.wait()"),
+}
+
+
+@pytest.mark.parametrize("name", STALLS)
+def test_a_stall_is_proven_and_says_who_is_gone(name: str, tmp_path: Path) -> None:
+    """Nothing in the process can run: the wait, its queue, and those who used to wake it are named, and the policy acts."""
+    findings = tmp_path / "findings.json"
+    done = run(name, words=("--on-deadlock", "exit", "--json", str(findings)), FASTLOCK_SLOW_WAIT="0.3")
+    assert done.returncode == 3, done.stderr
+    (finding,) = [each for each in map(json.loads, findings.read_text().splitlines()) if each["code"] == "FL031"]
+    waits, woken, line = SAID[name]
+    assert (finding["tier"], finding["clears"]) == ("proven", False)
+    assert waits.replace("{1}", line_of(name, line)) in finding["explanation"]
+    assert woken in finding["explanation"]
+    assert any("nothing in the process can run" in reason for reason in finding["reasons"])
+    assert "fastlock explain FL031" in done.stderr
+
+
+@pytest.mark.parametrize("name", [*STALLS, "nested_semaphore"])
+def test_without_the_mistake_there_is_no_finding(name: str, tmp_path: Path) -> None:
+    """The same program with --fixed ends with 0, and with nothing to report."""
+    findings = tmp_path / "findings.json"
+    done = run(name, "--fixed", words=("--on-deadlock", "exit", "--json", str(findings)), FASTLOCK_SLOW_WAIT="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert findings.read_text() == ""
+
+
+def test_a_nested_semaphore_is_possible_only(tmp_path: Path) -> None:
+    """Anybody may release a semaphore, so the report is no proof, and names both lines."""
+    findings = tmp_path / "findings.json"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run("nested_semaphore", words=("--json", str(findings)), timeout_s=6, FASTLOCK_SLOW_WAIT="0.3")
+    found = [json.loads(line) for line in findings.read_text().splitlines()]
+    assert found and {each["tier"] for each in found} == {"possible"} and {each["code"] for each in found} <= {"FL001", "FL002"}
+    sites = {(edge[at]["line"]) for each in found for edge in each["edges"] for at in ("held_at", "wanted_at") if edge[at]}
+    assert sites == {int(line_of("nested_semaphore", "with connections:", nth).rpartition(":")[2]) for nth in (1, 2)}

@@ -18,7 +18,7 @@ cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept
 cdef bint is_looking() noexcept
-cdef int64_t slow_after() noexcept
+cdef int64_t slow_after() noexcept nogil
 cdef bint is_kept(FLock* L) noexcept
 cdef bint raw_known(uint64_t key)
 cdef object write_raw(Found* found, uint64_t key)

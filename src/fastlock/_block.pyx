@@ -136,7 +136,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
     cdef int64_t now, until, slow_at = -1, loop_at = -1, again_at = -1, again_ns = AGAIN_NS
     cdef uint64_t reported = 0
-    cdef bint wakes, looks, blocks, late = False
+    cdef bint wakes, looks, blocks, says, late = False
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
@@ -160,6 +160,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = park(me, until - now if until >= 0 and until > now else 0 if until >= 0 else -1)
         wakes = looks = rc == LOCK_INTR
+        says = False
         if not wakes and again_at >= 0 and fl_load8(&n.state) == N_QUEUED and again_at <= fl_now_ns():
             # Who has only come to look again leaves a free lock to the one who has been told that it is free, and is on the way.
             if L.woken:
@@ -175,10 +176,11 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         blocks = 0 <= loop_at <= now
         if 0 <= slow_at <= now:
             slow_at = -1
-            late = looks = True
+            late = looks = says = True
         if fl_load8(&me.recheck):
             fl_store8(&me.recheck, 0)
             looks = True
+            says = late
         if not (wakes or looks or blocks):
             continue                # told that the lock is free, and somebody was faster
         # Also where no park was interrupted: a signal may have come while this thread was awake, or waited for the GIL.
@@ -191,6 +193,18 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
                 return TAKEN
         if looks and look(L, me, n, policy, late, &reported) == TAKEN:
             return TAKEN
+        if says and say_late(L, n) == TAKEN:
+            return TAKEN
+
+
+cdef int say_late(FLock* L, FNode* n) except -1:
+    """Has stalls looked for; TAKEN where the lock came meanwhile."""
+    cdef int got
+    if late_waker is None or not looking or fl_finalizing():
+        return WAITING
+    got = suspend(L, n)
+    wait_is_late()
+    return TAKEN if got == TAKEN else resume(L, n)
 
 
 cdef int run_handlers(FLock* L, FNode* n) except -1:
@@ -279,7 +293,7 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
 
 
 cdef void wait_is_late() noexcept:
-    """Called by a thread once its wait has lasted for slow_wait, where it parks in the interpreter's own lock and not in wait(); waits go on."""
+    """Called by a thread once its wait has lasted for slow_wait, by itself where it parks in the interpreter's own lock and not in wait(); waits go on."""
     if late_waker is None or not looking or fl_finalizing():
         return
     try:
@@ -358,7 +372,7 @@ cdef bint is_looking() noexcept:
     return looking
 
 
-cdef int64_t slow_after() noexcept:
+cdef int64_t slow_after() noexcept nogil:
     """Nanoseconds after which a wait is slow, -1 for never."""
     return slow_wait_ns
 

@@ -471,7 +471,7 @@ cdef void pass_on(FLock* L) noexcept nogil:
         pass_rwlock(L)
     elif L.kind == K_SEMAPHORE:
         pass_permits(L)
-    elif L.kind != K_CONDITION and L.kind != K_EVENT:
+    elif L.kind != K_CONDITION and L.kind != K_EVENT and L.kind != K_BARRIER:
         pass_mutex(L)
     contended_sync(L)
 

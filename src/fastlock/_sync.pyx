@@ -19,6 +19,7 @@ from fastlock._options cimport checked_options, set_options
 from fastlock._park cimport *
 from fastlock._shown cimport wait_begin
 from fastlock._table cimport *
+from fastlock._woken cimport wakes
 
 import sys
 import warnings
@@ -157,17 +158,23 @@ cdef class Condition:
 
     def notify(self, n=1):
         """Wakes the `n` oldest waiters; RuntimeError where the lock is not held."""
+        cdef FSelf* me
         if not condition_owned(self):
             raise RuntimeError("cannot notify on un-acquired lock")
+        me = current_agent()
+        wakes(self.rec, me)
         if self.rec.head != NULL and n > 0:
-            notify(self.rec, n, current_agent(), guard_of(self))
+            notify(self.rec, n, me, guard_of(self))
 
     def notify_all(self):
         """Wakes all waiters; RuntimeError where the lock is not held."""
+        cdef FSelf* me
         if not condition_owned(self):
             raise RuntimeError("cannot notify on un-acquired lock")
+        me = current_agent()
+        wakes(self.rec, me)
         if self.rec.head != NULL:
-            notify(self.rec, -1, current_agent(), guard_of(self))
+            notify(self.rec, -1, me, guard_of(self))
 
     def notifyAll(self):
         """Deprecated name of notify_all()."""
@@ -176,6 +183,11 @@ cdef class Condition:
 
     def __repr__(self):
         return f"<Condition({self.lock!r}, {waiting(self.rec)})>"
+
+
+def number_of(condition):
+    """(index, serial) of a condition's record, None where it is none of ours."""
+    return ((<Condition>condition).rec.index, (<Condition>condition).rec.serial) if isinstance(condition, Condition) else None
 
 
 cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except -1:
@@ -447,6 +459,8 @@ cdef void permits_give(FLock* L, int64_t permits) noexcept:
             if not hold_drop(me, L):
                 L.marks |= M_SIGNAL
                 break
+    if L.marks & M_SIGNAL:
+        wakes(L, me)
     if not FL_CAS_WORDS and L.word == 0:
         L.count += permits
     else:
@@ -530,6 +544,7 @@ cdef class Event:
 
     def set(self):
         """Sets the flag and wakes all waiters."""
+        wakes(self.rec, current_agent())
         if FL_CAS_WORDS or self.rec.head != NULL:
             set_flag(self.rec)
         else:
@@ -592,7 +607,8 @@ cdef class Generation:
 cdef class Barrier:
     """Barrier(parties, action=None, timeout=None)\n--\n\nA point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
 
-    cdef object condition, action, default_timeout
+    cdef Condition condition
+    cdef object action, default_timeout
     cdef int64_t _parties
     cdef Generation generation
     cdef object __weakref__
@@ -602,9 +618,11 @@ cdef class Barrier:
         if parties < 1 and sys.version_info >= (3, 13):
             raise ValueError("parties must be >= 1" if sys.version_info >= (3, 14) else "parties must be > 0")
         self.condition = Condition(new_lock())
+        self.condition.rec.kind = K_BARRIER
         self.action = action
         self.default_timeout = timeout
         self._parties = parties
+        self.condition.rec.limit = <uint32_t>min(max(self._parties, 0), <int64_t>0xFFFFFFFF)
         self.generation = Generation()
 
     @property
@@ -646,6 +664,7 @@ cdef class Barrier:
                 raise broken_barrier()
             index = now.arrived
             now.arrived += 1
+            wakes(self.condition.rec, current_agent())      # each one who comes is one of those for whom the others wait
             if now.arrived == self._parties:
                 self._pass(now)
             else:

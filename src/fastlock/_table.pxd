@@ -180,8 +180,8 @@ cdef struct FLock:
     PyObject* obj              # the Python object, borrowed: valid while serial is
     uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare; K_RESULT: its FWakers
     uint32_t created           # site of creation
-    uint32_t limit             # Semaphore: initial permits; RWLock: number of the agent with the upgradable share, or 0,
-                               # guarded by the bucket mutex; Lock, RLock: when it was last handed over, see _park.pyx; K_POOL: workers; B_* of a wait, see _wakers
+    uint32_t limit             # Semaphore: initial permits; Barrier: parties; RWLock: number of the agent with the upgradable share, or 0, guarded by
+                               # the bucket mutex; Lock, RLock: when it was last handed over, see _park.pyx; K_POOL: workers; B_* of a wait, see _wakers
     uint32_t contended         # number + 1 of its FContended: of a lock that somebody has waited for
     uint8_t kind
     uint8_t marks

@@ -4,3 +4,4 @@ from fastlock._found cimport Found
 from fastlock._table cimport FSelf
 
 cdef int examine(FSelf* me, Found* found) noexcept nogil
+cdef void nudge_waiters(FSelf* dead) noexcept nogil

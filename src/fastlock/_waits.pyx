@@ -639,5 +639,3 @@ cdef void nudge_waiters(FSelf* dead) noexcept nogil:
             if s.parker != NULL:
                 fl_parker_post(s.parker)
 
-
-set_death_callback(nudge_waiters)

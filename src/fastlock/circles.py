@@ -16,7 +16,7 @@ from fastlock import _delays
 from fastlock.findings import Finding
 from fastlock.reporting import printable
 
-CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
+CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
 DEADLOCKS = frozenset({"proven", "possible"})  # the tiers of what will not end by itself
 MOST_CIRCLES = 1000
 
@@ -63,7 +63,12 @@ def remember(circle: Circle) -> None:
 
 def standing() -> tuple[Circle, ...]:
     """Return what stands now and will not end by itself, oldest first; any thread; linear in agents where there is anything, else nothing."""
-    return _standing(tuple(circle for circle in _circles if circle.tier in DEADLOCKS))
+    return _standing(tuple(circle for circle in _circles if _will_stay(circle)))
+
+
+def _will_stay(circle: Circle) -> bool:
+    # Whoever is in a stall that is only possible may be woken yet.
+    return circle.tier in DEADLOCKS and (circle.code, circle.tier) != ("FL031", "possible")
 
 
 def _standing(known: tuple[Circle, ...]) -> tuple[Circle, ...]:

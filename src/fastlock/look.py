@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
-from fastlock import _core, _shown, assemble, config, patching, rooted, standing, suspended, watchdog
+from fastlock import _core, _shown, assemble, config, patching, rooted, stalls, standing, suspended, watchdog
 from fastlock.findings import Finding, Snapshot
 
 
@@ -25,8 +26,8 @@ def snapshot() -> Snapshot:
 
 
 def find_deadlocks() -> list[Finding]:
-    """Return the circles, self-deadlocks and abandoned locks there are now, whatever the level; any thread."""
-    events = _core.find_circles()
+    """Return the circles, self-deadlocks, abandoned locks and stalls there are now, whatever the level; any thread."""
+    events = [*_core.find_circles(), *stalls.find(time.monotonic_ns())]
     if not events:
         return []
     rooting = rooted.Rooting(_core.table())

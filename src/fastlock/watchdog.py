@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _delays, _late, assemble, circles, config, hooks, related, rooted, standing, suppression, suspended, tabled, ways
+from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, hooks, related, rooted, stalls, standing, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -129,10 +129,12 @@ def _take_ticket() -> bool:
 
 
 def _run() -> None:
+    _stuck.own_thread(True)
     while True:
         if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
         _report_late_waits()
+        _report_stalls()
         if _pace.due_s() == 0:
             write(_pace.told())
         while _inbox:
@@ -149,8 +151,8 @@ def _run() -> None:
 
 def _patience_s() -> float:
     """Return how long to wait for work before something else is due; -1 for ever."""
-    due_ns, due_s = _late.due_ns(), _pace.due_s()
-    waits = [] if due_ns < 0 else [max(0, due_ns - time.monotonic_ns()) / 1e9]
+    due_s = _pace.due_s()
+    waits = [max(0, due_ns - time.monotonic_ns()) / 1e9 for due_ns in (_late.due_ns(), _overdue.due_ns()) if due_ns >= 0]
     if due_s is not None:
         waits.append(due_s)
     if _predictions:
@@ -163,10 +165,31 @@ def _report_late_waits() -> None:
     if not 0 <= _late.due_ns() <= time.monotonic_ns():
         return
     for event in _late.late_waits():
-        policy = event["policy"] or config.current().on_deadlock
-        # No agent of it runs here, so there is none to raise in.
-        event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
-        _try_to_report(event, (), None)
+        _report_of_others(event)
+
+
+def _report_stalls() -> None:
+    """Look for stalls, as somebody has waited for too long; once for each victim."""
+    if not 0 <= _overdue.due_ns() <= time.monotonic_ns():
+        return
+    late_ns = _overdue.begins()
+    if late_ns < 0:
+        return
+    try:
+        found = stalls.news(late_ns)
+    except Exception:  # of a queue of the program's own
+        found = []
+        write(f"fastlock: looking for stalls failed\n{assemble.failure()}")
+    for event in found:
+        _report_of_others(event)
+    _overdue.ends(late_ns)
+
+
+def _report_of_others(event: dict[str, Any]) -> None:
+    """Report what has been found here: no agent of it runs, so there is none to raise in."""
+    policy = event["policy"] or config.current().on_deadlock
+    event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
+    _try_to_report(event, (), None)
 
 
 def _report_predictions() -> None:
@@ -395,6 +418,7 @@ def start() -> None:
     _core.set_handler(handle)
     suspended.start()
     _late.set_waker(_wake_reporter)
+    _overdue.set_waker(_wake_reporter)
     config.observe(lambda settings: _late.look_again())
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

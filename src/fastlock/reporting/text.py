@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, starvation, trees, width, wrapped
+from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, stalls, starvation, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -32,6 +32,7 @@ _RIGHT = 59  # where the right column of the head starts, unless the left one is
 _TEXT = 96
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
 _REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
+_WAKES = ("wakes", "woke ")  # who does so, and who has ended
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
@@ -219,12 +220,14 @@ class _Page:
             if lock.id in self.wanted and (agent == lock.owner or agent in lock.readers):
                 holds[lock.id] = None
         for held in holds:
-            verb, how = self._holding(held)
+            verb, how = self._holding(held, agent)
             yield _Row(verb, how + self.names.lock(held) + self._held_how(held, agent), held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
                 name = wanted_name(edge, self.names) + self._wanted_how(edge)
+                if self.finding.code == "FL031":
+                    name = stalls.wanted(edge, self.names)
                 if self.finding.code == "FL005":
                     yield _Row("await", "", edge.wanted_at)
                 elif self.finding.code in _NOBODY_WAITS:
@@ -233,10 +236,13 @@ class _Page:
                     age = "" if edge.waits is None else duration(edge.since_s)
                     yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
 
-    def _holding(self, lock_id: int) -> tuple[str, str]:
+    def _holding(self, lock_id: int, agent: int) -> tuple[str, str]:
+        """How others depend on the agent for this."""
         lock = self.locks.get(lock_id)
         if lock is not None and lock.kind == starvation.POOL:
             return "runs ", "a job of "
+        if any(edge.agent == agent and edge.holds == lock_id and stalls.is_woken(lock, edge) for edge in self.told.edges):
+            return _WAKES[agent in self.agents and self.agents[agent].state != "alive"], ""
         return "owes " if is_result(lock) else "holds", ""
 
     def _held_how(self, lock_id: int, agent: int) -> str:
@@ -255,7 +261,7 @@ class _Page:
 
     def _cells(self, row: _Row) -> tuple[str, str, str]:
         if row.site is None:
-            return row.name, "" if row.verb == "owes " else self.names.site(None), ""
+            return row.name, "" if row.verb in ("owes ", *_WAKES) else self.names.site(None), ""
         return row.name, self.names.site(row.site), _cut(row.site.text)
 
     def _line(self, row: _Row, columns: list[int]) -> str:
@@ -337,6 +343,8 @@ class _Page:
         if self.finding.clears:
             return "yes" if soonest is None else f"yes: {self._gives_up(soonest)}"
         no = "only if somebody else releases it" if self.finding.tier == "possible" else "no"
+        if code == "FL031":
+            return f"{no.replace('releases it', 'wakes them')}: no wait in it has a timeout"
         if code in ("FL003", "FL004"):
             return f"{no}: its owner {'has ended' if code == 'FL003' else 'is not in this process'}"
         if soonest is not None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fastlock.findings import EdgeFact, Finding, LockFact, Site
 from fastlock.fingerprints import classes_of
-from fastlock.reporting import Labels, duration, orders, starvation
+from fastlock.reporting import Labels, duration, orders, stalls, starvation
 
 _Phrase = Callable[[Finding, Labels], str]
 
@@ -36,7 +36,8 @@ def complete(finding: Finding) -> Finding:
         return replace(finding, explanation=f"{finding.title}: no details are known.")
     names = Labels(finding)
     inversion = finding.code == "FL010"
-    if finding.tier == "possible" and not inversion and not any("release" in reason for reason in finding.reasons):
+    says_why = inversion or finding.code == "FL031" or any("release" in reason for reason in finding.reasons)
+    if finding.tier == "possible" and not says_why:
         finding = replace(finding, reasons=(_why_possible(finding, names), *finding.reasons))
     explanation = _EXPLAIN[finding.code](finding, names)
     if finding.tier == "possible" and finding.reasons:
@@ -414,12 +415,6 @@ def _fix_loop(finding: Finding, names: Labels) -> str:
     return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or {away}"
 
 
-def _fix_stall(finding: Finding, names: Labels) -> str:
-    edge = waiting_edge(finding)
-    limit = f"give {names.site(edge.wanted_at)} a timeout"
-    return f"make sure that somebody still wakes those who wait for {wanted_name(edge, names)}, or {limit}"
-
-
 _EXPLAIN: dict[str, _Phrase] = {
     "FL001": _explain_circle,
     "FL002": _explain_self,
@@ -432,7 +427,7 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL012": _explain_rwlock,
     "FL020": _explain_slow,
     "FL030": starvation.explain,
-    "FL031": _explain_pair,
+    "FL031": stalls.explain,
 }
 
 _TURNED = {"FL001": _turned_of_circle, "FL010": _turned_of_inversion}
@@ -449,5 +444,5 @@ _FIX: dict[str, _Phrase] = {
     "FL012": _fix_rwlock,
     "FL020": _fix_slow,
     "FL030": starvation.fix,
-    "FL031": _fix_stall,
+    "FL031": stalls.fix,
 }
