@@ -258,8 +258,8 @@ def test_hooks_that_hang_are_counted() -> None:
     assert told(
         """
         import logging
-        from fastlock import watchdog
-        watchdog._limited.__defaults__ = (0.05,)
+        from fastlock import guests, watchdog
+        guests.limited.__defaults__ = (0.05,)
         gate = threading.Event()
         class Hangs(logging.Handler):
             def emit(self, record): gate.wait()
