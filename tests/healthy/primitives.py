@@ -132,7 +132,7 @@ def connections(pace: Pace) -> None:
     assert most[0] <= 2 and inside == [0]
 
 
-@program()
+@program(guesses=["FL002"])
 def room_and_things(pace: Pace) -> None:
     """The bounded buffer of the textbooks: one semaphore counts the things, one the room, and each is released by the other side."""
     things, room, lock = threading.Semaphore(0), threading.Semaphore(2), threading.Lock()
