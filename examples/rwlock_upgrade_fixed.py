@@ -1,4 +1,4 @@
-"""rwlock_upgrade.py without the deadlock: the read ends before the write begins, and the writer looks again.
+"""rwlock_upgrade.py without the deadlock: who may have to write reads upgradably, one at a time, and writes when the other readers have left.
 
     fastlock run --on-deadlock exit examples/rwlock_upgrade_fixed.py    ends with status 0 and no report
 """
@@ -16,9 +16,11 @@ def price(item: str) -> int:
     with prices_lock.read():
         if item in prices:
             return prices[item]
-    with prices_lock.write():
+    with prices_lock.upgradable():
         if item not in prices:  # somebody may have been here in between
-            prices[item] = len(item)
+            cost = len(item)  # slow work, beside those who read
+            with prices_lock.write():
+                prices[item] = cost
         return prices[item]
 
 

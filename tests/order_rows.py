@@ -1,6 +1,6 @@
 """For the tests of prediction: threads that all live at once and take locks one after the other, as a line of text says.
 
-    A       take the lock A as `with` does             R1 W1    read, write the RWLock 1
+    A       take the lock A as `with` does             R1 W1 U1 read, write the RWLock 1, read it upgradably
     A? R1?  try to                                     A~ R1~   with a timeout
     /A /R1  release it; what is left at the end of the line is released from the top down
     A<B     nested(A, under=B)
@@ -23,7 +23,7 @@ from support import ask
 from workers import Crew
 
 _numbers = itertools.count(1)
-_STEP = re.compile(r"(?P<before>[/*!]?)(?P<mode>[RW](?=\d))?(?P<lock>\w+)(?:<(?P<under>\w+)|(?P<after>[?~]))?")
+_STEP = re.compile(r"(?P<before>[/*!]?)(?P<mode>[RWU](?=\d))?(?P<lock>\w+)(?:<(?P<under>\w+)|(?P<after>[?~]))?")
 TIMEOUT_S = 20.0  # never used up
 
 
@@ -116,7 +116,7 @@ class Stage:
         lock = self.lock(name)
         if isinstance(lock, fastlock.RWLock):
             reads = mode == "R" or (mode is None and self._kind == "read")
-            return lock.read() if reads else lock.write()
+            return lock.upgradable() if mode == "U" else lock.read() if reads else lock.write()
         return lock
 
     # ---- what came of it

@@ -17,9 +17,10 @@ INCIDENTS = {
     "inverted_order": "FL001",
     "lock_across_await": "FL001",
     "two_loops": "FL001",
+    "executor_ping_pong": "FL030",
 }
 SHOP = "Shop." if sys.version_info >= (3, 11) else ""  # qualified names of code objects came with 3.11
-TWINS = ["deadly_embrace_fixed", "reentrant_callback_fixed", "inverted_order_fixed", "lock_across_await_fixed"]
+TWINS = ["deadly_embrace_fixed", "reentrant_callback_fixed", "inverted_order_fixed", "lock_across_await_fixed", "executor_ping_pong_fixed"]
 
 
 def run_aio(example: str, *arguments: str, words: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -64,6 +65,13 @@ def test_raise_lets_the_embrace_recover() -> None:
     assert done.returncode == 0, done.stderr
     assert "backs off, because of a DeadlockError" in done.stdout
     assert done.stdout.splitlines()[-1] == "tea costs 5"
+
+
+def test_raise_lets_the_other_job_be_done() -> None:
+    """The job whose wait is refused fails, and its thread does what the other one waits for."""
+    done = run_aio("executor_ping_pong", words=("--on-deadlock", "raise"))
+    assert done.returncode == 0, done.stderr
+    assert "a job failed with DeadlockError" in done.stdout
 
 
 def test_the_embrace_names_tasks_locks_and_sites() -> None:

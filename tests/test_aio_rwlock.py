@@ -175,8 +175,191 @@ def test_recursive_reads_pass() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("prefer", ["writer", "reader"])
+def test_an_upgrade(prefer: str) -> None:
+    """One reads upgradably, beside readers; its write waits for them, comes before all others, and leaves it reading."""
+
+    async def main() -> None:
+        lock = aio.RWLock(name="rw", prefer=prefer)
+        ends = {name: asyncio.Event() for name in ("r1", "r2", "u1")}
+        writes, log = asyncio.Event(), []
+
+        async def upgrade() -> None:
+            async with lock.upgradable():
+                await ends["u1"].wait()
+                async with lock.write():
+                    assert repr(lock).endswith(", waiters:5]>") and "write-locked, one of them upgradable" in repr(lock)
+                    log.append("u1")
+                    await writes.wait()
+                assert lock.readers == (1 if prefer == "writer" else 3)
+                await ends["r2"].wait()
+
+        first = await started(inside(lock.read(), ends["r1"]), "r1")
+        upgrader = await started(upgrade(), "u1")
+        assert holders_of("rw") == ["r1", "u1"] and "read-locked by 2, one of them upgradable" in repr(lock)
+        tasks = [await started(inside(lock.write(), None, log, name), name) for name in ("w1", "w2")]
+        tasks += [await started(inside(lock.upgradable(), None, log, "u2"), "u2")]
+        assert waits_of("u2") == ["RWLock.acquire_upgradable"] and waits_of("w1") == ["RWLock.acquire"]
+        ends["u1"].set()
+        await settle()
+        tasks += [await started(inside(lock.read(), None, log, name), name) for name in ("r2", "r3")]
+        assert log == []
+        ends["r1"].set()
+        await settle()
+        assert log == ["u1"] and first.done() and holders_of("rw") == ["u1"]
+        writes.set()
+        await settle()
+        assert log == (["u1"] if prefer == "writer" else ["u1", "r2", "r3"])
+        ends["r2"].set()
+        await asyncio.gather(upgrader, *tasks)
+        assert log[0] == "u1" and sorted(log) == ["r2", "r3", "u1", "u2", "w1", "w2"]
+        assert not lock.locked() and repr(lock).endswith(" [unlocked]>")
+
+    asyncio.run(main())
+
+
+def test_upgradable_readers_take_turns() -> None:
+    """Who waits for the upgradable share holds no reader back, and gets it in its turn, also while others read."""
+
+    async def main() -> None:
+        lock = aio.RWLock()
+        ends = [asyncio.Event() for _ in range(3)]
+        log: list[str] = []
+        tasks = [await started(inside(lock.upgradable(), ends[number], log, f"u{number}")) for number in range(3)]
+        async with lock.read():
+            for number in range(3):
+                assert log == [f"u{other}" for other in range(number + 1)] and lock.readers == 2
+                ends[number].set()
+                await settle()
+        await asyncio.gather(*tasks)
+        assert not lock.locked()
+
+    asyncio.run(main())
+
+
+def test_reads_inside_an_upgradable_read() -> None:
+    """Its holder reads again past a waiting writer, and upgrades inside that."""
+
+    async def main() -> None:
+        lock = aio.RWLock()
+        async with lock.upgradable():
+            writer = await started(inside(lock.write()))
+            async with lock.read(), lock.write():
+                assert lock.readers == 2
+            assert await lock.acquire_read() is True
+            lock.release_read()
+            assert not writer.done()
+        await writer
+
+    asyncio.run(main())
+
+
+def test_upgradable_methods() -> None:
+    """acquire_upgradable() returns True; releasing what the task does not have, or while it writes, is a RuntimeError."""
+
+    async def release(what: str) -> str:
+        with pytest.raises(RuntimeError) as caught:
+            getattr(lock, what)()
+        return str(caught.value)
+
+    lock = aio.RWLock()
+
+    async def main() -> None:
+        assert await release("release_upgradable") == "cannot release un-acquired upgradable lock"
+        assert await lock.acquire_upgradable() is True
+        asked = lock.upgradable().acquire()
+        assert asked.__qualname__ == "RWLock.acquire_upgradable"
+        asked.close()
+        for what, word in (("release_upgradable", "upgradable"), ("release_read", "read")):
+            assert await asyncio.create_task(release(what)) == f"cannot release un-acquired {word} lock"
+        assert await release("release_read") == "cannot release un-acquired read lock"
+        await lock.acquire_write()
+        assert await release("release_upgradable") == "cannot release upgradable lock while it is write-locked"
+        lock.release_write()
+        lock.upgradable().release()
+        async with aio.acquire_all(lock.upgradable(), aio.Lock()), aio.acquire_all(lock.write()):
+            assert "write-locked" in repr(lock)
+        assert not lock.locked()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("let_in", [False, True])
+@pytest.mark.parametrize("side", ["write", "upgradable"])
+def test_cancelled_on_the_way_to_it(side: str, let_in: bool) -> None:
+    """A cancelled upgrade leaves its task reading upgradably; a cancelled wait for the share leaves it to the next one."""
+
+    async def main() -> None:
+        lock = aio.RWLock(prefer="reader")
+        reader, over = asyncio.Event(), asyncio.Event()
+
+        async def asks() -> None:
+            if side == "write":
+                await lock.acquire_upgradable()
+            try:
+                await getattr(lock, f"acquire_{side}")()
+            except asyncio.CancelledError:
+                assert "upgradable" in repr(lock)
+                await over.wait()
+                lock.release_upgradable() if side == "write" else None
+
+        first = await started(inside(lock.read() if side == "write" else lock.upgradable(), reader))
+        called = await started(asks())
+        behind = await started(inside(lock.read() if side == "write" else lock.upgradable()))
+        assert behind.done() is False
+        if let_in:                      # it has the lock, and is cancelled before it runs
+            reader.set()
+            while not first.done():
+                await asyncio.sleep(0)
+        called.cancel()
+        await settle()
+        assert behind.done() is (side == "write" or let_in)
+        reader.set()
+        over.set()
+        await asyncio.gather(first, called, behind)
+        assert not lock.locked()
+
+    asyncio.run(main())
+
+
+def test_the_upgradable_share_is_of_who_asked() -> None:
+    """Under create_task and wait_for too; and what another task's end of the coroutine lets go is that task's."""
+
+    async def main() -> None:
+        asyncio.current_task().set_name("main")
+        lock = aio.RWLock(name="asked")
+        await asyncio.wait_for(lock.acquire_upgradable(), 60)
+        await asyncio.create_task(as_coroutine(lock.acquire_write()))
+        assert holders_of("asked") == ["main"]
+        lock.release_write()
+        lock.release_upgradable()
+
+        async def generator() -> Any:
+            async with lock.upgradable():
+                yield
+
+        asked = generator()
+        await asyncio.create_task(as_coroutine(asked.__anext__()))
+        assert lock.readers == 1
+        await asked.aclose()
+        assert not lock.locked()
+
+    asyncio.run(main())
+
+
 CIRCLES = {
     "upgrade": ("FL012", "async with lock.read():\n  async with lock.write(): pass"),
+    "upgradable in read": ("FL012", "async with lock.read():\n  async with lock.upgradable(): pass"),
+    "upgradable in upgradable": ("FL002", "async with lock.upgradable():\n  async with lock.upgradable(): pass"),
+    "read behind an upgrade": (
+        "FL012",
+        "async with lock.read():\n  task = await started(upgrades(lock))\n  async with lock.read(): pass",
+    ),
+    "upgrade and reader": (
+        "FL001",
+        "async with lock.upgradable():\n  async with other:\n"
+        "    task = await started(reads(lock, other), 'r')\n    async with lock.write(): pass",
+    ),
     "write in write": ("FL002", "async with lock.write():\n  async with lock.write(): pass"),
     "read in write": ("FL002", "async with lock.write():\n  async with lock.read(): pass"),
     "read behind a writer": (
@@ -204,6 +387,10 @@ async def inside(lock):
     async with lock.write(): pass
 async def holds(other, lock):
     async with other, lock.write(): pass
+async def upgrades(lock):
+    async with lock.upgradable(), lock.write(): pass
+async def reads(lock, other):
+    async with lock.read(), other: pass
 async def main():
     try:
 {chr(10).join("        " + line for line in body.splitlines())}

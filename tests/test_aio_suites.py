@@ -19,7 +19,7 @@ def run(mode: str, suite: str, level: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")}
     environment["FASTLOCK_LEVEL"] = level
     command = [sys.executable, str(RUNNER), mode, f"test.test_asyncio.{suite}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
 
 
 @pytest.mark.parametrize("level", ["detect", "order"])

@@ -22,11 +22,13 @@ LAYERS = (
     {"_sites", "_table"},
     {"_tasks"},
     {"_pool"},
-    {"_told", "_shares"},
+    {"_told", "_shares", "_woken", "_wakers"},
     {"_contended"},
     {"_park"},
+    {"_found"},
     {"_waits"},
-    {"_resolve", "_stall_text"},
+    {"_resolve", "_stall_text", "_needs"},
+    {"_copy"},
     {"_stall"},
     {"_graph_types"},
     {"_topology", "_segments", "_evidence"},
@@ -43,18 +45,23 @@ LAYERS = (
     {"_order"},
     {"_loop_facts"},
     {"_block", "_awaits"},
-    {"_loops", "_late"},
+    {"_loops", "_late", "_overdue", "_stuck"},
+    {"_stuck_facts"},
     {"_core"},
-    {"_sync", "_rwlock", "_nesting", "_driver", "_aio", "_results", "_listen"},
+    {"_awaited"},
+    {"_sync", "_rwlock", "_nesting", "_driver", "_aio", "_listen", "_joins", "_declared"},
+    {"_results", "_simple"},
     {"_aio_shared"},
     {"_aio_semaphores", "_aio_rwlock", "_aio_conditions"},
     {"_aio_barrier", "_aio_multiple"},
-    {"errors", "findings", "imports", "replacing", "futures", "aio", "levels", "tally", "responder"},
+    {"errors", "findings", "forest", "imports", "replacing", "futures", "aio", "levels", "tally", "responder"},
+    {"fingerprints", "roots"},
     {"reporting", "kept", "outside", "hooks", "addresses", "values"},
     {"assemble", "explain", "multiple", "orderfile", "related", "chains", "circles"},
     {"config"},
     {"loops", "suspended", "sockets", "pace", "vitals"},
-    {"suppression", "ways", "patching_aio", "standing", "processes", "tabled"},
+    {"suppression", "ways", "patching_aio", "patching_waits", "standing", "stalls", "processes", "tabled"},
+    {"rooted"},
     {"watchdog"},
     {"patching"},
     {"look", "order", "measures"},
@@ -72,6 +79,8 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 # Imports inside functions that point the other way, and why each has to.
 UPWARD = {
     ("findings", "reporting"): "str(finding) is the text report",
+    ("findings", "roots"): "snapshot.roots are made of it when they are asked for",
+    ("roots", "reporting"): "str(root) is its tree as text",
     ("answers", "__init__"): "the version is the package's",
     ("patching", "__init__"): "install() puts the public names in threading's place",
 }
@@ -82,16 +91,19 @@ THREADING = {
     "_core": "gives the factory the name that it pickles by",
     "_sync": "raises its BrokenBarrierError",
     "_clocks": "finds the Thread object that the running thread's clock hangs on, where it is loaded",
+    "_declared": "tells a thread from what is none, where it is loaded",
     "_table": "reads the names of threads, where it is loaded",
+    "stalls": "tells whether the interpreter ends, and for whose end it waits",
+    "_woken": "tells whether it has started the running thread",
 }
 
 MOST_LINES = 400
 # One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what
 # belongs to one hot or one guarded thing stays together for longer.
-LARGE = {"_aio.pyx": 760, "_block.pyx": 410, "_core.pyx": 810, "_contended.pyx": 410, "_facts.pyx": 600, "_park.pyx": 670, "_resolve.pyx": 460, "_sync.pyx": 680, "_table.pyx": 710}
-LARGE |= {"_topology.pyx": 540, "_waits.pyx": 600}
+LARGE = {"_aio.pyx": 770, "_block.pyx": 430, "_core.pyx": 815, "_contended.pyx": 410, "_facts.pyx": 660, "_park.pyx": 710, "_rwlock.pyx": 420, "_aio_rwlock.pyx": 460, "_resolve.pyx": 460, "_sync.pyx": 740, "_table.pyx": 710}
+LARGE |= {"_topology.pyx": 540, "_waits.pyx": 660}
 # All settings with their rules, what is read in asyncio's objects, and the sentences of all codes: each is one table of cases.
-LARGE |= {"config.py": 540, "suspended.py": 470, "wording.py": 450}
+LARGE |= {"config.py": 540, "explain.py": 410, "suspended.py": 470, "wording.py": 460}
 MOST_LINES_OF_A_FUNCTION = 40
 
 

@@ -81,7 +81,9 @@ def test_bad_timeouts_lose_no_lock(timeout: Any, error: type[Exception]) -> None
     """A bad timeout is an error before anything is taken or waited for, held or free."""
     rw, lock, rlock = fastlock.RWLock(), fastlock.Lock(), fastlock.RLock()
     with Crew() as crew:
-        for acquire in (lock.acquire, rlock.acquire, rw.acquire_read, rw.acquire_write, rw.read().acquire, rw.write().acquire):
+        guards = (rw.read(), rw.write(), rw.upgradable())
+        methods = (rw.acquire_read, rw.acquire_write, rw.acquire_upgradable)
+        for acquire in (lock.acquire, rlock.acquire, *methods, *(guard.acquire for guard in guards)):
             with pytest.raises(error):
                 acquire(timeout=timeout)
         assert is_quiet()
@@ -90,6 +92,7 @@ def test_bad_timeouts_lose_no_lock(timeout: Any, error: type[Exception]) -> None
             (rlock.acquire, rlock.release, rlock.acquire),
             (rw.acquire_write, rw.release_write, rw.acquire_read),
             (rw.acquire_read, rw.release_read, rw.acquire_write),
+            (rw.acquire_upgradable, rw.release_upgradable, rw.acquire_upgradable),
         ):
             crew[0].do(take)
             with pytest.raises(error):
@@ -101,7 +104,7 @@ def test_bad_timeouts_lose_no_lock(timeout: Any, error: type[Exception]) -> None
 def test_a_blocking_flag_and_a_timeout() -> None:
     """A timeout for a call that does not block is threading's ValueError, for the RWLock too."""
     rw = fastlock.RWLock()
-    for acquire in (fastlock.Lock().acquire, fastlock.RLock().acquire, rw.acquire_read, rw.acquire_write):
+    for acquire in (fastlock.Lock().acquire, fastlock.RLock().acquire, rw.acquire_read, rw.acquire_write, rw.acquire_upgradable):
         with pytest.raises(ValueError, match="can't specify a timeout for a non-blocking call"):
             acquire(False, 1)
     assert not rw.locked()
@@ -124,6 +127,8 @@ TRESPASSES = [
     "type(fastlock.RWLock().read())()",
     "type(fastlock.RWLock().write())(None).acquire()",
     "type(fastlock.RWLock().write())(3)",
+    "type(fastlock.RWLock().upgradable())(None)",
+    "type(fastlock.RWLock().upgradable())()",
     "type(fastlock.Lock()).__enter__(3)",
     "type(fastlock.Lock()).__enter__.__get__(3)()",
     "type(fastlock.Lock()).__exit__.__get__(3)()",

@@ -505,6 +505,51 @@ def test_a_fork_is_still_one_of_a_process_with_one_thread() -> None:
     assert answer(run_program(FORKS)) == [[[], []], True]
 
 
+TURNS = """
+import os, sys, threading, time, warnings
+from support import tell
+warnings.simplefilter("ignore")  # of a fork while there are threads: the child does nothing
+def fork():
+    before = turns[0]
+    child = os.fork()
+    if not child:
+        os._exit(turns[0] != before)
+    between = turns[0] - before
+    return between + os.waitpid(child, 0)[1]
+turns = [0]
+if sys.argv[1] != "plain":
+    import fastlock
+    from fastlock import _listen, control
+    from support import wait_until
+    if sys.argv[1] == "without a socket":
+        control._put_off_socket = lambda: None
+        control._socket_due_ns = 1 << 62
+    fastlock.install()
+    if sys.argv[1] == "with a socket":
+        wait_until(control.address)
+        fork()  # it waits until the socket is all there
+def take_turns():
+    while True:
+        turns[0] += 1
+        time.sleep(0)  # lets the GIL go, and waits for it
+threading.Thread(target=take_turns, daemon=True).start()
+while not turns[0]:
+    time.sleep(0)
+sys.setswitchinterval(1000)  # from here on nobody gets the GIL who is not given it
+lost, listeners = 0, 0
+for _ in range(50):
+    lost += fork()
+    listeners += sys.argv[1] != "plain" and _listen.is_running()
+tell([lost, listeners])
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "without a socket", "with a socket"])
+def test_nobody_gets_the_gil_in_a_fork(how: str) -> None:
+    """A fork with fastlock is one step as a plain one is: who waits for the GIL does not get it before, nor until os.fork() is back."""
+    assert answer(run_program(TURNS, how)) == [0, 0 if how == "plain" else 50]
+
+
 def test_importing_fastlock_starts_nothing() -> None:
     """A process has one thread and no socket until install(), and control=False takes both away again."""
     source = """

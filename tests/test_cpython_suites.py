@@ -52,6 +52,12 @@ def test_lock_tests(suite: str) -> None:
     assert [*result.errors, *result.failures] == []
 
 
+def told(how: str, done: subprocess.CompletedProcess[str]) -> str:
+    """What a run has printed, the failures in full: their tracebacks stand before the suite's own summary."""
+    streams = {"standard output": done.stdout[-20000:], "standard error": done.stderr[-10000:]}
+    return "\n".join([f"==== {how}: status {done.returncode}", *(f"---- {name}\n{text}" for name, text in streams.items())])
+
+
 @pytest.mark.parametrize(
     ("suite", "level"), [*((suite, "detect") for suite in SUITES), *((suite, "order") for suite in PREDICTED)]
 )
@@ -66,9 +72,9 @@ def test_installed_suite(suite: str, level: str, tmp_path: Path) -> None:
     findings = tmp_path / "findings.jsonl"
     program = ["-m", "test", "-u", "network", suite]
     ours = [sys.executable, "-m", "fastlock", "run", "--level", level, "--json", str(findings), *program]
-    done = subprocess.run(ours, capture_output=True, text=True, timeout=400, cwd=tmp_path)
+    done = subprocess.run(ours, capture_output=True, text=True, timeout=1200, cwd=tmp_path)
     if done.returncode:  # is it the suite, on this machine, or is it us?
-        plain = subprocess.run([sys.executable, *program], capture_output=True, text=True, timeout=400, cwd=tmp_path)
-        assert plain.returncode, done.stdout[-6000:] + done.stderr[-3000:]
+        plain = subprocess.run([sys.executable, *program], capture_output=True, text=True, timeout=1200, cwd=tmp_path)
+        assert plain.returncode, f"{told('with fastlock', done)}\n{told('without it', plain)}"
     sure = [fact for fact in map(json.loads, findings.read_text().splitlines()) if fact["tier"] in ("proven", "high")]
     assert sure == []

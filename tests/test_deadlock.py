@@ -46,7 +46,7 @@ def test_a_long_circle_is_told_by_a_part_and_kept_whole() -> None:
         PRELUDE
         + """
 import pickle
-from fastlock.findings import fingerprint
+from fastlock.fingerprints import fingerprint
 ring([fastlock.RLock(name="rare" if number == 20 else "common") for number in range(40)])
 (finding,) = found("FL001")
 whole, part = [fingerprint("FL001", finding.locks, edges) for edges in (finding.edges, finding.edges[:12])]

@@ -10,16 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from support import processor_s
+from support import LIMIT_S, processor_s
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-INCIDENTS = ["deadly_embrace", "reentrant_callback", "inverted_order", "fork_orphan", "rwlock_upgrade"]
+INCIDENTS = {
+    "deadly_embrace": "FL001",
+    "reentrant_callback": "FL002",
+    "inverted_order": "FL001",
+    "fork_orphan": "FL004",
+    "rwlock_upgrade": "FL012",
+    "join_under_lock": "FL001",
+    "mixed_ring": "FL001",
+    "nested_pool": "FL030",
+    "result_under_lock": "FL030",
+}
+STALLS = ["gone_consumer", "full_queue", "unfinished_queue", "lost_wakeup", "missing_sentinel", "stalled_ring", "short_barrier"]
 Completed = subprocess.CompletedProcess
 
 
-def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = 20) -> Completed[str]:
+def run(example: str, *arguments: str, words: tuple[str, ...] = (), timeout_s: float = LIMIT_S, **settings: str) -> Completed[str]:
     """Run an example, through `fastlock run` where there are words for it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOCK_")} | settings
     through = ("-W", "ignore", "-m", "fastlock", "run", *words) if words else ()
     return subprocess.run(
         [sys.executable, *through, str(EXAMPLES / f"{example}.py"), *arguments],
@@ -41,7 +52,7 @@ def line_of(example: str, text: str, occurrence: int = 1) -> str:
 def test_every_example_is_tested() -> None:
     """No example lies about untested."""
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner", "owner_task"}
+    assert names == {*INCIDENTS, *(f"{name}_fixed" for name in INCIDENTS), "timeout_names_owner", "owner_task", *STALLS, "nested_semaphore"}
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
@@ -51,8 +62,7 @@ def test_exit_ends_an_incident_with_status_3(name: str) -> None:
     done = run(name, words=("--on-deadlock", "exit"))
     assert done.returncode == 3, done.stderr
     assert processor_s() - before < 2
-    code = {"reentrant_callback": "FL002", "fork_orphan": "FL004", "rwlock_upgrade": "FL012"}.get(name, "FL001")
-    assert f"fastlock explain {code}" in done.stderr
+    assert f"fastlock explain {INCIDENTS[name]}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -92,7 +102,7 @@ def test_deadly_embrace_recovers_where_deadlocks_raise() -> None:
     assert lines[-1] == "tea costs 5"
 
 
-@pytest.mark.parametrize("name", ["deadly_embrace", "reentrant_callback", "inverted_order"])
+@pytest.mark.parametrize("name", sorted({*INCIDENTS} - {"fork_orphan", "rwlock_upgrade"}))
 def test_the_incidents_hang_without_fastlock(name: str) -> None:
     """They are real deadlocks of threading's own locks."""
     with pytest.raises(subprocess.TimeoutExpired):
@@ -193,9 +203,78 @@ def test_rwlock_upgrade_fails_one_request_where_it_raises() -> None:
     assert second.startswith("coffee: FL012 read-write lock deadlock (proven): MainThread reads prices_lock")
 
 
+def test_nested_pool_makes_the_other_pages_where_deadlocks_raise() -> None:
+    """With raise the page whose wait would starve the pool fails, and its worker makes the parts of the other one."""
+    done = run("nested_pool", words=("--on-deadlock", "raise"))
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.partition(":")[0] for line in done.stdout.splitlines())[0] == "a page failed with DeadlockError"
+    assert done.stdout.count("part 0, part 1, part 2") == 1
+
+
+def test_mixed_ring_is_told_link_by_link() -> None:
+    """The lock, the future and the thread's end are told as what they are, and the fix is where the lock is held."""
+    report = run("mixed_ring", words=("--on-deadlock", "exit")).stderr
+    for link in ("waits for end of reader", "waits for config_lock", "waits for result of check()"):
+        assert link in report
+    assert f"release config_lock before {line_of('mixed_ring', 'return pool.submit(check).result()')}" in report
+
+
+@pytest.mark.parametrize("name", ["join_under_lock", "mixed_ring", "result_under_lock"])
+def test_the_others_end_where_deadlocks_raise(name: str) -> None:
+    """With raise somebody gets a RuntimeError, and the program comes to its end."""
+    done = run(name, words=("--on-deadlock", "raise"))
+    assert done.returncode == 0 and "DeadlockError" in done.stdout + done.stderr
+
+
 def test_timeout_names_owner() -> None:
     """The error's text has lock, limit, owner and the line where the owner took it."""
     done = run("timeout_names_owner")
     site = line_of("timeout_names_owner", "with ledger_lock:")
     expected = f'ledger_lock not acquired within 200 ms: held by thread "exporter" since {site} (with ledger_lock:)'
     assert (done.returncode, done.stdout, done.stderr) == (0, f"not posted: {expected}\n", "")
+
+
+SAID = {
+    "gone_consumer": ("Queue.put on orders, 4 of 4, at {1}", 'thread "seller", which has ended', "orders.put(order)"),
+    "full_queue": ("Queue.put on pages, 4 of 4, at {1}", "it is the only one who takes from it", "pages.put(link)"),
+    "unfinished_queue": ("Queue.join on mails, 3 unfinished, at {1}", 'thread "sender", which has ended', "mails.join()"),
+    "lost_wakeup": ("MainThread waits for ready at {1}", 'Who has notified it so far: thread "setup", which has ended', "ready.wait()"),
+    "missing_sentinel": ("Queue.get on lines, empty, at {1}", 'thread "tuesday.log", which has ended', "if lines.get() is None:"),
+    "stalled_ring": ("Queue.put on log, 3 of 3, at {1}", 'thread "log-writer", which waits for cache_lock', "log.put(name)"),
+    "short_barrier": ("step_done at {1}", 'Who has come to it so far, beside them: thread "middle", which has ended', "step_done.wait()"),
+}
+
+
+@pytest.mark.parametrize("name", STALLS)
+def test_a_stall_is_proven_and_says_who_is_gone(name: str, tmp_path: Path) -> None:
+    """Nothing in the process can run: the wait, its queue, and those who used to wake it are named, and the policy acts."""
+    findings = tmp_path / "findings.json"
+    done = run(name, words=("--on-deadlock", "exit", "--json", str(findings)), FASTLOCK_SLOW_WAIT="0.3")
+    assert done.returncode == 3, done.stderr
+    (finding,) = [each for each in map(json.loads, findings.read_text().splitlines()) if each["code"] == "FL031"]
+    waits, woken, line = SAID[name]
+    assert (finding["tier"], finding["clears"]) == ("proven", False)
+    assert waits.replace("{1}", line_of(name, line)) in finding["explanation"]
+    assert woken in finding["explanation"]
+    assert any("nothing in the process can run" in reason for reason in finding["reasons"])
+    assert "fastlock explain FL031" in done.stderr
+
+
+@pytest.mark.parametrize("name", [*STALLS, "nested_semaphore"])
+def test_without_the_mistake_there_is_no_finding(name: str, tmp_path: Path) -> None:
+    """The same program with --fixed ends with 0, and with nothing to report."""
+    findings = tmp_path / "findings.json"
+    done = run(name, "--fixed", words=("--on-deadlock", "exit", "--json", str(findings)), FASTLOCK_SLOW_WAIT="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert findings.read_text() == ""
+
+
+def test_a_nested_semaphore_is_possible_only(tmp_path: Path) -> None:
+    """Anybody may release a semaphore, so the report is no proof, and names both lines."""
+    findings = tmp_path / "findings.json"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run("nested_semaphore", words=("--json", str(findings)), timeout_s=6, FASTLOCK_SLOW_WAIT="0.3")
+    found = [json.loads(line) for line in findings.read_text().splitlines()]
+    assert found and {each["tier"] for each in found} == {"possible"} and {each["code"] for each in found} <= {"FL001", "FL002"}
+    sites = {(edge[at]["line"]) for each in found for edge in each["edges"] for at in ("held_at", "wanted_at") if edge[at]}
+    assert sites == {int(line_of("nested_semaphore", "with connections:", nth).rpartition(":")[2]) for nth in (1, 2)}

@@ -18,7 +18,7 @@ def in_child(work):
     '''Run work() in a forked child; True where it returned a true value within 15 s.'''
     pid = os.fork()
     if pid == 0:
-        signal.alarm(15)
+        signal.alarm(60)
         status = 1
         try:
             status = 0 if work() else 3
@@ -64,6 +64,7 @@ ORPHANS = {
     "RLock": ("x = fastlock.RLock()", "with x: hold()", "x.acquire()"),
     "write lock": ("x = fastlock.RWLock()", "with x.write(): hold()", "x.acquire_read()"),
     "read lock": ("x = fastlock.RWLock()", "with x.read(): hold()", "x.acquire_write()"),
+    "upgradable lock": ("x = fastlock.RWLock()", "with x.upgradable(): hold()", "x.acquire_upgradable()"),
 }  # fmt: skip
 
 
@@ -133,7 +134,7 @@ print("ok")
 """)
 
 
-@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "read", "write"])
+@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "read", "write", "upgradable"])
 def test_what_was_on_its_way_is_not_lost(kind: str) -> None:
     """What had been handed to a waiter of the parent that had not yet woken is free in the child."""
     make, take, give, want, trial = {
@@ -141,6 +142,10 @@ def test_what_was_on_its_way_is_not_lost(kind: str) -> None:
         "Semaphore": ("fastlock.Semaphore(0)", "True", "x.release()", "x.acquire()", "x.acquire(timeout=3)"),
         "read": ("fastlock.RWLock()", "x.acquire_write()", "x.release_write()", "x.acquire_read()", "x.acquire_write(timeout=3)"),
         "write": ("fastlock.RWLock()", "x.acquire_read()", "x.release_read()", "x.acquire_write()", "x.acquire_read(timeout=3)"),
+        "upgradable": (
+            "fastlock.RWLock()", "x.acquire_upgradable()", "x.release_upgradable()", "x.acquire_upgradable()",
+            "x.acquire_upgradable(timeout=3)",
+        ),
     }[kind]  # fmt: skip
     check_program(f"""{HEAD}
 sys.setswitchinterval(10)       # the waiter cannot wake between the release and the fork
@@ -203,7 +208,7 @@ def handle(*_):
     if not child:
         child.append(os.fork())
         if child == [0]:
-            signal.alarm(15)
+            signal.alarm(60)
             lock._at_fork_reinit()              # its owner stayed behind
 signal.signal(signal.SIGUSR1, handle)
 crew[0].do(lock.acquire)

@@ -64,7 +64,7 @@ def test_os_exit_with_blocked_threads() -> None:
     from support import run_program
 
     done = run_program(
-        HEAD + "lock = fastlock.Lock(); lock.acquire(); Worker().block(lock.acquire); os._exit(7)", timeout_s=20
+        HEAD + "lock = fastlock.Lock(); lock.acquire(); Worker().block(lock.acquire); os._exit(7)"
     )
     assert done.returncode == 7
 
@@ -106,7 +106,7 @@ sys.modules["kept until the end"] = last
 if blocked.locked() and {held_by!r} == "main":
     blocked.release()
 print("ok")
-""", timeout_s=40)
+""")
 
 
 def test_a_finaliser_may_take_locks() -> None:
@@ -192,7 +192,7 @@ wait_until(lambda: gc.collect() is not None and len(raised) >= 123)
 wait_until(is_quiet)
 print("ok", flush=True)
 os._exit(0)
-""", timeout_s=40)
+""")
 
 
 def test_acquire_without_a_python_frame() -> None:
@@ -273,7 +273,7 @@ for _ in range(2):
     make()
 assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before * 1.3
 print("ok")
-""", timeout_s=60)
+""")
 
 
 def test_agents_of_short_threads_are_recycled() -> None:
@@ -297,7 +297,7 @@ assert max(id & 0xFFFFFF for id in ids) < 1000
 assert orphan.locked() and not orphan.acquire(blocking=False)
 assert any(agent.holds for agent in fastlock.snapshot().agents)
 print("ok")
-""", timeout_s=60)
+""")
 
 
 def test_recycled_agents_inherit_nothing() -> None:
@@ -318,7 +318,7 @@ worker = Worker()
 assert worker.do(deep._is_owned) is False
 assert is_quiet(), quiet_text()
 print("ok")
-""", timeout_s=60)
+""")
 
 
 

@@ -211,7 +211,7 @@ sys.path.insert(0, {str(tmp_path)!r})
 files = [{str(TESTS)!r} + "/" + name for name in {SUITES!r}]
 sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "inside_a_loop", "--rootdir", {str(TESTS)!r}, *files]))
 """,
-        timeout_s=300,
+        timeout_s=900,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

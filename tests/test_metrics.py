@@ -219,15 +219,38 @@ def test_a_deadlock_that_its_agents_meet_again_is_one() -> None:
         """
         ring([fastlock.RLock(), fastlock.RLock()])
         found("FL001")
-        since = fastlock.health().reason
-        fastlock.configure(slow_wait=0.05)
-        start(lambda: ring([fastlock.RLock(name="a"), fastlock.RLock(name="b")])).join()
-        wait_until(lambda: sum(finding.count for finding in fastlock.findings()) >= 3)
         fastlock.watchdog.flush(10)
-        tell([fastlock.metrics().findings["FL001"], fastlock.metrics().deadlocked_agents, fastlock.health().reason.startswith(since)])
+        since = fastlock.health().reason
+        tellings = []
+        fastlock.configure(slow_wait=0.05, on_deadlock=tellings.append)
+        start(lambda: ring([fastlock.RLock(name="a"), fastlock.RLock(name="b")])).join()
+        wait_until(lambda: len(tellings) >= 2)
+        fastlock.watchdog.flush(10)
+        now = fastlock.metrics()
+        tell([sorted(f.count for f in fastlock.findings()), now.findings["FL001"], now.deadlocked_agents, fastlock.health().reason.startswith(since)])
         """
     )
-    assert counts == [2, 4, True]
+    assert counts == [[1, 1], 2, 4, True]
+
+
+def test_a_circle_that_will_clear_counts_once() -> None:
+    """Also where a timeout will end it, and its agents look again before."""
+    counts = told(
+        """
+        fastlock.configure(slow_wait=0.05)
+        tellings = []
+        report = fastlock.watchdog._report
+        def reports(*event):
+            report(*event)
+            tellings.append(event)
+        fastlock.watchdog._report = reports
+        ring([fastlock.RLock(), fastlock.RLock(timeout=100)])
+        wait_until(lambda: len(tellings) >= 2)
+        now = fastlock.metrics()
+        tell([[f.count for f in fastlock.findings()], dict(now.findings), now.deadlocked_agents, fastlock.health().ok])
+        """
+    )
+    assert counts == [[1], {"FL001": 1}, 0, True]
 
 
 def test_hooks_that_hang_are_counted() -> None:

@@ -213,26 +213,32 @@ class EventMachine(Machine):
 
 
 class RWLockMachine(Machine):
-    """RWLock: shares, one writer, a queue, and a preference."""
+    """RWLock: shares, one of them upgradable, one writer, a queue, and a preference."""
 
     @initialize(prefer=st.sampled_from(["writer", "reader"]))
     def make(self, prefer: str) -> None:
         """Choose the preference."""
         self.rw = fastlock.RWLock(prefer=prefer)
         self.prefers_writers = prefer == "writer"
-        self.shares: Counter[int] = Counter()
+        self.shares: Counter[int] = Counter()  # the upgradable one too
+        self.upgrader: int | None = None
         self.writer: int | None = None
 
-    def may_read(self) -> bool:
-        """Tell whether a newcomer may read now."""
-        return self.writer is None and not (self.prefers_writers and any(what == "write" for _, what in self.queue))
+    def may_read(self, who: int) -> bool:
+        """Tell whether a newcomer may read now: past writers where readers are preferred, past an upgrade never."""
+        ahead = {"write", "upgrade"} if self.prefers_writers else {"upgrade"}
+        return self.writer is None and (who == self.upgrader or not any(what in ahead for _, what in self.queue))
+
+    def is_alone(self, who: int) -> bool:
+        """Tell whether no share keeps this thread from writing."""
+        return not any(count for reader, count in self.shares.items() if reader != who or who != self.upgrader)
 
     @rule(who=WHO, blocking=st.booleans())
     def read(self, who: int, blocking: bool) -> None:
         """Take a share, or wait for one."""
         if self.busy(who):
             return
-        if self.may_read():
+        if self.may_read(who):
             assert self.crew[who].do(self.rw.acquire_read, blocking) is True
             self.shares[who] += 1
         elif blocking and who != self.writer and not self.shares[who]:
@@ -241,49 +247,73 @@ class RWLockMachine(Machine):
             assert self.crew[who].do(self.rw.acquire_read, True, 0.001) is False
 
     @rule(who=WHO, blocking=st.booleans())
-    def write(self, who: int, blocking: bool) -> None:
-        """Take the lock exclusively, or wait for it."""
+    def upgradable(self, who: int, blocking: bool) -> None:
+        """Take the upgradable share, or wait for it; who reads already does not get it."""
         if self.busy(who):
             return
-        if self.writer is None and not +self.shares:
+        if self.may_read(who) and self.upgrader is None and not self.shares[who]:
+            assert self.crew[who].do(self.rw.acquire_upgradable, blocking) is True
+            self.shares[who] += 1
+            self.upgrader = who
+        elif blocking and who != self.writer and not self.shares[who]:
+            self.wait(who, "upgradable", self.rw.acquire_upgradable)
+        else:
+            assert self.crew[who].do(self.rw.acquire_upgradable, True, 0.001) is False
+
+    @rule(who=WHO, blocking=st.booleans())
+    def write(self, who: int, blocking: bool) -> None:
+        """Take the lock exclusively, or wait for it, in front of everybody where it is an upgrade."""
+        if self.busy(who):
+            return
+        if self.writer is None and self.is_alone(who):
             assert self.crew[who].do(self.rw.acquire_write, blocking) is True
             self.writer = who
+        elif blocking and who != self.writer and who == self.upgrader:
+            self.wait(who, "upgrade", self.rw.acquire_write)
+            self.queue.insert(0, self.queue.pop())
         elif blocking and who != self.writer and not self.shares[who]:
             self.wait(who, "write", self.rw.acquire_write)
         else:
             assert self.crew[who].do(self.rw.acquire_write, True, 0.001) is False
 
-    @rule(who=WHO, mode=st.sampled_from(["read", "write"]))
+    def has(self, who: int, mode: str) -> bool:
+        """Tell whether a thread may release in this mode."""
+        if mode == "write":
+            return self.writer == who
+        if mode == "upgradable":
+            return self.upgrader == who and self.writer != who
+        return self.shares[who] > (self.upgrader == who)
+
+    @rule(who=WHO, mode=st.sampled_from(["read", "write", "upgradable"]))
     def release(self, who: int, mode: str) -> None:
         """Release in one mode; who does not hold it so gets an error."""
         if self.busy(who):
             return
-        call = self.rw.release_read if mode == "read" else self.rw.release_write
-        if not (self.shares[who] if mode == "read" else self.writer == who):
+        call = getattr(self.rw, f"release_{mode}")
+        if not self.has(who, mode):
             self.fails(who, call, RuntimeError)
             return
         self.crew[who].do(call)
-        if mode == "read":
-            self.shares[who] -= 1
-        else:
+        if mode == "write":
             self.writer = None
+        else:
+            self.shares[who] -= 1
+            self.upgrader = None if mode == "upgradable" else self.upgrader
         self.admit()
 
     def admit(self) -> None:
-        """Let in who is next: a writer at the head, else readers, all of them where they are preferred."""
-        if self.writer is not None or not self.queue:
-            return
-        if self.queue[0][1] == "write":
-            if not +self.shares:
-                self.writer = self.served(self.queue[0])
-                return
-            if self.prefers_writers:
-                return
-        for entry in list(self.queue):
-            if entry[1] == "read":
+        """Let in who is next: a writer that is alone, else readers, all of them where they are preferred, one upgradably."""
+        for entry in list(self.queue) if self.writer is None else []:
+            who, what = entry
+            if what in ("write", "upgrade"):
+                if self.is_alone(who):
+                    self.writer = self.served(entry)
+                    return
+                if self.prefers_writers or what == "upgrade":
+                    return
+            elif what == "read" or self.upgrader is None:
                 self.shares[self.served(entry)] += 1
-            elif self.prefers_writers:
-                break
+                self.upgrader = who if what == "upgradable" else self.upgrader
 
     @invariant()
     def holds_are_known(self) -> None:
@@ -291,6 +321,7 @@ class RWLockMachine(Machine):
         if hasattr(self, "rw"):
             assert self.rw.readers == sum(self.shares.values())
             assert self.rw.locked() is (self.writer is not None or bool(+self.shares))
+            assert ("upgradable" in repr(self.rw)) is (self.upgrader is not None)
 
     def release_all(self) -> None:
         """Release until nobody is left."""
@@ -298,7 +329,7 @@ class RWLockMachine(Machine):
             if self.writer is not None:
                 self.release(self.writer, "write")
             for who in list((+self.shares).elements()):
-                self.release(who, "read")
+                self.release(who, "read" if self.has(who, "read") else "upgradable")
 
 
 class ConditionMachine(Machine):

@@ -32,6 +32,8 @@ def read():
     with rw.read(): time.sleep(0.001)
 def write():
     with rw.write(): time.sleep(0.001)
+def upgrade():
+    with rw.upgradable(), rw.write(): time.sleep(0.001)
 def timed():
     if mutex.acquire(timeout=0.01): mutex.release()
 def once():
@@ -39,7 +41,7 @@ def once():
 def repeat(step):
     while not over.is_set(): step()
 mutex.acquire()
-threads = [threading.Thread(target=repeat, args=[step]) for step in (hammer, hammer, read, write, timed)]
+threads = [threading.Thread(target=repeat, args=[step]) for step in (hammer, hammer, read, write, upgrade, timed)]
 threads.append(threading.Thread(target=once))
 for thread in threads: thread.start()
 while not _stall.watches(): time.sleep(0.001)
@@ -77,7 +79,7 @@ def build(tree: Path, sanitizer: str) -> Path:
     shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("*.c", "*.so", "__pycache__"))
     switches = {"FASTLOCK_CAS": "1", "FASTLOCK_DRIVER": "1", "FASTLOCK_SANITIZE": sanitizer}
     command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tree / "lib")]
-    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=tree, env={**os.environ, **switches}, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     shutil.copytree(tree / "src" / "fastlock", tree / "lib" / "fastlock", dirs_exist_ok=True)
     return tree / "lib"
@@ -85,7 +87,7 @@ def build(tree: Path, sanitizer: str) -> Path:
 
 def run_under(loader: list[str], program: str, env: dict[str, str]) -> Any:
     """Run a program with the sanitizer's runtime; return what it printed."""
-    done = subprocess.run([*loader, sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*loader, sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=600)
     if "GLIBC" in done.stderr or "cannot be preloaded" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip("this interpreter or container cannot run under the sanitizer")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -118,6 +120,7 @@ def test_native_threads(sanitizer: str, tmp_path: Path) -> None:
         assert run["idle"]
         assert run["mutex"][0] == run["mutex"][1] > 0
         assert run["rwlock"][0] == run["rwlock"][1] > 0
+        assert run["upgradable"][0] == run["upgradable"][1] > 0
     env["TSAN_OPTIONS"] += ":detect_deadlocks=0"  # that part knows no more than 64 mutexes of a thread, and a fork takes them all
     looks, stalls = run_under(loader, WATCHED, env)
     assert looks > stalls >= 3

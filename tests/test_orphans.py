@@ -12,6 +12,7 @@ LOCKS = {
     "Lock without evidence": ("fastlock.Lock()", "acquire", "acquire", "possible"),
     "RWLock, writer left": ("fastlock.RWLock()", "acquire_write", "acquire_read", "proven"),
     "RWLock, reader left": ("fastlock.RWLock()", "acquire_read", "acquire_write", "proven"),
+    "RWLock, upgradable reader left": ("fastlock.RWLock()", "acquire_upgradable", "acquire_upgradable", "proven"),
     "Semaphore": ("fastlock.Semaphore(1)", "acquire", "acquire", "possible"),
 }
 
@@ -124,6 +125,7 @@ def test_deadlock_error_instead_of_waiting_for_the_dead() -> None:
 FORKED = {
     "Lock": ("fastlock.Lock()", "__enter__", "__enter__", "proven"),
     "RWLock, reader left": ("fastlock.RWLock()", "acquire_read", "acquire_write", "proven"),
+    "RWLock, upgradable reader left": ("fastlock.RWLock()", "acquire_upgradable", "acquire_upgradable", "proven"),
     "Lock without evidence": ("fastlock.Lock()", "acquire", "acquire", "possible"),
 }
 

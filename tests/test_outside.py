@@ -159,7 +159,8 @@ def test_a_process_that_hangs_in_c_with_the_gil() -> None:
     with running(source) as program:
         done = fastlock("dump", program.pid)
         assert "waiter waits for wanted (Lock)" in done.stdout
-        assert "held by MainThread, taken at program.py" in done.stdout
+        assert "MainThread, which waits for no lock; 1 waits for it in the end" in done.stdout
+        assert "holds wanted (Lock), taken at program.py" in done.stdout
 
 
 def test_a_deadlock_is_told_with_both_sites() -> None:
@@ -253,6 +254,39 @@ def test_readers_and_writers_close_circles_too() -> None:
         shown = fastlock("dump", program.pid).stdout
     assert "DEADLOCK: 2 agents in a circle" in shown
     assert "held by reader" in shown
+
+
+@pytest.mark.parametrize("prefer", ["writer", "reader"])
+@pytest.mark.parametrize("case", ["upgrade and reader", "upgrade and second read", "upgrade alone", "share and share"])
+def test_upgradable_shares_close_circles_too(case: str, prefer: str) -> None:
+    """Who has the upgradable share waits for the other readers, not for itself; who waits for the share, for who has it."""
+    first, second, stuck = {
+        "upgrade and reader": ("with rw.read(), both, other: pass", "with rw.upgradable(), other, both: rw.acquire_write()", True),
+        "upgrade and second read": (
+            "with rw.read(), both: blocked('second'); rw.acquire_read()", "with rw.upgradable(), both: rw.acquire_write()", True,
+        ),
+        "upgrade alone": ("with rw.read(), both: go.wait()", "with rw.upgradable(), both: rw.acquire_write()", False),
+        "share and share": ("with rw.upgradable(), both, other: pass", "with other, both: rw.acquire_upgradable()", True),
+    }[case]  # fmt: skip
+    source = f"""
+        rw, other, go = fastlock.RWLock(name="rw", prefer="{prefer}"), fastlock.RLock(name="other"), threading.Event()
+        class Both:
+            met = threading.Barrier(2)
+            def __enter__(self): self.met.wait()
+            def __exit__(self, *exc_info): pass
+        both = Both()
+        def first():
+            {first}
+        def second():
+            {second}
+        start(first), start(second); blocked("second")
+        if {stuck}: blocked("first")
+        ready()
+    """
+    with running(source) as program:
+        done = fastlock("dump", program.pid)
+    assert ("DEADLOCK: 2 agents in a circle" in done.stdout) is stuck
+    assert "rw" in done.stdout
 
 
 def test_shares_come_and_go_while_somebody_waits() -> None:
@@ -363,7 +397,7 @@ def test_a_thousand_dumps_in_full_traffic() -> None:
         for _ in range(1000):
             view = table.view()
             snapshot = view.snapshot()
-            assert (view.stuck[1], snapshot["findings"], view.standing) == ([], [], [])
+            assert (view.circles, snapshot["findings"], view.standing) == ((), [], [])
             seen += len(snapshot["waits"])
         assert seen > 0
 

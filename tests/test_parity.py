@@ -267,7 +267,7 @@ def test_versions_differ_as_threadings_do() -> None:
 def test_every_method_has_a_signature(name: str) -> None:
     """inspect can tell the signature of each type and of each method, bound and not; bound it lacks self alone."""
     things = [make(fastlock, name)]
-    things += [things[0].read(), things[0].write()] if name == "RWLock" else []
+    things += [things[0].read(), things[0].write(), things[0].upgradable()] if name == "RWLock" else []
     for thing in things:
         for method_name in {key for cls in type(thing).__mro__[:-1] for key in vars(cls)}:
             method = inspect.getattr_static(type(thing), method_name)

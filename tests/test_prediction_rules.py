@@ -49,6 +49,8 @@ FILTERED = {
     "an exclusive gate": ('stage.play("G A B | G B A")', "gate"),
     "a gate further down": ('stage.play("G X A B | Y G B A")', "gate"),
     "an RWLock as a gate, written once": ('stage.play("R1 A B | W1 B A")', "gate"),
+    "an RWLock as a gate, read upgradably": ('stage.play("U1 A B | U1 B A")', "gate"),
+    "an RWLock as a gate, read upgradably and written": ('stage.play("U1 A B | W1 B A")', "gate"),
     "start": ('stage.do(0, "A B"), stage.crew[0].do(born), stage.do(1, "B A")', "happens-before"),
     "join": ('stage.do(0, "A B"), stage.crew[1], end(0, 1), stage.do(1, "B A")', "happens-before"),
     "start, over another thread": (
@@ -61,6 +63,7 @@ REOPENED = {
     "without the gate": ("an exclusive gate", 'stage.do(2, "B A")'),
     "the other without the gate": ("an exclusive gate", 'stage.do(3, "A B")'),
     "both read the gate": ("an RWLock as a gate, written once", 'stage.do(2, "R1 B A")'),
+    "one reads the gate plainly": ("an RWLock as a gate, read upgradably", 'stage.do(2, "R1 B A")'),
     "after the start": ("start", 'stage.do(0, "A B")'),
     "before the join": ("join", 'stage.do(2, "A B"), stage.do(1, "B A")'),
 }

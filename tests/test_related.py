@@ -9,7 +9,8 @@ import pytest
 
 import order_events
 from fastlock import assemble, related
-from fastlock.findings import Finding, class_of
+from fastlock.findings import Finding
+from fastlock.fingerprints import class_of
 from order_events import inversion
 from support import ask
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlock.findings import CODES, AgentFact, EdgeFact, Finding, LockFact, Site
-from fastlock.reporting import duration, shorten, width, wording
+from fastlock.reporting import duration, shorten, trees, width, wording
 from fastlock.reporting.text import render
+from fastlock.roots import Link, More, Root
 
 RATES = Site("/srv/app/rates.py", 88, "Rates.refresh", "with rates_lock:")
 LEDGER = Site("/srv/app/ledger.py", 41, "Ledger.post", "with ledger_lock:")
@@ -305,7 +306,7 @@ def test_upgrade_shows_both_modes():
     assert re.search(r"holds  table_lock \(read\) +export.py:120", text)
     assert re.search(r"waits  table_lock \(write\) +ledger.py:41", text)
     assert "wants to write it at ledger.py:41" in text
-    assert "end the read of export.py:120 before ledger.py:41" in squeeze(text)
+    assert "upgradable() in place of read(), or end the read before ledger.py:41" in squeeze(text)
 
 
 def test_second_read_names_the_writer_before_it():
@@ -366,6 +367,52 @@ def test_long_wait_shows_the_holder_and_what_it_does():
     assert textwrap.indent(textwrap.dedent(expected).strip("\n"), "  ") in text
     assert "Behind it     1 more waits for ledger_lock" in text
     assert "By itself?    as soon as it is released; at the latest MainThread gives up in 4.0s" in text
+
+
+def test_the_root_of_a_long_wait_in_full():
+    """The foot names whom everybody waits for, where that stands, and the tree; a name that others have is numbered, what is told keeps its own."""
+    agents = [thread(1, "worker"), thread(2, "exporter")]
+    edges = [EdgeFact(1, None, 2, "exclusive", None, LEDGER, 272.0)]
+    locks = [lock(2, "ledger_lock", owner=2, held_at=EXPORT)]
+    slow = finding("FL020", agents, locks, edges, tier="measured", clears=False, behind=4_991)
+    recv = Site("/srv/app/db.py", 88, "Db.recv", "")
+    rows = (
+        Link(2, "thread", "exporter", lock=7, what="db_lock", lock_kind="Lock", since_s=280.0, wanted_at=EXPORT_IN, depth=1),
+        Link(1, "thread", "worker", lock=2, what="ledger_lock", lock_kind="Lock", since_s=272.0, wanted_at=LEDGER, depth=2),
+        Link(3, "thread", "worker", lock=2, what="ledger_lock", since_s=270.0, deadline_s=3.0, wanted_at=LEDGER, depth=2),
+        More(2, 4_990, 260.0),
+    )
+    told = trees.rooted(slow, Root("running", (Link(9, "thread", "Thread-7 (recv)"),), 1, 4_993, 280.0, recv, rows=rows))
+    sentence = 'Everybody here waits, in the end, for Thread-7 "recv" at db.py:88 in recv().'
+    assert told.explanation == f"{slow.explanation} {sentence}" and told.to_dict().keys() == slow.to_dict().keys()
+    foot = str(told)[str(told).index("  Behind it") :]
+    expect(
+        textwrap.dedent(foot),
+        """
+        Behind it     4,991 more wait for ledger_lock
+        Root          everybody here waits, in the end, for Thread-7 "recv" at db.py:88 in recv()
+                      └ thread "exporter" waits for db_lock at export.py:131, for 4m 40s
+                        ├ thread "worker" waits for ledger_lock at ledger.py:41, for 4m 32s
+                        ├ thread "worker" #2 waits for ledger_lock at ledger.py:41, for 4m 30s, gives up in 3.0s
+                        └ and 4,990 more, the oldest for 4m 20s
+        By itself?    as soon as it is released; the wait has no timeout
+        Fix           see what thread "exporter" does after export.py:120 and keep the slow part outside the lock, or
+                      give the wait in ledger.py:41 a timeout
+        Explain       fastlock explain FL020
+        """,
+    )
+
+
+def test_pages_keep_to_a_terminals_width():
+    """Deep directories put lines of source below their places, and long lines of source give way to what is to their right."""
+    deep = f"/srv/lib/site-packages/{'service/' * 3}handler.py"
+    stack = [Site(deep, number, "Worker.handle_request", "response = self.application(environ, start_response, more)") for number in (1, 2)]
+    long = replace(RATES, file="/srv/app/registry_views.py", text="with self.registry.lock_of(customer, order, stock, supplier):")
+    edges = [EdgeFact(1, 1, 2, "exclusive", long, long, 272.0, 3.0), EdgeFact(2, 2, 1, "exclusive", EXPORT, EXPORT_IN, 270.4)]
+    text = str(embrace(edges=edges, stack=stack))
+    assert max(map(width, text[: text.index("  By itself?")].splitlines())) <= 100
+    assert f"stack  {deep}:1 in Worker.handle_request\n             response = self.application(" in text
+    assert "with self.registry.lock_…   4m 32s, gives up in 3.0s" in text
 
 
 def test_long_stacks_lose_their_outer_frames():

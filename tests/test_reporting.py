@@ -136,13 +136,13 @@ def test_a_standard_error_that_blocks_while_the_circle_clears() -> None:
             def gives_up():
                 with one:
                     both.wait()
-                    other.acquire(timeout=0.2)
+                    other.acquire(timeout=2)
             def closes():
                 nonlocal one
                 with other:
                     both.wait()
                     blocked("gives_up")
-                    one.acquire(timeout=5)
+                    one.acquire(timeout=60)
             return start(gives_up), start(closes)
         gives_up, closes = make()
         gives_up.join()

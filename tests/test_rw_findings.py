@@ -110,7 +110,7 @@ def test_a_second_read_of_a_writer_that_gives_up_will_clear() -> None:
                 with shared.read(): pass
         def writer():
             reading.wait()
-            assert not shared.acquire_write(timeout=0.3)
+            assert not shared.acquire_write(timeout=2)
         threads = start(reader), start(writer)
         for thread in threads:
             thread.join()

@@ -20,6 +20,14 @@ WAITS = {
     "Event": ("x = fastlock.Event()", "x.wait()", "x.set()", "x.wait(0)"),
     "read": ("x = fastlock.RWLock(); crew[0].do(x.acquire_write)", "x.acquire_read()", "x.release_write()", "x.acquire_write(False)"),
     "write": ("x = fastlock.RWLock(); crew[0].do(x.acquire_read)", "x.acquire_write()", "x.release_read()", "x.acquire_write(False)"),
+    "upgradable": (
+        "x = fastlock.RWLock(); crew[0].do(x.acquire_upgradable)",
+        "x.acquire_upgradable()", "x.release_upgradable()", "x.acquire_write(False)",
+    ),
+    "upgrade": (
+        "x = fastlock.RWLock(prefer='reader'); x.acquire_upgradable(); crew[0].do(x.acquire_read)",
+        "x.acquire_write()", "x.release_read()", "x.acquire_read(False) and x.readers == 2 and 'upgradable' in repr(x)",
+    ),
     "Barrier": ("x = fastlock.Barrier(2)", "x.wait()", "x.wait()", "x.n_waiting == 0"),
     "Condition": (
         "x = fastlock.Condition()\ndef wait():\n    with x: return x.wait()\ndef notify():\n    with x: x.notify()",

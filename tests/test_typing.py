@@ -34,6 +34,9 @@ assert_type(fastlock.Event().wait(), bool)
 rw = fastlock.RWLock(prefer="reader")
 with rw.read() as held:
     assert_type(held, fastlock.RWLock)
+with rw.upgradable() as held, held.write() as again:
+    assert_type(again, fastlock.RWLock)
+assert_type(rw.acquire_upgradable(timeout=1), bool)
 graph = fastlock.order_graph()
 assert_type(graph.edges(), list[fastlock.OrderEdge])
 assert_type(graph.cycles(), list[fastlock.OrderCycle])

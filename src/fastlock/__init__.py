@@ -11,6 +11,7 @@ from fastlock import loops as _loops_followed
 from fastlock import serving as _serving
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
+from fastlock._declared import waiting_for
 from fastlock._nesting import nested
 from fastlock._rwlock import RWLock
 from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
@@ -71,6 +72,7 @@ __all__ = [
     "snapshot",
     "suppressed",
     "uninstall",
+    "waiting_for",
 ]
 
 # What only a caller asks for is imported when it is asked for: every process that inherits FASTLOCK_INSTALL pays for this

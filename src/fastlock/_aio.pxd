@@ -57,6 +57,7 @@ cdef class Acquisition:
     cdef PyObject* step(self, object value, object error) except? NULL
     cdef object yielded(self, PyObject* step)
     cdef int publish(self, object loop) except -1
+    cdef FSelf* asker(self) noexcept
     cdef int look_again(self) except -1
     cdef int leave_queue(self) except -1
     cdef int join_queue(self) except -1

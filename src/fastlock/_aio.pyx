@@ -294,7 +294,7 @@ cdef class Acquisition:
     @property
     def __name__(self):
         if self.what.rec.kind == K_RWLOCK:
-            return "acquire_read" if self.mode == WAIT_SHARED else "acquire_write"
+            return {WAIT_SHARED: "acquire_read", WAIT_UPGRADABLE: "acquire_upgradable"}.get(self.mode, "acquire_write")
         return "wait" if self.mode == WAIT_NOTIFY or self.mode == WAIT_FLAG else "acquire"
 
     @property
@@ -419,7 +419,7 @@ cdef class Acquisition:
         if acquires:
             class_contended(L, self.agent)
         show_wait(L, self.agent, self.site)
-        self.node = task_wait_push(self.agent, L, self.mode, limit_ns, self.site)
+        self.node = task_wait_push(self.agent, self.asker(), L, self.mode, limit_ns, self.site)
         self.node.waiter = <void*>self
         self.node.future = <void*>self.future
         if not acquires:
@@ -433,6 +433,11 @@ cdef class Acquisition:
         if publishing:
             self.entry = awaits_begin(L, self.waiter, loop)
         return task_waits(L, self.node)
+
+    cdef FSelf* asker(self) noexcept:
+        """In whose name the running task waits: the owner's, where that has a share of the lock already, which keeps its record its own."""
+        cdef FSelf* t = task_known(<PyObject*>self.owner) if self.owner is not None and self.what.rec.kind == K_RWLOCK else NULL
+        return t if t != NULL and hold_count(t, self.what.rec, NULL) else self.agent
 
     cdef int look_again(self) except -1:
         """Somebody has ended: tells it, and ends the wait where a policy wants that."""

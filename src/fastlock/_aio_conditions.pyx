@@ -16,6 +16,7 @@ from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task
+from fastlock._woken cimport wakes
 
 from asyncio import CancelledError
 from collections import deque
@@ -71,6 +72,7 @@ cdef class Condition(Primitive):
         self._notify(n)
 
     def _notify(self, n):
+        wakes(self.rec, thread_agent())
         if n <= 0:
             return
         left = n
@@ -244,6 +246,7 @@ cdef class Event(Primitive):
 
     def set(self):
         """Sets the flag and wakes all waiters."""
+        wakes(self.rec, thread_agent())
         if self.rec.count == 0:
             self.rec.count = 1
             for future in self._waiters:

@@ -4,6 +4,9 @@
 The rules of recursion are those of the threads' RWLock, see _rwlock. Waiters queue, oldest first. A lock that prefers writers lets no reader
 past a queue; one that prefers readers lets them in as long as no writer holds it. Who is let in has the lock from that moment on, before it
 runs: nobody can come in between, and if it is cancelled it gives the lock back. All state changes in the thread that runs the loop, under the GIL.
+
+The one upgradable share is a share like others, whose holder's write goes to the front of the queue and waits for the other readers alone. Whose it is is
+known twice: by the task itself, and for the detector by the number of its record in `limit`, which is 0 where nobody has it.
 """
 cimport cython
 from cpython.object cimport PyObject
@@ -18,7 +21,7 @@ from fastlock._core cimport NOTE_ORDER, notes, order_before
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
-from fastlock._tasks cimport running_task, task_agent
+from fastlock._tasks cimport running_task, task_agent, task_known
 
 from collections import deque
 
@@ -50,7 +53,7 @@ cdef class RWLock(SharedPrimitive):
 
     @property
     def readers(self):
-        """How many shares are held now."""
+        """How many shares are held now, the upgradable one among them."""
         return self.rec.count
 
     def locked(self):
@@ -58,7 +61,8 @@ cdef class RWLock(SharedPrimitive):
         return self.rec.word != 0 or self.rec.count > 0
 
     def __repr__(self):
-        return self.shown("write-locked" if self.rec.word else f"read-locked by {self.rec.count}" if self.rec.count else "unlocked")
+        state = "write-locked" if self.rec.word else f"read-locked by {self.rec.count}" if self.rec.count else "unlocked"
+        return self.shown(f"{state}, one of them upgradable" if self.rec.limit else state)
 
     def acquire_read(self):
         """Takes a share when awaited, and returns True; it belongs to the calling task."""
@@ -68,6 +72,10 @@ cdef class RWLock(SharedPrimitive):
         """Takes the lock exclusively when awaited, and returns True; it belongs to the calling task."""
         return acquisition(self, WAIT_EXCLUSIVE, False)
 
+    def acquire_upgradable(self):
+        """Takes the one share whose holder may also acquire_write(), when awaited, and returns True; it belongs to the calling task."""
+        return acquisition(self, WAIT_UPGRADABLE, False)
+
     def release_read(self):
         """Gives the calling task's share back; RuntimeError where it has none."""
         self.give_read(False)
@@ -76,14 +84,37 @@ cdef class RWLock(SharedPrimitive):
         """Releases an exclusive hold; RuntimeError where the calling task does not have it."""
         self.give_write(False)
 
-    cdef uint32_t wanted_shared(self) noexcept:
-        return H_SHARED | (H_RECURSIVE if self.rec.marks & M_READERS else 0)
+    def release_upgradable(self):
+        """Gives the calling task's upgradable share back; RuntimeError where it does not have that, or writes."""
+        self.give_upgradable(False)
 
-    cdef bint lets_read(self) except -1:
-        return self.rec.word == 0 and (self.rec.marks & M_READERS != 0 or self.nobody_waits())
+    cdef uint32_t wanted(self, uint8_t mode, object owner) noexcept:
+        if mode == WAIT_EXCLUSIVE:
+            return H_UPGRADABLE if self.may_upgrade(owner) else 0
+        return H_SHARED | (H_RECURSIVE if self.rec.marks & M_READERS else 0) | (H_UPGRADABLE if mode == WAIT_UPGRADABLE else 0)
 
-    cdef bint lets_write(self) except -1:
-        return self.rec.word == 0 and self.rec.count == 0 and self.nobody_waits()
+    cdef bint may_upgrade(self, object owner) noexcept:
+        """Whether the upgradable share is this task's, or for None this thread's."""
+        return self.rec.limit != 0 and owner is self.upgrader and (owner is not None or upgrades(self.rec, thread_agent()))
+
+    cdef int64_t shares_of(self, object owner) noexcept:
+        cdef FSelf* t = task_known(<PyObject*>owner) if owner is not None else thread_agent()
+        return hold_count(t, self.rec, NULL) if t != NULL else 0
+
+    cdef bint is_alone(self, object owner) noexcept:
+        """Whether nobody reads but, by its upgradable share, who wants to write."""
+        return self.rec.count == (max(1, self.shares_of(owner)) if self.may_upgrade(owner) else 0)
+
+    cdef bint upgradable_is_free(self, object owner) noexcept:
+        """Whether this task may have that share: not one that reads already, for two of them would wait for each other."""
+        return self.rec.limit == 0 and self.shares_of(owner) == 0
+
+    cdef bint writer_waits(self) except -1:
+        """Whether newcomers do not read: somebody waits to write, where readers are preferred one that reads upgradably."""
+        for a in self._waiters or ():
+            if (<Acquisition>a).mode == WAIT_EXCLUSIVE and not (<Acquisition>a).future.done():
+                return not self.rec.marks & M_READERS or self.may_upgrade((<Acquisition>a).owner)   # who is before all others
+        return False
 
     cdef bint nobody_waits(self) except -1:
         if self._waiters:
@@ -101,6 +132,16 @@ cdef class RWLock(SharedPrimitive):
         self.rec.count += 1
         return 1
 
+    cdef int take_upgradable(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
+        self.rec.limit = t.pub.index
+        try:
+            self.take_read(owner, t, site, H_UPGRADABLE | flags)
+        except BaseException:           # no memory
+            self.rec.limit = 0
+            raise
+        self.upgrader = owner
+        return 1
+
     cdef int take_write(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1:
         self.rec.word = t.word
         self.owner = owner
@@ -110,17 +151,42 @@ cdef class RWLock(SharedPrimitive):
     cdef int give_read(self, bint leaving) except -1:
         """Ends a share: the caller's, or that of a task whose coroutine somebody else closes. Who leaves an `async with` did have one."""
         cdef FSelf* t = caller_known()
-        if t == NULL or not self.drop_share(t):
-            t = self.closing_holder()
-            if t == NULL or not self.drop_share(t):
+        if not self.drop_read(t):
+            if not self.drop_read(self.closing_holder()):
                 if self.rec.count == 0 or not (leaving or self.rec.marks & M_SIGNAL):
                     raise RuntimeError("cannot release un-acquired read lock")
                 self.becomes_signal()
         return self.ended_read()
 
+    cdef bint drop_read(self, FSelf* t) noexcept:
+        """Ends a share of the agent's that is not the upgradable one; False where it has none."""
+        if t == NULL or (upgrades(self.rec, t) and hold_count(t, self.rec, NULL) == 1):
+            return False
+        return self.drop_share(t)
+
     cdef int ended_read(self) except -1:
         self.rec.count -= 1
-        return self.pass_on() if self.rec.count == 0 and (self._waiters or self.onlookers is not None) else 0
+        return self.pass_on() if (self.rec.count == 0 or self.rec.limit != 0) and (self._waiters or self.onlookers is not None) else 0
+
+    cdef int give_upgradable(self, bint leaving) except -1:
+        """The same for the upgradable share, whose holder is one. Where somebody else closes that, its write may end after it."""
+        cdef FSelf* t = caller_known()
+        cdef bint own = self.rec.limit != 0 and t != NULL and upgrades(self.rec, t)
+        if not own and (self.rec.limit == 0 or not (leaving or is_closing(self.upgrader))):
+            raise RuntimeError("cannot release un-acquired upgradable lock")
+        if own and self.rec.word != 0:
+            raise RuntimeError("cannot release upgradable lock while it is write-locked")
+        return self.ended_upgradable()
+
+    cdef int ended_upgradable(self) except -1:
+        cdef FSelf* t = agent_at(self.rec.limit)
+        owner = self.upgrader           # lives until its record is given back
+        self.rec.limit = 0
+        self.upgrader = None
+        if t != NULL:
+            self.drop_share(t)
+        self.rec.count -= 1
+        return self.pass_on() if self._waiters or self.onlookers is not None else 0
 
     cdef int give_write(self, bint leaving) except -1:
         """The same for the exclusive hold, whose owner is one."""
@@ -143,18 +209,26 @@ cdef class RWLock(SharedPrimitive):
         if a.mode == WAIT_EXCLUSIVE and not self.rec.marks & M_WRITTEN:
             class_written(self.rec, notes & NOTE_ORDER)
         t = agent_for(a.owner)
-        order_checked(a, self.rec, t, 0 if a.mode == WAIT_EXCLUSIVE else self.wanted_shared())
+        order_checked(a, self.rec, t, self.wanted(a.mode, a.owner))
         if not self.available(a):
             return refused(t)
         return self.take_for(a, t)
 
     cdef bint available(self, Acquisition a) except -1:
-        return self.lets_write() if a.mode == WAIT_EXCLUSIVE else self.lets_read()
+        if self.rec.word != 0:
+            return False
+        if a.mode == WAIT_EXCLUSIVE:
+            return self.is_alone(a.owner) and (self.rec.limit != 0 or self.nobody_waits())
+        if a.mode == WAIT_UPGRADABLE and not self.upgradable_is_free(a.owner):
+            return False
+        return self.may_upgrade(a.owner) or not self.writer_waits()
 
     cdef int take_for(self, Acquisition a, FSelf* t) except -1:
         cdef uint32_t flags = H_TRY if a.trying else 0
         if a.mode == WAIT_EXCLUSIVE:
             return self.take_write(a.owner, t, a.site, flags)
+        if a.mode == WAIT_UPGRADABLE:
+            return self.take_upgradable(a.owner, t, a.site, flags)
         return self.take_read(a.owner, t, a.site, flags)
 
     cdef int woken(self, Acquisition a) except -1:
@@ -166,13 +240,18 @@ cdef class RWLock(SharedPrimitive):
         a.granted = False
         if a.mode == WAIT_EXCLUSIVE:
             return self.ended_write()
+        if a.mode == WAIT_UPGRADABLE:
+            return self.ended_upgradable()
         self.drop_share(agent_for(a.owner))
         return self.ended_read()
 
     cdef int enqueue(self, Acquisition a) except -1:
         if self._waiters is None:
             self._waiters = deque()
-        self._waiters.append(a)
+        if a.mode == WAIT_EXCLUSIVE and self.may_upgrade(a.owner):
+            self._waiters.appendleft(a)
+        else:
+            self._waiters.append(a)
         return 0
 
     cdef int dequeue(self, Acquisition a) except -1:
@@ -181,9 +260,8 @@ cdef class RWLock(SharedPrimitive):
         return 0
 
     cdef int pass_on(self) except -1:
-        """Lets in the oldest writer, or the readers before the next writer: all readers, where they are preferred."""
+        """Lets in the oldest writer, or the readers before the next writer: all readers, where they are preferred. One at most upgradably."""
         cdef Acquisition a
-        cdef bint let_in = False
         if self.rec.head != NULL:
             contended_refresh(self.rec)
         if self.rec.word != 0:
@@ -196,16 +274,17 @@ cdef class RWLock(SharedPrimitive):
                 a = self._waiters.popleft()
                 if a.future.done():
                     continue            # cancelled or timed out, and on its way out
-                if a.mode == WAIT_SHARED:
-                    self.let_in(a)
-                    let_in = True
-                elif self.rec.count == 0 and not let_in:
-                    self.let_in(a)
-                    break
-                else:
-                    left.append(a)
-                    if not self.rec.marks & M_READERS:
+                if a.mode == WAIT_EXCLUSIVE:
+                    if self.is_alone(a.owner):
+                        self.let_in(a)
                         break
+                    left.append(a)
+                    if not self.rec.marks & M_READERS or self.may_upgrade(a.owner):
+                        break
+                elif a.mode == WAIT_UPGRADABLE and not self.upgradable_is_free(a.owner):
+                    left.append(a)
+                else:
+                    self.let_in(a)
         finally:
             self._waiters.extendleft(reversed(left))
         return self.tell_onlookers() if self.onlookers is not None and self.rec.word == 0 else 0
@@ -262,6 +341,28 @@ cdef class WriteGuard:
         self.lock.give_write(False)
 
 
+@cython.final
+@cython.auto_pickle(False)
+cdef class UpgradableGuard:
+    """What `async with lock.upgradable():` enters."""
+    cdef RWLock lock
+
+    def __cinit__(self, RWLock lock not None):
+        self.lock = lock
+
+    @property
+    def _lock(self):
+        return self.lock
+
+    def acquire(self):
+        """Takes the upgradable share when awaited: the lock's acquire_upgradable."""
+        return acquisition(self.lock, WAIT_UPGRADABLE, False)
+
+    def release(self):
+        """Gives the upgradable share back: the lock's release_upgradable."""
+        self.lock.give_upgradable(False)
+
+
 cdef object rwlock_read_method(RWLock self, PyObject* unused):
     return self.reader
 
@@ -270,16 +371,22 @@ cdef object rwlock_write_method(RWLock self, PyObject* unused):
     return self.writer
 
 
+cdef object rwlock_upgradable_method(RWLock self, PyObject* unused):
+    if self.upgradable_reader is None:
+        self.upgradable_reader = UpgradableGuard.__new__(UpgradableGuard, self)
+    return self.upgradable_reader
+
+
 cdef object read_aenter_method(ReadGuard self, PyObject* unused):
     cdef RWLock lock = self.lock
     cdef FLock* L = lock.rec
     cdef FSelf* t
     cdef PyObject* task = running_task()
-    if task == NULL or L.word != 0 or (lock._waiters and not L.marks & M_READERS):
+    if task == NULL or L.word != 0 or (lock._waiters and (L.limit != 0 or not L.marks & M_READERS)):
         return acquisition(lock, WAIT_SHARED, True)
     t = task_agent(task)
     if FL_UNLIKELY(t.depth != 0):
-        order_before(L, t, lock.wanted_shared())
+        order_before(L, t, lock.wanted(WAIT_SHARED, None))
     lock.take_read(<object>task, t, site_of_call(L), 0)
     return ready
 
@@ -298,6 +405,10 @@ cdef object write_aenter_method(WriteGuard self, PyObject* unused):
     return ready
 
 
+cdef object upgradable_aenter_method(UpgradableGuard self, PyObject* unused):
+    return acquisition(self.lock, WAIT_UPGRADABLE, True)
+
+
 cdef object read_aexit_method(ReadGuard self, PyObject** args, Py_ssize_t count):
     self.lock.give_read(True)
     return ready
@@ -308,22 +419,34 @@ cdef object write_aexit_method(WriteGuard self, PyObject** args, Py_ssize_t coun
     return ready
 
 
+cdef object upgradable_aexit_method(UpgradableGuard self, PyObject** args, Py_ssize_t count):
+    self.lock.give_upgradable(True)
+    return ready
+
+
 fl_type_method(RWLock, "read", <void*>rwlock_read_method, METH_NOARGS,
                "read($self, /)\n--\n\nReturns the asynchronous context manager that holds a share of the lock.")
 fl_type_method(RWLock, "write", <void*>rwlock_write_method, METH_NOARGS,
                "write($self, /)\n--\n\nReturns the asynchronous context manager that holds the lock exclusively.")
+fl_type_method(RWLock, "upgradable", <void*>rwlock_upgradable_method, METH_NOARGS,
+               "upgradable($self, /)\n--\n\nReturns the asynchronous context manager that holds the one share inside which write() may be entered.")
 fl_type_method(ReadGuard, "__aenter__", <void*>read_aenter_method, METH_NOARGS,
                "__aenter__($self, /)\n--\n\nTakes a share when awaited.")
 fl_type_method(WriteGuard, "__aenter__", <void*>write_aenter_method, METH_NOARGS,
                "__aenter__($self, /)\n--\n\nTakes the lock exclusively when awaited.")
+fl_type_method(UpgradableGuard, "__aenter__", <void*>upgradable_aenter_method, METH_NOARGS,
+               "__aenter__($self, /)\n--\n\nTakes the upgradable share when awaited.")
 fl_type_method(ReadGuard, "__aexit__", <void*>read_aexit_method, METH_FASTCALL,
                "__aexit__($self, /, *exc_info)\n--\n\nGives the share back.")
 fl_type_method(WriteGuard, "__aexit__", <void*>write_aexit_method, METH_FASTCALL,
                "__aexit__($self, /, *exc_info)\n--\n\nReleases the lock.")
+fl_type_method(UpgradableGuard, "__aexit__", <void*>upgradable_aexit_method, METH_FASTCALL,
+               "__aexit__($self, /, *exc_info)\n--\n\nGives the upgradable share back.")
 fl_type_name(RWLock, b"RWLock")
 fl_type_name(ReadGuard, b"fastlock.aio.ReadGuard")
 fl_type_name(WriteGuard, b"fastlock.aio.WriteGuard")
-for new_type in (RWLock, ReadGuard, WriteGuard):
+fl_type_name(UpgradableGuard, b"fastlock.aio.UpgradableGuard")
+for new_type in (RWLock, ReadGuard, WriteGuard, UpgradableGuard):
     fl_type_set(new_type, "__module__", "fastlock.aio")
-for new_type in (ReadGuard, WriteGuard):
+for new_type in (ReadGuard, WriteGuard, UpgradableGuard):
     fl_type_cheap_binding(new_type, b"__aenter__")

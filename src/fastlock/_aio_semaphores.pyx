@@ -17,6 +17,7 @@ from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task, task_agent
+from fastlock._woken cimport wakes
 
 cdef int64_t ENDLESS = 1 << 62     # permits that no program uses up
 
@@ -90,6 +91,8 @@ cdef class Semaphore(SharedPrimitive):
                 t = self.closing_holder()
                 if t == NULL or not self.drop_share(t):
                     self.becomes_signal()
+        if self.rec.marks & M_SIGNAL:
+            wakes(self.rec, thread_agent())
         self.rec.count += 1
         if self._waiters:
             self.wake_next()

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FNode, FSelf
-from fastlock._waits cimport Found
+from fastlock._found cimport Found
 
 cdef object call_handler(dict event)
 cdef void show_ignored(object error, object where) noexcept
@@ -13,11 +13,12 @@ cdef int block(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int64_t timeout
 cdef object block_to_the_end(FLock* L, FSelf* me, uint8_t flags)
 cdef int wait_out(FLock* L, FSelf* me, FNode* n, bint policy, bint limited) except -1
 cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy)
+cdef void wait_is_late() noexcept
 cdef object task_timed_out(FLock* L, FSelf* me)
 cdef uint32_t site_now() noexcept
 cdef void look_for_circles(bint on) noexcept
 cdef bint is_looking() noexcept
-cdef int64_t slow_after() noexcept
+cdef int64_t slow_after() noexcept nogil
 cdef bint is_kept(FLock* L) noexcept
 cdef bint raw_known(uint64_t key)
 cdef object write_raw(Found* found, uint64_t key)

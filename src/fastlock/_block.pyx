@@ -21,7 +21,7 @@ from fastlock._stall cimport park
 from fastlock._resolve cimport examine_all
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task
-from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still, top_of
+from fastlock._found cimport NOTHING, Found, confirm, release_found, stands_still, top_of
 
 cdef extern from "Python.h":
     int Py_MakePendingCalls() except -1
@@ -43,6 +43,7 @@ cdef int64_t slow_wait_ns = 10000000000
 cdef int64_t acquire_timeout_ns = -1
 cdef int64_t loop_block_ns = 100000000
 cdef object handler = None
+cdef object late_waker = None
 cdef set raw_seen = set()
 cdef str tell_loop_name = "counting the tasks of a loop"
 
@@ -123,6 +124,8 @@ cdef void hand_back(FLock* L, uint8_t mode) noexcept:
         give_back(L)
     elif mode == WAIT_SHARED:
         give_read(L, current_agent())
+    elif mode == WAIT_UPGRADABLE:
+        give_upgradable(L, current_agent())
     elif mode == WAIT_PERMIT:
         give_permits(L, 1, current_agent())
     elif mode == WAIT_NOTIFY:
@@ -133,10 +136,11 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     """Parks until the lock is taken or the deadline is over; looks for circles when it starts and when things change."""
     cdef int64_t now, until, slow_at = -1, loop_at = -1, again_at = -1, again_ns = AGAIN_NS
     cdef uint64_t reported = 0
-    cdef bint wakes, looks, blocks, late = False
+    cdef bint wakes, looks, blocks, says, late = False
     cdef int rc
     if me.loops != 0:
         n.task = running_task()
+    policy = policy or top_of(me) != n      # a condition or event inside of the wait for a result may be left by an exception
     if fl_finalizing():
         fl_refuse_at_exit()
     elif top_of(me) == n and look(L, me, n, policy, False, &reported) == TAKEN:     # else who waits outside of this has looked
@@ -156,6 +160,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
             pay(me)         # with the GIL gone, so that who wakes can take it
             rc = park(me, until - now if until >= 0 and until > now else 0 if until >= 0 else -1)
         wakes = looks = rc == LOCK_INTR
+        says = False
         if not wakes and again_at >= 0 and fl_load8(&n.state) == N_QUEUED and again_at <= fl_now_ns():
             # Who has only come to look again leaves a free lock to the one who has been told that it is free, and is on the way.
             if L.woken:
@@ -171,10 +176,11 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
         blocks = 0 <= loop_at <= now
         if 0 <= slow_at <= now:
             slow_at = -1
-            late = looks = True
+            late = looks = says = True
         if fl_load8(&me.recheck):
             fl_store8(&me.recheck, 0)
             looks = True
+            says = late
         if not (wakes or looks or blocks):
             continue                # told that the lock is free, and somebody was faster
         # Also where no park was interrupted: a signal may have come while this thread was awake, or waited for the GIL.
@@ -187,6 +193,18 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
                 return TAKEN
         if looks and look(L, me, n, policy, late, &reported) == TAKEN:
             return TAKEN
+        if says and say_late(L, n) == TAKEN:
+            return TAKEN
+
+
+cdef int say_late(FLock* L, FNode* n) except -1:
+    """Has stalls looked for; TAKEN where the lock came meanwhile."""
+    cdef int got
+    if late_waker is None or not looking or fl_finalizing():
+        return WAITING
+    got = suspend(L, n)
+    wait_is_late()
+    return TAKEN if got == TAKEN else resume(L, n)
 
 
 cdef int run_handlers(FLock* L, FNode* n) except -1:
@@ -274,6 +292,16 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     return answer if policy else None
 
 
+cdef void wait_is_late() noexcept:
+    """Called by a thread once its wait has lasted for slow_wait, by itself where it parks in the interpreter's own lock and not in wait(); waits go on."""
+    if late_waker is None or not looking or fl_finalizing():
+        return
+    try:
+        late_waker()
+    except Exception as error:
+        show_ignored(error, late_waker)
+
+
 cdef object task_timed_out(FLock* L, FSelf* me):
     """The exception of a task whose wait has outlasted the lock's own limit."""
     return call_handler(wait_event("timeout", me, L)) or TimeoutError("lock timeout")
@@ -281,7 +309,7 @@ cdef object task_timed_out(FLock* L, FSelf* me):
 
 cdef bint is_kept(FLock* L) noexcept:
     """Whether what is waited for is held by somebody, as far as is known."""
-    if L.marks & M_SIGNAL or L.kind == K_RESULT:
+    if L.marks & M_SIGNAL or L.kind >= K_RESULT:
         return False        # work may last
     return is_held(L) or (L.kind == K_RWLOCK and L.count > 0) or L.kind == K_SEMAPHORE
 
@@ -344,7 +372,7 @@ cdef bint is_looking() noexcept:
     return looking
 
 
-cdef int64_t slow_after() noexcept:
+cdef int64_t slow_after() noexcept nogil:
     """Nanoseconds after which a wait is slow, -1 for never."""
     return slow_wait_ns
 
@@ -382,6 +410,12 @@ def find_circles():
             event["closing"] = None
             events.append(event)
     return events
+
+
+def set_late_waker(waker):
+    """waker() is called in a thread whose wait has lasted for slow_wait and is looked after by nobody else: it makes somebody look at all that wait."""
+    global late_waker
+    late_waker = waker
 
 
 def set_handler(new_handler):

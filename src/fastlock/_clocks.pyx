@@ -125,7 +125,8 @@ cdef uint32_t job_here():
     """
     futures = sys.modules.get("concurrent.futures.thread")
     pool = sys.modules.get("multiprocessing.pool")
-    runs = getattr(getattr(getattr(futures, "_WorkItem", None), "run", None), "__code__", None)
+    item = getattr(futures, "_WorkItem", None)
+    runs = getattr(getattr(item, "_fastlock_run", getattr(item, "run", None)), "__code__", None)    # the stdlib's own, which ours calls
     works = getattr(getattr(pool, "worker", None), "__code__", None)
     if runs is None and works is None:
         return 0

@@ -139,7 +139,7 @@ cdef void write_record(FLock* L, bint waited) noexcept nogil:
         return
     owner = fl_relaxed64(&L.word) & ~<uint64_t>W_CONTENDED
     record_begin(&c.seq)
-    if not c.waited or L.marks & M_AIO or L.kind == K_RESULT:
+    if not c.waited or L.marks & M_AIO or L.kind >= K_RESULT:
         c.site = L.site
     elif owner_bits(c.owner) != owner_bits(owner):
         c.site = 0              # who has taken it has yet to say where
@@ -180,7 +180,7 @@ cdef void contended_refresh(FLock* L) noexcept nogil:
 
 
 cdef void contended_watch(FLock* L) noexcept nogil:
-    """The same for what is waited for without a queue, a result, until it goes."""
+    """The same for what is waited for without a queue, a result or a pool, until it goes or is refreshed."""
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
     write_record(L, True)
@@ -300,7 +300,7 @@ cdef void find_shares(FLock* L, FContended* c) noexcept nogil:
     cdef uint32_t i, count, site = 0
     cdef FSelf* s
     cdef FShare* h
-    if L.kind != K_RWLOCK and L.kind != K_SEMAPHORE:
+    if L.kind != K_RWLOCK and L.kind != K_SEMAPHORE and L.kind != K_POOL:
         return
     if L.marks & M_AIO:
         shares_lock()
@@ -332,6 +332,7 @@ cdef void contended_share(FLock* L, FSelf* s) noexcept nogil:
     count = hold_count(s, L, &site)
     record_begin(&c.seq)
     c.count = L.count
+    c.limit = L.limit
     put_share(c, s, count, site)
     record_end(&c.seq)
 
@@ -359,8 +360,10 @@ cdef void keep_own_waiters(FLock* L, FSelf* me) noexcept nogil:
         if n.agent != me and n.state == N_GRANTED:
             if n.mode == WAIT_PERMIT:
                 L.count += 1
-            elif n.mode == WAIT_SHARED:
+            elif n.mode == WAIT_SHARED or n.mode == WAIT_UPGRADABLE:
                 L.count -= 1
+                if n.mode == WAIT_UPGRADABLE:
+                    L.limit = 0
         n = n.next
     L.head = NULL
     n = me.top if me != NULL else NULL
@@ -395,7 +398,7 @@ cdef void in_child() noexcept nogil:
     cdef FContended* c
     for i in range(used):
         c = contended_at(i)
-        if c.serial != 0 and c.waited and lock_at(c.lock).kind != K_RESULT:
+        if c.serial != 0 and c.waited and lock_at(c.lock).kind < K_RESULT:      # the others have no queue
             keep_own_waiters(lock_at(c.lock), fork_agent)
             contended_sync(lock_at(c.lock))
     mapping_begins()

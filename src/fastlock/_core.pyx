@@ -19,6 +19,7 @@ from fastlock._order cimport order_judge, order_signal, order_take_back
 from fastlock._park cimport *
 from fastlock._sites cimport site_created, site_fast
 from fastlock._table cimport *
+from fastlock._woken cimport woken_drop
 
 import sys
 import warnings
@@ -712,6 +713,8 @@ cdef void lock_dropped(FLock* L) noexcept:
         drop_options(L)
     if L.node != 0:
         class_died(L)
+    elif L.tag != 0:
+        woken_drop(L)
     if L.contended:
         contended_close(L)
     lock_free(L)

@@ -66,7 +66,7 @@ cdef FWaited* record_of(FLock* L) except NULL:
 
 cdef bint is_for_lock(FNode* n) noexcept:
     """Whether somebody waits for a lock or permit; what events, conditions and results bring is no contention."""
-    return n.mode != WAIT_NOTIFY and n.mode != WAIT_FLAG and lock_at(n.lock_index).kind != K_RESULT
+    return n.mode != WAIT_NOTIFY and n.mode != WAIT_FLAG and lock_at(n.lock_index).kind < K_RESULT
 
 
 cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL:

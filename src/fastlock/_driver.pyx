@@ -2,7 +2,7 @@
 """Test-only: lock core and graph on native threads, in parallel, without the GIL. Built by FASTLOCK_DRIVER=1 with FASTLOCK_CAS=1.
 
 There is no free-threaded interpreter in reach of the tests; this shows the same code to ThreadSanitizer. The threads take and
-release one exclusive lock and one RWLock by the very functions that the primitives call, with timeouts and cancelled waits,
+release one exclusive lock and one RWLock, also upgradably, by the very functions that the primitives call, with timeouts and cancelled waits,
 and count in plain memory, which comes out wrong, and races, where exclusion fails.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -14,7 +14,8 @@ from fastlock._graph cimport *
 from fastlock._native cimport *
 from fastlock._park cimport *
 from fastlock._table cimport *
-from fastlock._waits cimport Found, examine, release_found
+from fastlock._found cimport Found, release_found
+from fastlock._waits cimport examine
 
 cdef extern from "pthread.h" nogil:
     ctypedef unsigned long pthread_t
@@ -27,6 +28,7 @@ cdef struct Job:
     uint64_t rounds
     uint64_t* under_mutex      # guarded by mutex
     uint64_t* under_write      # guarded by shared, exclusively
+    uint64_t* under_upgradable # guarded by shared, upgradably
     uint64_t gave_up
     uint64_t seen              # read under a share
 
@@ -52,14 +54,22 @@ cdef int take_exclusive(FLock* L, FSelf* me, int64_t timeout_ns) noexcept nogil:
     return got
 
 
-cdef int take_share(FLock* L, FSelf* me) noexcept nogil:
-    cdef FNode* n = wait_push(me, L, WAIT_SHARED, 0, -1, 0)
+cdef int take_share(FLock* L, FSelf* me, uint8_t mode) noexcept nogil:
+    cdef FNode* n = wait_push(me, L, mode, 0, -1, 0)
     cdef int got = enter(L, n)
     while got == WAITING:
         fl_parker_wait(me.parker, 1000000, False)
         got = settle(L, n)
     wait_pop(me, n)
     return got
+
+
+cdef void read_upgradably(Job* job, FSelf* me) noexcept nogil:
+    """Counts under the upgradable share alone. Without its upgrade: which shares are its own is in lists that the GIL guards."""
+    take_share(job.shared, me, WAIT_UPGRADABLE)
+    job.under_upgradable[0] += 1
+    job.seen += job.under_write[0]
+    give_upgradable(job.shared, me)
 
 
 cdef void* work(void* argument) noexcept nogil:
@@ -73,12 +83,14 @@ cdef void* work(void* argument) noexcept nogil:
                 give_back(job.mutex)
         else:
             job.gave_up += 1
-        if i % 4 == 0:
+        if i % 8 == 3:
+            read_upgradably(job, me)
+        elif i % 4 == 0:
             take_exclusive(job.shared, me, -1)
             job.under_write[0] += 1
             give_back(job.shared)
         else:
-            take_share(job.shared, me)
+            take_share(job.shared, me, WAIT_SHARED)
             job.seen += job.under_write[0]
             give_read(job.shared, me)
     return NULL
@@ -92,6 +104,7 @@ def drive(uint32_t threads, uint64_t rounds):
     contended_made(shared)
     cdef uint64_t under_mutex = 0
     cdef uint64_t under_write = 0
+    cdef uint64_t under_upgradable = 0
     cdef uint64_t gave_up = 0
     cdef uint32_t i
     cdef Job* jobs = <Job*>calloc(threads, sizeof(Job))
@@ -103,12 +116,14 @@ def drive(uint32_t threads, uint64_t rounds):
             jobs[i].rounds = rounds
             jobs[i].under_mutex = &under_mutex
             jobs[i].under_write = &under_write
+            jobs[i].under_upgradable = &under_upgradable
             pthread_create(&ids[i], NULL, work, &jobs[i])
         for i in range(threads):
             pthread_join(ids[i], NULL)
     for i in range(threads):
         gave_up += jobs[i].gave_up
     idle = mutex.word == 0 and shared.word == 0 and shared.count == 0 and mutex.head == NULL and shared.head == NULL
+    idle = idle and shared.limit == 0
     free(jobs)
     free(ids)
     contended_close(mutex)
@@ -116,8 +131,9 @@ def drive(uint32_t threads, uint64_t rounds):
     lock_free(mutex)
     lock_free(shared)
     writes = sum([1 for r in range(rounds) if r % 4 == 0])
-    return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes), "idle": idle,
-            "gave_up": gave_up}
+    upgradable = sum([1 for r in range(rounds) if r % 8 == 3])
+    return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes), "upgradable": (under_upgradable, threads * upgradable),
+            "idle": idle, "gave_up": gave_up}
 
 
 # ---- the lock-order graph -----------------------------------------------------------------------

@@ -24,12 +24,17 @@ cdef struct Witness:
     uint32_t flags             # as in GLink
     bint fresh                 # to be judged once more when it is seen again
 
+cdef enum:  # how a lock is held. Two agents whose modes add up to MODE_EXCLUSIVE never hold it at once
+    MODE_SHARED = 0
+    MODE_UPGRADABLE = 1
+    MODE_EXCLUSIVE = 2
+
 cdef struct Lockset:
     uint32_t refs              # also links the unused
     uint32_t n
     uint64_t key
     uint64_t signature         # a bit for each lock in it: sets without a common bit are disjoint
-    uint64_t* items            # 2 * serial + held exclusively, ascending
+    uint64_t* items            # 4 * serial + MODE_, ascending
 
 cdef struct Name:
     uint32_t refs
@@ -51,7 +56,7 @@ cdef bint evidence_open(Evidence* v, uint32_t limit) noexcept nogil
 cdef void evidence_close(Evidence* v) noexcept nogil
 cdef uint64_t evidence_bytes(Evidence* v) noexcept nogil
 cdef bint gather_begin(Evidence* v, uint32_t depth) noexcept nogil
-cdef void gather(Evidence* v, uint64_t serial, bint exclusive) noexcept nogil
+cdef void gather(Evidence* v, uint64_t serial, uint32_t mode) noexcept nogil
 cdef uint32_t gather_end(Evidence* v) noexcept nogil
 cdef uint32_t witness_new(Evidence* v, GWant* want, GHeld* held, uint32_t flags) noexcept nogil
 cdef uint32_t witness_copy(Evidence* v, uint32_t w) noexcept nogil

@@ -50,21 +50,21 @@ cdef bint gather_begin(Evidence* v, uint32_t depth) noexcept nogil:
     return True
 
 
-cdef void gather(Evidence* v, uint64_t serial, bint exclusive) noexcept nogil:
-    """Adds a lock to the set that is being gathered; of two modes the exclusive one counts."""
+cdef void gather(Evidence* v, uint64_t serial, uint32_t mode) noexcept nogil:
+    """Adds a lock to the set that is being gathered; of two modes the one that keeps out more counts."""
     cdef uint32_t k
     cdef uint32_t i = v.gathered.n
     cdef uint64_t* items = v.gathered.items
-    while i > 0 and items[i - 1] >> 1 > serial:
+    while i > 0 and items[i - 1] >> 2 > serial:
         i -= 1
-    if i > 0 and items[i - 1] >> 1 == serial:
-        items[i - 1] |= exclusive
+    if i > 0 and items[i - 1] >> 2 == serial:
+        items[i - 1] = max(items[i - 1], serial << 2 | mode)
         return
     k = v.gathered.n
     while k > i:
         items[k] = items[k - 1]
         k -= 1
-    items[i] = serial << 1 | exclusive
+    items[i] = serial << 2 | mode
     v.gathered.n += 1
 
 
@@ -79,7 +79,7 @@ cdef uint32_t gather_end(Evidence* v) noexcept nogil:
     v.gathered.signature = 0
     for i in range(v.gathered.n):
         v.gathered.key = mix(v.gathered.key ^ v.gathered.items[i])
-        v.gathered.signature |= <uint64_t>1 << (mix(v.gathered.items[i] >> 1) & 63)
+        v.gathered.signature |= <uint64_t>1 << (mix(v.gathered.items[i] >> 2) & 63)
     v.gathered.key += v.gathered.key == 0
     while True:
         known = map_get(&v.lockset_by_key, v.gathered.key)
@@ -113,7 +113,7 @@ cdef uint32_t lockset_keep(Evidence* v) noexcept nogil:
     s.refs = 1
     v.items_bytes += (s.n + 1) * sizeof(uint64_t)
     for k in range(s.n):
-        mention(v, s.items[k] >> 1)
+        mention(v, s.items[k] >> 2)
     return i
 
 
@@ -129,15 +129,15 @@ cdef void lockset_drop(Evidence* v, uint32_t i) noexcept nogil:
 
 
 cdef bint gated(Evidence* v, uint32_t a, uint32_t b) noexcept nogil:
-    """Whether two sets have a lock in common that one of them holds exclusively: then their holders never overlap."""
+    """Whether two sets have a lock in common in modes that keep each other out: then their holders never overlap."""
     cdef Lockset* x = lockset_at(v, a)
     cdef Lockset* y = lockset_at(v, b)
     cdef uint32_t i = 0, j = 0
     if x.signature & y.signature == 0:
         return False
     while i < x.n and j < y.n:
-        if x.items[i] >> 1 == y.items[j] >> 1:
-            if (x.items[i] | y.items[j]) & 1:
+        if x.items[i] >> 2 == y.items[j] >> 2:
+            if (x.items[i] & 3) + (y.items[j] & 3) >= MODE_EXCLUSIVE:
                 return True
             i += 1
             j += 1
@@ -258,12 +258,12 @@ cdef bint witness_forgets(Evidence* v, uint32_t w, uint64_t serial) noexcept nog
     cdef uint32_t i, reduced
     cdef bint there = False
     for i in range(s.n):
-        there |= s.items[i] >> 1 == serial
+        there |= s.items[i] >> 2 == serial
     if not there or not gather_begin(v, s.n):
         return False
     for i in range(s.n):
-        if s.items[i] >> 1 != serial:
-            gather(v, s.items[i] >> 1, s.items[i] & 1)
+        if s.items[i] >> 2 != serial:
+            gather(v, s.items[i] >> 2, s.items[i] & 3)
     gather_end(v)
     reduced = lockset_keep(v)
     if reduced == 0:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._table cimport FLock, FSelf
-from fastlock._waits cimport Found
+from fastlock._found cimport Found
 
 cdef object lock_name(FLock* L)
 cdef object lock_class(FLock* L)
@@ -13,6 +13,7 @@ cdef dict agent_facts(FSelf* s)
 cdef dict lock_facts(FLock* L, dict readers, dict waiters)
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
                      int64_t since_ns, int64_t deadline_ns)
+cdef list waiters_of(FLock* L)
 cdef dict blank_event(str code, FSelf* me)
 cdef bytes raw_report(Found* found)
 cdef Circle circle_of(Found* found)

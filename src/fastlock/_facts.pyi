@@ -5,6 +5,7 @@ HOWS: Mapping[int, str]
 KINDS: Mapping[int, str]
 MODES: Mapping[int, str]
 WHATS: Mapping[int, str]
+RW_VERBS: Mapping[int, str]
 STATES: Mapping[int, str]
 TITLES: Mapping[int, str]
 

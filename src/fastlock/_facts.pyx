@@ -15,19 +15,26 @@ from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
 from fastlock._resolve cimport placed_by
 from fastlock._tasks cimport task_agent_in, task_rest
-from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_TASK, BY_WAIT
-from fastlock._waits cimport FL001, FL002, FL003, FL004, FL012, Edge, Found, has_evidence, release_found, top_of
+from fastlock._wakers cimport B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT, FWakers, source_agent, source_pool, wakers_of
+from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_POOL, BY_TASK, BY_WAIT
+from fastlock._found cimport FL001, FL002, FL003, FL004, FL012, FL030, Edge, Found, has_evidence, release_found, top_of
 
 from os import getpid
 from time import time
 
 HOWS = {BY_LOOP: "its loop", BY_TASK: "the end of a task", BY_GATHER: "gather()", BY_GROUP: "a task group", BY_WAIT: "asyncio.wait()",
-        BY_JOB: "work in a thread"}
-KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier"}
-MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared"}
-WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait"}
+        BY_JOB: "work in a thread", BY_POOL: "work that is queued in a pool"}
+KINDS = {K_LOCK: "Lock", K_RLOCK: "RLock", K_RWLOCK: "RWLock", K_SEMAPHORE: "Semaphore", K_CONDITION: "Condition", K_EVENT: "Event", K_RESULT: "Result", K_BARRIER: "Barrier",
+         K_POOL: "ThreadPoolExecutor", K_OPAQUE: "Wait"}
+MODES = {WAIT_EXCLUSIVE: "exclusive", WAIT_SHARED: "shared", WAIT_PERMIT: "exclusive", WAIT_NOTIFY: "exclusive", WAIT_FLAG: "shared", WAIT_UPGRADABLE: "shared"}
+WHATS = {WAIT_EXCLUSIVE: "acquire", WAIT_SHARED: "acquire_read", WAIT_PERMIT: "acquire", WAIT_NOTIFY: "wait", WAIT_FLAG: "wait",
+         WAIT_UPGRADABLE: "acquire_upgradable"}
+RW_VERBS = {WAIT_SHARED: "waits to read", WAIT_EXCLUSIVE: "waits to write", WAIT_UPGRADABLE: "waits to read upgradably"}
 STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-fork"}
-TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock"}
+TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock",
+          FL030: "pool starvation"}
+CALLS = {B_FUTURE: "Future.result", B_JOIN: "Thread.join", B_WAIT: "concurrent.futures.wait", B_COMPLETED: "concurrent.futures.as_completed",
+         B_DECLARED: "waiting_for", B_PROCESS: "Popen.wait", B_SIMPLE: "SimpleQueue.get"}
 
 cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle
@@ -104,8 +111,11 @@ cdef object agent_name(FSelf* s):
 
 
 cdef object owner_or_none(FLock* L):
-    """The id of who holds the lock exclusively; a signal lock has no owner."""
-    cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL else NULL
+    """The id of who holds the lock exclusively, or is to bring the result; a signal lock has no owner, nor has one that is offered to a waiter."""
+    cdef FSelf* s = agent_of(L.word) if not L.marks & M_SIGNAL and not L.word & W_OFFERED else NULL
+    cdef FWakers* w = wakers_of(L)
+    if w != NULL:
+        s = source_agent(w.source[0]) if w.n == 1 else NULL
     return agent_id(s) if s != NULL else None
 
 
@@ -133,14 +143,16 @@ cdef object raw_line(Edge* e):
     if s.pub.state != A_ALIVE:
         text += " (ended)" if s.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
-        verb = "owes" if e.holds.kind == K_RESULT else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
+        verb = "owes" if e.holds.kind == K_RESULT else "runs a job of" if e.holds.kind == K_POOL else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
         text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
     if e.wait_number:
-        verb = "waits for" if e.waits.kind != K_RWLOCK else "waits to read" if e.mode == WAIT_SHARED else "waits to write"
+        verb = RW_VERBS[e.mode] if e.waits.kind == K_RWLOCK else "waits for"
         text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"
     elif e.how:
         where = f" [{place(e.wanted_site)}]" if e.wanted_site else ""
         text += f"{',' if e.holds != NULL else ''} waits for {HOWS[e.how]}{where}"
+    if e.pool != NULL:
+        text += f", queued in {lock_name(e.pool)}"
     return one_line(text) + "\n"
 
 
@@ -153,8 +165,9 @@ cdef object one_line(object text):
 
 cdef bytes raw_report(Found* found):
     cdef uint32_t i
+    agents = len({found.edges[i].agent_word for i in range(found.n)})
     tier = ", possible" if not found.proven else ", will clear" if found.timed else ""
-    text = f"fastlock: FL{found.code:03d} {TITLES[found.code]}{tier}, {found.n} agent{'s' if found.n > 1 else ''} (pid {getpid()})\n"
+    text = f"fastlock: FL{found.code:03d} {TITLES[found.code]}{tier}, {agents} agent{'s' if agents > 1 else ''} (pid {getpid()})\n"
     for i in range(min(found.n, <uint32_t>RAW_EDGES)):
         text += raw_line(&found.edges[i])
     if found.n > RAW_EDGES:
@@ -220,17 +233,18 @@ cdef dict readers_of(list serials):
 
 
 cdef bint is_shared(FLock* L) noexcept:
-    return L != NULL and (L.kind == K_RWLOCK or L.kind == K_SEMAPHORE)
+    return L != NULL and (L.kind == K_RWLOCK or L.kind == K_SEMAPHORE or L.kind == K_POOL)
 
 
 cdef tuple shares_and_waits():
-    """(readers by lock, waiters by lock in the order of their waits), of the whole table."""
+    """(readers by lock, waiters by lock in the order of their waits, permits by lock that these hold), of the whole table."""
     cdef uint32_t i
     cdef int j
     cdef FSelf* s
     cdef FHolds* h
     cdef FNode* n
     readers = {}
+    permits = {}
     queue = []
     for i in range(1, agent_limit()):
         s = agent_at(i)
@@ -241,6 +255,7 @@ cdef tuple shares_and_waits():
             for j in range(8):
                 if is_hold(&h.entry[j]):
                     readers.setdefault(h.entry[j].serial, []).append(agent_id(s))
+                    permits[h.entry[j].serial] = permits.get(h.entry[j].serial, 0) + h.entry[j].count
             h = h.more
         n = s.top if s.pub.state == A_ALIVE else NULL
         while n != NULL:
@@ -250,12 +265,17 @@ cdef tuple shares_and_waits():
     waiters = {}
     for _, serial, agent in queue:
         waiters.setdefault(serial, []).append(agent)
-    return readers, waiters
+    return readers, waiters, permits
 
 
 cdef object what_of(FLock* L, uint8_t mode):
     """The call that waits."""
-    return "Future.result" if L != NULL and L.kind == K_RESULT else WHATS.get(mode, "")
+    return CALLS.get(L.limit, "") if L != NULL and is_made_for_one(L) else WHATS.get(mode, "")
+
+
+cdef bint is_made_for_one(FLock* L) noexcept:
+    """Whether the record is there for a single wait, and `limit` says which call that is."""
+    return L.kind == K_RESULT or L.kind == K_OPAQUE or (L.kind == K_CONDITION and L.limit != 0)
 
 
 cdef dict edge_facts(uint64_t agent, FLock* holds, FLock* waits, uint32_t held_site, uint32_t wanted_site, uint8_t mode,
@@ -335,8 +355,8 @@ cdef class Circle:
         cdef Edge* e = &self.found.edges[i]
         facts = edge_facts(id_of(e), e.holds, e.waits if e.wait_number else NULL, e.held_site, e.wanted_site, e.mode,
                            e.since_ns, e.deadline_ns)
-        if e.how:
-            facts["what"] = HOWS[e.how]
+        if e.how or e.pool != NULL:
+            facts["what"] = HOWS[e.how if e.how else <uint8_t>BY_POOL]
             facts["deadline_ns"] = e.deadline_ns if e.deadline_ns >= 0 else None
         return facts
 
@@ -361,16 +381,14 @@ cdef class Rows:
 cdef Circle circle_of(Found* found):
     """Takes over what a walk has found."""
     cdef uint32_t i
-    cdef FLock* L
     cdef Edge* e
     cdef Circle self = Circle.__new__(Circle)
     self.found = found[0]
     self.kept = []
     for i in range(found.n):
         e = &found.edges[i]
-        L = e.waits
-        if L != NULL and L.obj != NULL:
-            self.kept.append(<object>L.obj)
+        keep(self.kept, e.waits)
+        keep(self.kept, e.pool)     # which is the hold of its workers
         if e.agent.task != NULL:
             self.kept.append(<object>e.agent.task)
         if e.runs != NULL:
@@ -379,6 +397,12 @@ cdef Circle circle_of(Found* found):
                 e.shown = task_agent_in(<PyObject*>e.runs, e.agent)
                 e.shown.pins += 1
     return self
+
+
+cdef int keep(list kept, FLock* L) except -1:
+    if L != NULL and L.obj != NULL:
+        kept.append(<object>L.obj)
+    return 0
 
 
 cdef uint64_t id_of(Edge* e) noexcept:
@@ -441,14 +465,15 @@ cdef dict circle_event(Circle circle, FSelf* me):
     cdef uint32_t i
     cdef Found* found = &circle.found
     cdef dict event = blank_event(f"FL{found.code:03d}", me)
-    circle.readers = readers_of([found.edges[i].waits_serial for i in range(found.n) if is_shared(found.edges[i].waits)])
+    circle.readers = readers_of([found.edges[i].waits_serial for i in range(found.n) if is_shared(found.edges[i].waits)]
+                                + [found.edges[i].pool_serial for i in range(found.n) if found.edges[i].pool != NULL])
     circle.waiters = {found.edges[i].waits_serial: waiters_of(found.edges[i].waits)
                       for i in range(found.n) if found.edges[i].waits != NULL}
     event.update(rows_of(circle, range(found.n)))
     if found.n > RAW_EDGES:
         event["excerpt"] = rows_of(circle, sorted(telling(found)))
     event["closing"] = id_of(&found.edges[0])
-    event["behind"] = behind(circle)
+    event["behind"] = behind(circle) if found.code != FL030 else queued(circle)
     event["clears"] = bool(found.timed)
     event["tier"] = "possible" if not found.proven else "will-clear" if found.timed else "proven"
     event["reasons"] = ["confirmed twice"] + doubts(found) + across(found)      # examine() and then confirm() have read every record
@@ -470,6 +495,15 @@ cdef object behind(Circle circle):
                 if agent not in inside:
                     outside.add(agent)
     return len(outside)
+
+
+cdef object queued(Circle circle):
+    """How many jobs stand in the queues of a circle's pools."""
+    cdef uint32_t i
+    cdef Found* found = &circle.found
+    pools = {found.edges[i].pool_serial: <object>found.edges[i].pool.obj for i in range(found.n)
+             if found.edges[i].pool != NULL and found.edges[i].pool.obj != NULL}
+    return sum([pool.queued for pool in pools.values()])
 
 
 cdef dict wait_event(str code, FSelf* me, FLock* L):
@@ -539,7 +573,7 @@ cdef list agent_table(dict owned):
         h = &s.holds
         while h != NULL:
             for j in range(8):
-                if is_hold(&h.entry[j]):
+                if is_hold(&h.entry[j]) and h.entry[j].serial not in holds:     # who writes by its upgradable share has both
                     holds.append(h.entry[j].serial)
             h = h.more
         if not holds and (s.pub.state != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered
@@ -562,18 +596,47 @@ cdef list wait_table():
         n = s.top if s.pub.state == A_ALIVE else NULL
         while n != NULL:
             L = lock_at(n.lock_index)
-            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if L.kind != K_RESULT else what_of(L, n.mode),
+            waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if not is_made_for_one(L) else what_of(L, n.mode),
                           "mode": MODES[n.mode], "owner": owner_or_none(L), "since_ns": n.since_ns,
                           "deadline_ns": n.deadline_ns if n.deadline_ns >= 0 else None, "wanted_at": n.site})
             n = n.outer
     return waits
 
 
+cdef tuple brought_by(FLock* L):
+    """(ids of agents, serials of pools, whether one is enough) of those who are to bring what a result stands for; none where nobody knows."""
+    cdef uint32_t i
+    cdef FSelf* s
+    cdef FLock* pool
+    cdef FWakers* w = wakers_of(L)
+    agents = {}
+    pools = {}
+    for i in range(w.n if w != NULL else 0):
+        s = source_agent(w.source[i])
+        pool = source_pool(w.source[i])
+        if s != NULL:
+            agents[agent_id(s)] = None
+        elif pool != NULL:
+            pools[pool.serial] = None
+        elif w.any:
+            return (), (), True         # there already, or anybody brings it
+    return tuple(agents), tuple(pools), w != NULL and w.any
+
+
+cdef dict beside(FLock* L, dict permits):
+    """What else decides who may have a lock."""
+    cdef FSelf* upgrader = agent_at(L.limit) if L.kind == K_RWLOCK and L.limit != 0 else NULL
+    agents, pools, any_of = brought_by(L)
+    return {"open": permits.get(L.serial, 0) != L.limit or L.count != 0 if L.kind == K_SEMAPHORE else L.kind == K_POOL and L.count < L.limit,
+            "wakers": agents, "pools": pools, "any": any_of, "upgrader": agent_id(upgrader) if upgrader != NULL else None,
+            "lets_readers_in": L.kind == K_RWLOCK and L.marks & M_READERS != 0}
+
+
 def table():
     """Every agent, and every lock that is held or waited for, as builtins; one moment's truth under the GIL."""
     cdef uint32_t i
     cdef FLock* L
-    readers, waiters = shares_and_waits()
+    readers, waiters, permits = shares_and_waits()
     locks = []
     owned = {}
     for i in range(1, lock_limit()):
@@ -582,6 +645,7 @@ def table():
             continue
         if owner_bits(L.word) or L.serial in readers or L.serial in waiters:
             locks.append(lock_facts(L, readers, waiters))
+            locks[-1].update(beside(L, permits))
             owner = owner_or_none(L)
             if owner is not None:
                 owned.setdefault(owner, []).append(L.serial)

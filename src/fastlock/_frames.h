@@ -46,6 +46,18 @@ static inline int fl_same_context(unsigned long ident, uint16_t version) {
     return ts != NULL && (uint16_t)ts->context_ver == version;
 }
 
+/* Whether the thread's innermost Python call runs one of these code objects; an unknown thread's may. */
+static inline int fl_is_inside(unsigned long ident, PyObject **codes, int n) {
+    PyThreadState *ts = fl_thread(ident);
+    fl_frame *f = ts != NULL ? fl_frame_of_thread(ts) : NULL;
+    void *code = f != NULL ? fl_frame_code(f) : NULL;
+    int i;
+    for (i = 0; i < n && code != NULL; i++)
+        if (code == codes[i])
+            return 1;
+    return code == NULL;
+}
+
 /* The calling function's frame. */
 static inline uint64_t fl_frame_here(void) { return (uint64_t)(uintptr_t)fl_frame_current() & FL_FRAME_MASK; }
 

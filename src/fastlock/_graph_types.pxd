@@ -2,7 +2,7 @@
 """What goes into the lock-order graph and what comes out of it."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastlock._table cimport H_EVIDENCE, H_IN_TASK, H_NESTED, H_ONE_STEP, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY
+from fastlock._table cimport H_EVIDENCE, H_IN_TASK, H_NESTED, H_ONE_STEP, H_REACQUIRE, H_RECURSIVE, H_SHARED, H_TIMED, H_TRY, H_UPGRADABLE
 
 cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack, and two more
     G_SHARED = H_SHARED         # h w: not exclusively
@@ -15,6 +15,8 @@ cdef enum:  # flags of what is held (h) and wanted (w): those of the held stack,
     G_HELD_SHARED = 128         # only in GLink.flags, where G_SHARED speaks of what is wanted
     G_IN_TASK = H_IN_TASK       # w: by a task, whose thread is told by `job`
     G_ONE_STEP = H_ONE_STEP     # w: with it, within one step of the task
+    G_UPGRADABLE = H_UPGRADABLE # h w, with G_SHARED: the upgradable share; w, without: exclusively, by who holds that
+    G_HELD_UPGRADABLE = 4096    # only in GLink.flags
     G_IMPLIED = 256             # only in GLink.flags: the edge passes over a later blocking acquire
 
 cdef enum:  # what graph_learn answers

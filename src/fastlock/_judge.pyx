@@ -54,7 +54,12 @@ cdef bint ordered(Judge* j, Witness* a, Witness* b) noexcept nogil:
 
 cdef bint waits(Witness* a, Witness* b) noexcept nogil:
     """Whether what `a` wants makes it wait for who holds as `b` does."""
-    return not (a.flags & G_RECURSIVE and a.flags & G_SHARED and b.flags & G_HELD_SHARED)
+    return not (a.flags & G_RECURSIVE and both_share(a, b))
+
+
+cdef bint both_share(Witness* a, Witness* b) noexcept nogil:
+    """Whether both at once may have what `a` wants as it wants it, as far as no writer comes between."""
+    return a.flags & G_SHARED and b.flags & G_HELD_SHARED and not (a.flags & G_UPGRADABLE and b.flags & G_HELD_UPGRADABLE)
 
 
 cdef uint32_t own_doubts(Witness* w) noexcept nogil:
@@ -69,7 +74,7 @@ cdef bint has_writer(Topology* t, uint32_t n) noexcept nogil:
 cdef uint32_t link_doubts(Judge* j, Witness* a, Witness* b) noexcept nogil:
     """What is doubtful where `a` wants what `b` holds."""
     cdef uint32_t doubts = GD_INSTANCES if a.to_serial != b.from_serial else 0
-    if a.flags & G_SHARED and b.flags & G_HELD_SHARED and not has_writer(j.order, edge_at(j.order, b.edge).tail):
+    if both_share(a, b) and not has_writer(j.order, edge_at(j.order, b.edge).tail):
         doubts |= GD_WRITER
     return doubts
 

@@ -14,7 +14,7 @@ from fastlock._facts cimport circle_event, circle_of, class_key, found_key, wait
 from fastlock._native cimport *
 from fastlock._table cimport *
 from fastlock._resolve cimport examine_all
-from fastlock._waits cimport NOTHING, Found, confirm, release_found, stands_still
+from fastlock._found cimport NOTHING, Found, confirm, release_found, stands_still
 
 import os
 
@@ -28,8 +28,8 @@ cdef object waker = None        # makes the thread that looks ask due_ns() again
 
 
 cdef inline bint is_timed(FLock* L) noexcept nogil:
-    """Whether a wait for it can ever be too long: events, conditions and results take as long as they take."""
-    return L.kind == K_LOCK or L.kind == K_RLOCK or L.kind == K_RWLOCK or L.kind == K_SEMAPHORE
+    """Whether somebody is known who keeps it, so that a circle may come to be; events and conditions take as long as they take."""
+    return L.kind == K_LOCK or L.kind == K_RLOCK or L.kind == K_RWLOCK or L.kind == K_SEMAPHORE or L.kind == K_RESULT
 
 
 cdef int task_waits(FLock* L, FNode* n) except -1:

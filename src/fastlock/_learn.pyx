@@ -27,8 +27,18 @@ cdef struct Call:
 # ---- edges and witnesses ------------------------------------------------------------------------
 
 cdef uint32_t flags_of(GWant* want, GHeld* held) noexcept nogil:
-    return (want.flags & (G_SHARED | G_RECURSIVE | G_TIMED | G_REACQUIRE | G_IN_TASK | G_ONE_STEP) | held.flags & (G_TRY | G_EVIDENCE)
-            | (G_HELD_SHARED if held.flags & G_SHARED else 0))
+    return (want.flags & (G_SHARED | G_UPGRADABLE | G_RECURSIVE | G_TIMED | G_REACQUIRE | G_IN_TASK | G_ONE_STEP)
+            | held.flags & (G_TRY | G_EVIDENCE) | (G_HELD_SHARED if held.flags & G_SHARED else 0)
+            | (G_HELD_UPGRADABLE if held.flags & G_UPGRADABLE else 0))
+
+
+cdef bint wants_upgrade(GWant* want) noexcept nogil:
+    """Whether what is wanted is held already, by the upgradable share: what counts is what else is held then."""
+    return want.flags & (G_SHARED | G_UPGRADABLE) == G_UPGRADABLE
+
+
+cdef uint32_t mode_of(GHeld* held) noexcept nogil:
+    return (MODE_EXCLUSIVE if not held.flags & G_SHARED else MODE_UPGRADABLE if held.flags & G_UPGRADABLE else MODE_SHARED)
 
 
 cdef bint ends_of(Store* s, GWant* want, GHeld* held, uint32_t* tail, uint32_t* head) noexcept nogil:
@@ -116,8 +126,8 @@ cdef bint prepare(Store* s, GWant* want, uint32_t* lockset) noexcept nogil:
         if not want.held[i].flags & G_SHARED and is_class(s, want.held[i].node):
             node_at(&s.order, want.held[i].node).writer = 1
         if not is_signal(s, want.held[i].serial):
-            gather(&s.evidence, want.held[i].serial, not want.held[i].flags & G_SHARED)
-    if has:
+            gather(&s.evidence, want.held[i].serial, mode_of(&want.held[i]))
+    if has and not wants_upgrade(want):
         return False
     lockset[0] = gather_end(&s.evidence)
     return True
@@ -128,16 +138,19 @@ cdef void learn_edges(Store* s, Call* call, uint32_t lockset) noexcept nogil:
     cdef GHeld* held
     cdef uint32_t i
     cdef uint32_t blocking = 0     # the topmost lock that was not taken by try: edges from there up are direct
+    cdef uint32_t top = 0
     for i in range(want.depth):
-        if not want.held[i].flags & G_TRY:
-            blocking = i
+        if want.held[i].serial != want.serial:
+            top = i
+            if not want.held[i].flags & G_TRY:
+                blocking = i
     for i in range(want.depth):
         held = &want.held[i]
-        if not is_class(s, held.node) or is_signal(s, held.serial):
+        if not is_class(s, held.node) or is_signal(s, held.serial) or held.serial == want.serial:
             continue
         if held.node == want.node and want.flags & G_NESTED:
             continue
-        learn_edge(s, call, held, lockset, i >= blocking, i + 1 == want.depth)
+        learn_edge(s, call, held, lockset, i >= blocking, i == top)
 
 
 # ---- judging ------------------------------------------------------------------------------------

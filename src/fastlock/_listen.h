@@ -5,14 +5,18 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* pthread_timedjoin_np */
 #endif
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -41,10 +45,43 @@ static int fl_file_is_there(const fl_file *file)
     return fstat(file->fd, &facts) == 0 && (uint64_t)facts.st_dev == file->device && (uint64_t)facts.st_ino == file->inode;
 }
 
-/* Whether the name that others know a socket by is gone: cleaners of temporary directories take it, and a chroot hides it. */
-static int fl_name_is_gone(const char *path)
+/* The name that others know a socket by: a file's, or an abstract one, which begins with a zero. */
+typedef struct {
+    struct sockaddr_un address;
+    socklen_t length;
+} fl_name;
+
+/* One that is too long is cut off, and nobody is met by it. */
+static void fl_name_note(fl_name *name, const char *bytes, size_t length)
 {
-    return path[0] != '\0' && access(path, F_OK) != 0;
+    size_t most = sizeof name->address.sun_path - 1;
+    memset(name, 0, sizeof *name);
+    if (length > most) length = most;
+    name->address.sun_family = AF_UNIX;
+    memcpy(name->address.sun_path, bytes, length);
+    name->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+}
+
+/* Whether a file is gone: cleaners of temporary directories take it, and a chroot hides it. */
+static int fl_name_is_gone(const fl_name *name)
+{
+    return name->address.sun_path[0] != '\0' && access(name->address.sun_path, F_OK) != 0;
+}
+
+/* Wake who listens under a name, in a way that does not depend on a number that a program may have closed and used again; tell whether
+ * that has been done. It has not where no descriptor is left, or the file is gone. Does not block. */
+static int fl_knock(const fl_name *name)
+{
+#ifdef __linux__
+    int waked, visitor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (visitor < 0) return 0;
+    waked = connect(visitor, (const struct sockaddr *)&name->address, name->length) == 0 || errno == EAGAIN; /* others are at the door */
+    close(visitor);
+    return waked;
+#else
+    (void)name; /* nobody listens there */
+    return 0;
+#endif
 }
 
 /* Wait for somebody to come, at most that long; whether somebody has. Also where the descriptor is none any more. */

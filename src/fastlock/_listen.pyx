@@ -10,17 +10,21 @@ up being root just after a fork makes it as who it is then.
 The child of a fork by another thread than the main one ends with its last thread, and the interpreter does not: there this thread has
 to see for itself that it is the only one left, and ends too. It looks more often there, for the process is still there until then.
 
-Guards. `current` and `listens`: the GIL, and the thread reads `listens` itself, which only its own handler changes. `asked` and `state`
-are atomic: by `state` the thread and the one who stops it agree on who frees the record. Who wakes the thread: a connection, the end of a
+Who stops it keeps the GIL: another thread that got it in the middle of a fork could end the interpreter there, which a plain `os.fork()` does
+not let it do. So the two have to know of each other that the thread will not want the GIL any more, as in Dekker's algorithm: the thread
+says that it calls, and then looks whether it is asked to end; who stops it asks, and then looks whether it calls. Only where it
+does is the GIL let go, for the call must end, and where nothing wakes the thread.
+
+Guards. `current`, `listens` and `name`: the GIL, and the thread reads the latter two itself, which only its own handler changes. `asked`, `calls` and
+`state` are atomic: by `state` the thread and the one who stops it agree on who frees the record. Who wakes the thread: a connection, the end of a
 level, its own looks, which come ever more rarely. Who stops it sets `asked`, rings, and connects. Signals are not delivered to
 it; a fork does not copy it; at the interpreter's end it is stopped, or stays asleep until the process is gone.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset, strncpy
 from posix.unistd cimport geteuid, getpid
 
-from fastlock._native cimport fl_cas64, fl_frame, fl_frame_current, fl_load32, fl_native_id, fl_now_ns, fl_store32
+from fastlock._native cimport fl_cas64, fl_fence, fl_frame, fl_frame_current, fl_load32, fl_native_id, fl_now_ns, fl_store32
 
 cdef extern from "Python.h":
     int PY_VERSION_HEX
@@ -31,7 +35,11 @@ cdef extern from "_listen.h" nogil:
         int fd
     int fl_file_note(fl_file*, int)
     bint fl_file_is_there(fl_file*)
-    bint fl_name_is_gone(const char*)
+    ctypedef struct fl_name:
+        pass
+    void fl_name_note(fl_name*, const char*, size_t)
+    bint fl_name_is_gone(const fl_name*)
+    bint fl_knock(const fl_name*)
     bint fl_somebody_comes(int, int64_t)
     ctypedef struct fl_bell:
         pass
@@ -61,20 +69,22 @@ cdef enum:
     LAST_LOOK_IF_LEFT_NS = 1000000000
     MORE_RARELY = 4
     MOST_LOOKS = 1000           # for a frame that has ended meanwhile
-    LONGEST = 107               # bytes of a socket's path
+    STOP_LIMIT_NS = 500000000   # that a fork waits for a call which is being answered, or for a machine that does not run the thread
 
 CALLED, CHANGED = IS_CALLED, IS_CHANGED
 FIRST_LOOK = FIRST_LOOK_NS
 
 ctypedef struct Listener:
     fl_file listens             # fd -1: on nothing
-    char path[108]              # of its file; empty where it has none
+    fl_name name
     fl_bell bell
     pthread_t thread
     int64_t due_ns              # -1: never
+    int64_t look_ns             # from the start to the first look
     bint may_be_left            # no end of the interpreter stops the thread
     uint64_t state
     uint32_t asked
+    uint32_t calls              # it has the GIL, or waits for it
     uint32_t native_id
     uint32_t euid
 
@@ -105,7 +115,7 @@ cdef bint wait(Listener* l, int64_t patience_ns) noexcept nogil:
 
 cdef void* run(void* argument) noexcept nogil:
     cdef Listener* l = <Listener*>argument
-    cdef int64_t patience_ns = FIRST_LOOK_NS
+    cdef int64_t patience_ns = l.look_ns
     cdef int64_t most_ns = LAST_LOOK_IF_LEFT_NS if l.may_be_left else LAST_LOOK_NS
     cdef bint came, is_due
     cdef int why
@@ -115,17 +125,15 @@ cdef void* run(void* argument) noexcept nogil:
         came = wait(l, patience_ns)
         if fl_load32(&l.asked) or not fl_python_has_threads():
             break
-        if geteuid() != l.euid or not fl_file_is_there(&l.listens) or (not came and fl_name_is_gone(l.path)):
+        if geteuid() != l.euid or not fl_file_is_there(&l.listens) or (not came and fl_name_is_gone(&l.name)):
             why = IS_CHANGED
         else:
             why = IS_CALLED if came else 0
         is_due = 0 <= l.due_ns <= fl_now_ns()
         if not came and not is_due and patience_ns < most_ns:
-            patience_ns *= MORE_RARELY
+            patience_ns = max(patience_ns, <int64_t>FIRST_LOOK_NS) * MORE_RARELY
         if why or is_due:
-            with gil:
-                if not fl_load32(&l.asked):
-                    tell(l, why)
+            call(l, why)
         if fl_load32(&l.asked):
             break
         if l.listens.fd >= 0 and not fl_file_is_there(&l.listens):
@@ -137,27 +145,35 @@ cdef void* run(void* argument) noexcept nogil:
     return NULL
 
 
+cdef void call(Listener* l, int why) noexcept nogil:
+    fl_store32(&l.calls, 1)
+    fl_fence()                          # pairs with the one in stop()
+    if not fl_load32(&l.asked):
+        with gil:
+            if not fl_load32(&l.asked):
+                tell(l, why)
+    fl_store32(&l.calls, 0)
+
+
 cdef void tell(Listener* l, int why) noexcept:
     """The handler catches what can go wrong; an exception in spite of that is printed as unraisable, and no time is due any more."""
     l.due_ns = -1
     l.due_ns = handler(why)
 
 
-cdef void set_socket(Listener* l, int fd, bytes path) noexcept:
-    cdef const char* name = path
+cdef void set_socket(Listener* l, int fd, bytes address) noexcept:
     l.euid = geteuid()
     if fd < 0 or fl_file_note(&l.listens, fd) != 0:
         l.listens.fd = -1
-    memset(l.path, 0, sizeof(l.path))
-    strncpy(l.path, name, LONGEST)
+    fl_name_note(&l.name, address, len(address))
 
 
-def start(int fd, bytes path, new_handler, int64_t due_ns, bint may_be_left):
-    """Begin to listen on a socket and its path, or with -1 without one: `new_handler(reason)` is called in the thread.
+def start(int fd, bytes address, new_handler, int64_t due_ns, int64_t look_ns, bint may_be_left):
+    """Begin to listen on a socket and its address, or with -1 without one: `new_handler(reason)` is called in the thread.
 
     With CALLED when somebody has come, with CHANGED where the socket or the user is another, with 0 at `due_ns`; it returns when that is next, -1
-    for never. The path is empty for a socket that has no file. `may_be_left`: the process may end without the interpreter's ending.
-    A thread that listens already is left, and ends when it wakes.
+    for never. An abstract address begins with a zero. The first look comes after `look_ns`. `may_be_left`: the process may end without the interpreter's ending.
+    A thread that listens already is left, and ends when it wakes. Keeps the GIL.
     OSError where there is none to be had.
     """
     global current, handler
@@ -166,8 +182,9 @@ def start(int fd, bytes path, new_handler, int64_t due_ns, bint may_be_left):
     if l == NULL:
         raise MemoryError
     fl_bell_init(&l.bell)
-    set_socket(l, fd, path)
+    set_socket(l, fd, address)
     l.due_ns = due_ns
+    l.look_ns = look_ns
     l.may_be_left = may_be_left
     leave()
     handler = new_handler
@@ -178,10 +195,10 @@ def start(int fd, bytes path, new_handler, int64_t due_ns, bint may_be_left):
     current = l
 
 
-def listen_on(int fd, bytes path):
+def listen_on(int fd, bytes address):
     """In the handler: go on with another socket, as the user that there is now."""
     if current != NULL:
-        set_socket(current, fd, path)
+        set_socket(current, fd, address)
 
 
 cdef void let_go(Listener* l) noexcept nogil:
@@ -202,36 +219,39 @@ cdef void leave() noexcept:
         let_go(l)
 
 
-def ask():
-    """Ask the thread to end; tell whether there is one. It does so at once if it has no socket, else when somebody comes."""
-    if current == NULL:
-        return False
-    fl_store32(&current.asked, 1)
-    fl_bell_ring(&current.bell)
-    return True
+def stop():
+    """Take the thread down, as far as it comes in time; a hook for os.register_at_fork. Keeps the GIL, unless the thread is in a call.
 
-
-def wait_for_end(double limit_s):
-    """Wait until the thread that was asked is gone, for the system as well; False where it is not after that time. Lets the GIL go."""
+    One that could not be waked, or does not come to its end, is left, and ends when it wakes.
+    """
     global current
     cdef Listener* l = current
-    cdef int64_t limit_ns = <int64_t>(limit_s * 1e9)
-    cdef int64_t end_ns = fl_now_ns() + limit_ns
-    cdef uint32_t native_id
-    cdef bint ended
+    cdef bint waked
     if l == NULL:
-        return True
+        return
     current = NULL
-    with nogil:
-        ended = fl_thread_ends(l.thread, limit_ns)
-        if ended:
-            native_id = fl_load32(&l.native_id)
-            free_listener(l)
-            while fl_thread_exists(native_id) and fl_now_ns() < end_ns:
-                sched_yield()
-        else:
-            let_go(l)
-    return ended
+    fl_store32(&l.asked, 1)
+    fl_fence()                          # pairs with the one in call()
+    fl_bell_ring(&l.bell)
+    waked = l.listens.fd < 0 or fl_knock(&l.name)
+    if waked and not fl_load32(&l.calls):
+        end(l)
+    else:
+        with nogil:
+            end(l)
+
+
+cdef void end(Listener* l) noexcept nogil:
+    """Wait until the thread that was asked is gone, for the system as well; leave it where that takes too long."""
+    cdef int64_t end_ns = fl_now_ns() + STOP_LIMIT_NS
+    cdef uint32_t native_id
+    if not fl_thread_ends(l.thread, STOP_LIMIT_NS):
+        let_go(l)
+        return
+    native_id = fl_load32(&l.native_id)
+    free_listener(l)
+    while fl_thread_exists(native_id) and fl_now_ns() < end_ns:
+        sched_yield()
 
 
 def is_running():

@@ -22,7 +22,7 @@ from fastlock._native cimport *
 from fastlock._sites cimport site_created, site_fast, site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task, task_agent, task_keep, task_known, task_rest
-from fastlock._waits cimport has_evidence
+from fastlock._found cimport has_evidence
 
 import os
 import sys

@@ -24,7 +24,7 @@ from fastlock._order_facts cimport inversion_event, rank_event
 from fastlock._sites cimport site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport task_keep
-from fastlock._waits cimport has_evidence
+from fastlock._found cimport has_evidence
 
 from fastlock._order_facts import dump
 from time import time
@@ -104,17 +104,23 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
     cdef uint32_t i
     cdef uint64_t key, seen, salt
     cdef bint plain
+    cdef bint alone = True      # nothing else is held
     cdef dict event
     if L.marks & M_SIGNAL or class_of(L) == 0 or not tidy(me) or me.depth == 0:
         return None
     plain = not class_at(L.node).by_instance
     for i in range(me.depth):
         if me.held[i].lock == L:
-            return None             # once more, or a self-deadlock: not a matter of order
+            if not wants_upgrade(flags) or not me.held[i].flags & H_SHARED:
+                return None         # once more, or a self-deadlock: not a matter of order
+            continue
+        alone = False
         if class_at(me.held[i].lock.node).by_instance:
             plain = False
         if not has_evidence(me.held[i].lock):
             flags |= UNSURE
+    if alone:
+        return None
     if me.nested == L.serial or (me.task != NULL and me.thread.nested == L.serial):
         flags |= H_NESTED
     elif L.marks & M_RANKED:
@@ -130,6 +136,11 @@ cdef dict order_judge(FLock* L, FSelf* me, uint32_t flags, bint timed):
         if keep_known(L, key ^ pair_salt(me, flags, common_salt(me)), flags, seen ^ common_salt(me)):
             return None
     return learn(L, me, flags, timed, plain)
+
+
+cdef inline bint wants_upgrade(uint32_t flags) noexcept:
+    """Whether who wants the lock has its upgradable share, and waits for readers who may want something else that it holds."""
+    return flags & (H_SHARED | H_UPGRADABLE) == H_UPGRADABLE
 
 
 cdef inline uint64_t salt_of(FSelf* me, uint32_t flags) noexcept:
@@ -211,7 +222,7 @@ cdef bint split_if_nested(FLock* L, FSelf* me) noexcept:
     """Tells the locks of a class apart from the first time on that two are taken together."""
     cdef uint32_t i
     for i in range(me.depth):
-        if me.held[i].lock.node == L.node and class_split(L.node):
+        if me.held[i].lock != L and me.held[i].lock.node == L.node and class_split(L.node):
             order_forget_pairs()
             return True
     return False
@@ -235,7 +246,7 @@ cdef void fill_want(GWant* want, FLock* L, FSelf* me, uint32_t flags) noexcept:
     want.name[sizeof(want.name) - 1] = 0
     for i in range(me.depth):
         h = &me.held[i]
-        if h.lock.node == L.node and both_have_keys(h.lock, L):
+        if h.lock != L and h.lock.node == L.node and both_have_keys(h.lock, L):
             continue                # the keys say in which order
         g = &want.held[want.depth]
         g.serial = h.lock.serial

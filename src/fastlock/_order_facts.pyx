@@ -52,7 +52,7 @@ cdef dict link_edge(GLink* link):
     return {"agent": link.agent, "holds": link.from_serial, "waits": link.to_serial,
             "mode": "shared" if link.flags & G_SHARED else "exclusive", "held_at": link.held_site,
             "wanted_at": link.wanted_site, "since_ns": 0, "deadline_ns": None,
-            "what": "acquire_read" if link.flags & G_SHARED else "acquire"}
+            "what": "acquire_upgradable" if link.flags & G_SHARED and link.flags & G_UPGRADABLE else "acquire_read" if link.flags & G_SHARED else "acquire"}
 
 
 cdef list doubts(GCircle* circle):
@@ -109,7 +109,7 @@ cdef dict rank_event(FLock* L, FSelf* me):
     for i in range(me.depth):
         held = me.held[i].lock
         other = options_of(held)
-        if other is None:
+        if other is None or held == L:
             continue
         what = None
         if own.rank is not None and other.rank is not None and not own.rank > other.rank:

@@ -50,6 +50,7 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
         if n == NULL:
             abort()     # inside a signal handler inside a wait, with no memory at all
     n.agent = me
+    fl_store64(&n.asker, <uint64_t>me)
     fl_store64(&n.outer, <uint64_t>me.top)
     n.next = n.prev = NULL
     n.task = NULL
@@ -97,11 +98,12 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
         me.spare = n
 
 
-cdef FNode* task_wait_push(FSelf* t, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil:
+cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil:
     """Publishes that a task waits. Its turn is told to it by a future; the queue is for those who look."""
     cdef FNode* n = wait_push(t, L, mode, 0, timeout_ns, site)
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
+    fl_store64(&n.asker, <uint64_t>asker)
     link(L, n)
     contended_sync(L)
     fl_mutex_unlock(m)
@@ -133,10 +135,17 @@ cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil:
 
 # ---- queue links, under the bucket mutex -------------------------------------------------------------
 
+
 cdef void link(FLock* L, FNode* n) noexcept nogil:
+    """At the end; an upgrade at the front, for nobody who writes can come before it, and who reads would keep it waiting."""
     n.next = NULL
     if L.head == NULL:
         L.head = n.prev = n
+    elif is_upgrade(L, n):
+        n.prev = L.head.prev
+        n.next = L.head
+        L.head.prev = n
+        L.head = n
     else:
         n.prev = L.head.prev
         n.prev.next = n
@@ -200,6 +209,11 @@ cdef bint revocable(uint64_t word) noexcept nogil:
     return s == NULL or fl_load8(&s.pub.state) != A_ALIVE or fl_finalizing()
 
 
+cdef int64_t shares_beside(FLock* L, FSelf* me) noexcept nogil:
+    """How many shares of an RWLock leave room for this writer: its own, where one of them is the upgradable one."""
+    return hold_count(me, L, NULL) if upgrades(L, me) else 0
+
+
 cdef bint take_word(FLock* L, FSelf* me, uint8_t flags) noexcept nogil:
     cdef uint64_t word, mine
     while True:
@@ -207,7 +221,7 @@ cdef bint take_word(FLock* L, FSelf* me, uint8_t flags) noexcept nogil:
         mine = me.word | flags
         if owner_bits(word) != 0 and not (word & W_OFFERED and (owner_bits(word) == me.word or revocable(word))):
             return False
-        if L.kind == K_RWLOCK and L.count != 0:
+        if L.kind == K_RWLOCK and L.count != shares_beside(L, me):
             return False
         if word == 0:
             if fl_word_take(&L.word, mine):
@@ -220,29 +234,47 @@ cdef bint take_word(FLock* L, FSelf* me, uint8_t flags) noexcept nogil:
 
 
 cdef bint writer_ahead(FLock* L, FNode* n) noexcept nogil:
-    """Whether a writer queues before this reader (before everybody who is not queued yet)."""
+    """Whether a writer queues before this reader (before everybody who is not queued yet). Where readers are preferred only an upgrade holds them back."""
     cdef FNode* m = L.head
     while m != NULL and m != n:
+        if L.marks & M_READERS and not is_upgrade(L, m):
+            return False                # upgrades queue first
         if m.mode == WAIT_EXCLUSIVE and m.state != N_SUSPENDED and fl_load8(&m.agent.pub.state) == A_ALIVE:
             return True
         m = m.next
     return False
 
 
+cdef bint has_no_share(FLock* L, FSelf* s) noexcept nogil:
+    """Whether the upgradable share is to be had for this agent. One that reads already could not be let in safely: two such would wait for each other."""
+    return fl_get32(&L.limit) == 0 and hold_count(s, L, NULL) == 0
+
+
+cdef bint take_share(FLock* L, FSelf* me, uint8_t mode, FNode* n) noexcept nogil:
+    cdef uint64_t word = fl_load64(&L.word)
+    if owner_bits(word) != 0 and not revocable(word):
+        return False
+    if mode == WAIT_UPGRADABLE and not has_no_share(L, me):
+        return False
+    if (n == NULL or n.state != N_WOKEN) and not upgrades(L, me) and writer_ahead(L, n):
+        return False
+    if owner_bits(word) != 0:
+        fl_store64(&L.word, W_CONTENDED if L.head != NULL else 0)
+    add_share(L, me, mode)
+    return True
+
+
+cdef void add_share(FLock* L, FSelf* s, uint8_t mode) noexcept nogil:
+    L.count += 1
+    if mode == WAIT_UPGRADABLE:
+        fl_put32(&L.limit, s.pub.index)
+
+
 cdef bint take(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, FNode* n) noexcept nogil:
-    cdef uint64_t word
     if mode == WAIT_EXCLUSIVE:
         return take_word(L, me, flags)
-    if mode == WAIT_SHARED:
-        word = fl_load64(&L.word)
-        if owner_bits(word) != 0 and not revocable(word):
-            return False
-        if not L.marks & M_READERS and (n == NULL or n.state != N_WOKEN) and writer_ahead(L, n):
-            return False
-        if owner_bits(word) != 0:
-            fl_store64(&L.word, W_CONTENDED if L.head != NULL else 0)
-        L.count += 1
-        return True
+    if mode == WAIT_SHARED or mode == WAIT_UPGRADABLE:
+        return take_share(L, me, mode, n)
     if mode == WAIT_PERMIT:
         if L.count <= 0:
             return False
@@ -369,10 +401,11 @@ cdef void pass_mutex(FLock* L) noexcept nogil:
 
 
 cdef void pass_rwlock(FLock* L) noexcept nogil:
-    """Lets in the oldest writer, or the readers before the next writer (all readers where they are preferred)."""
+    """Lets in the oldest writer, or the readers before the next writer (all readers where they are preferred). One of them at most may upgrade."""
     cdef FNode* n
     cdef FNode* following
     cdef bint let_in = False
+    cdef bint upgradable = False        # somebody is on the way to that share
     cdef int64_t now
     if owner_bits(fl_load64(&L.word)) != 0 or wake_all_when_finalizing(L):
         return
@@ -382,23 +415,31 @@ cdef void pass_rwlock(FLock* L) noexcept nogil:
         following = n.next
         if fl_load8(&n.agent.pub.state) == A_ALIVE and (n.state == N_QUEUED or n.state == N_WOKEN):
             if n.mode == WAIT_EXCLUSIVE:
-                if L.count == 0 and not let_in and n.state == N_QUEUED:
+                if L.count == shares_beside(L, n.agent) and not let_in and n.state == N_QUEUED:
                     if has_aged(n, now):
                         fl_store64(&L.word, n.agent.word | W_OFFERED | W_CONTENDED)
                         wake(n, N_GRANTED)
                     else:
                         wake(n, N_WOKEN)
                     return
-                if not L.marks & M_READERS:
+                if not L.marks & M_READERS or is_upgrade(L, n):
                     return
-            elif n.state == N_QUEUED:
-                let_in = True
-                if has_aged(n, now):
-                    L.count += 1
-                    wake(n, N_GRANTED)
-                else:
-                    wake(n, N_WOKEN)
+            elif n.mode == WAIT_UPGRADABLE and (upgradable or not has_no_share(L, n.agent)):
+                pass                    # its turn is another time; who reads may pass it
+            else:
+                upgradable |= n.mode == WAIT_UPGRADABLE
+                if n.state == N_QUEUED:
+                    let_in = True
+                    let_share(L, n, now)
         n = following
+
+
+cdef void let_share(FLock* L, FNode* n, int64_t now) noexcept nogil:
+    if has_aged(n, now):
+        add_share(L, n.agent, n.mode)
+        wake(n, N_GRANTED)
+    else:
+        wake(n, N_WOKEN)
 
 
 cdef void pass_permits(FLock* L) noexcept nogil:
@@ -430,7 +471,7 @@ cdef void pass_on(FLock* L) noexcept nogil:
         pass_rwlock(L)
     elif L.kind == K_SEMAPHORE:
         pass_permits(L)
-    elif L.kind != K_CONDITION and L.kind != K_EVENT:
+    elif L.kind != K_CONDITION and L.kind != K_EVENT and L.kind != K_BARRIER:
         pass_mutex(L)
     contended_sync(L)
 
@@ -578,6 +619,17 @@ cdef void give_read(FLock* L, FSelf* me) noexcept nogil:
     fl_mutex_unlock(m)
 
 
+cdef void give_upgradable(FLock* L, FSelf* me) noexcept nogil:
+    """The same for the upgradable share, which the next one may have then, also where others still read."""
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    fl_put32(&L.limit, 0)
+    L.count -= 1
+    contended_share(L, me)
+    pass_on(L)
+    fl_mutex_unlock(m)
+
+
 cdef void give_permits(FLock* L, int64_t permits, FSelf* me) noexcept nogil:
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
@@ -642,4 +694,6 @@ cdef void forget(FLock* L) noexcept nogil:
     L.woken = 0
     if L.kind == K_RLOCK or L.kind == K_RWLOCK:
         L.count = 0
+    if L.kind == K_RWLOCK:
+        fl_put32(&L.limit, 0)
     fl_mutex_unlock(m)

@@ -22,7 +22,9 @@ from fastlock._sites cimport site_at, site_in
 from fastlock._table cimport *
 from fastlock._tasks cimport task_agent_in, task_known, task_rest
 from fastlock._told cimport *
-from fastlock._waits cimport FL002, NOTHING, Edge, Found, examine, found_proof, release_found, split_unknown, weigh
+from fastlock._found cimport FL002, NOTHING, Edge, Found, found_proof, release_found, split_unknown, weigh
+from fastlock._wakers cimport wakers_refresh
+from fastlock._waits cimport examine
 
 cdef extern from "Python.h":
     void Py_INCREF(PyObject*)
@@ -206,6 +208,10 @@ cdef int tell_walk(Asked asked, dict threads) except -1:
         who = agent_told(task, ident, NULL, threads)
         if who == NULL or who.top != NULL:
             continue
+        if how == BY_POOL:
+            if not tell_pool(who, other, code, lasti, <uintptr_t><PyObject*>token):
+                return 0
+            continue
         whom = agent_told(other, None, NULL, threads) if type(other) is int else agent_told(other[0], other[1], who.thread, threads)
         if whom == NULL:
             continue
@@ -218,11 +224,17 @@ cdef int tell_walk(Asked asked, dict threads) except -1:
     return 0
 
 
+cdef bint tell_pool(FSelf* who, object pool, object code, object lasti, uint64_t token) except? False:
+    """The same of one that waits for a worker; the answer keeps the pool."""
+    cdef FLock* L = lock_at(pool.index)
+    return told_pool(who, L, site_in(code, lasti) if code is not None else 0, token)
+
+
 cdef void give_back_records(Asked asked) noexcept:
     """Of tasks that have a record for the sake of the walk alone."""
     for relation in asked.relations:
         rest(relation[0])
-        if type(relation[1]) is not int:
+        if type(relation[1]) is tuple:
             rest(relation[1][0])
     for holder in asked.holders:
         rest(holder[3])
@@ -351,7 +363,7 @@ cdef int set_deadlines(Found* found, dict times) except -1:
 
 
 cdef int examine_awake(FSelf* me, Found* found) except -1:
-    """What the agent's wait has met, without the tasks whose wait is over: cancelled or called, they have only not run yet."""
+    """What the agent's wait has met, without who has only not run yet: tasks that were cancelled or called, threads whose results have come."""
     cdef uint32_t i
     cdef FSelf* s
     cdef FNode* n
@@ -361,6 +373,8 @@ cdef int examine_awake(FSelf* me, Found* found) except -1:
         for i in range(found.n):
             s = found.edges[i].agent
             n = s.top
+            if found.edges[i].waits != NULL and found.edges[i].waits.kind == K_RESULT and wakers_refresh(found.edges[i].waits):
+                stale = True
             if s.task == NULL or found.edges[i].wait_number == 0 or n == NULL or n.future == NULL or n.state == N_SUSPENDED:
                 continue
             if (<object>n.future).done():

@@ -1,70 +1,49 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
-"""Threads that wait for tasks, and tasks that wait for threads.
+"""Where the work for a future is: a coroutine that a loop was given by another thread, a function that was submitted to a pool of threads.
 
-A thread in `run_coroutine_threadsafe(...).result()` waits for a K_RESULT record: no lock, but something that one agent is to bring
-about, and the record's word is that agent. It is the task that runs the coroutine; until that exists, the thread whose loop is to make it. The
-future's own condition is waited for inside, and the walk looks at the outer wait (see _waits.top_of).
+Each such future has a Source, as its `_fastlock` and in its condition: so who waits for it can say whom he waits for. A pool is a K_POOL record,
+held by each of its workers while it runs something of the pool's, from where that was submitted. A job is queued in its pool, run by a worker,
+done: two stores each, and whoever waits sees it. A worker keeps its share until the callbacks of the future have run, for so long it is busy.
 
-Work that a loop gives to an executor is a Job, which knows the thread that runs it.
+A worker that ends in the middle of a job keeps its share as a tombstone, as with a lock; after a fork all of them are lost in the child. Where a
+future was made or a job queued before install(), nothing is known of it, and it can come at any moment.
 
-Guard: the GIL. A record and its node are withdrawn on every way out of the wait. The task is kept alive, and its agent's record pinned by a
-count of what it owns, while a wait names it and no longer.
+Guard: the GIL; for a pool's count, changed by its workers, the bucket mutex where there is none.
 """
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from fastlock._block cimport look_for_task, to_ns
-from fastlock._contended cimport contended_watch
+from fastlock._awaited cimport Source, thread_of
+from fastlock._block cimport is_looking
+from fastlock._contended cimport contended_refresh, contended_shared
 from fastlock._core cimport lock_dropped, lock_made
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
-from fastlock._park cimport wait_pop
-from fastlock._shown cimport wait_begin
+from fastlock._shown cimport show_pool
 from fastlock._sites cimport site_created
+from fastlock._sync cimport expect
 from fastlock._table cimport *
-from fastlock._tasks cimport running_loop, running_task, task_agent, task_known, task_rest
+from fastlock._tasks cimport running_loop
+from fastlock._wakers cimport B_COMPLETED, B_WAIT, S_POOL, source_agent
 
-import os
 import weakref
 
-from _thread import TIMEOUT_MAX
-
-cdef dict thread_words = {}         # the agent of a thread that was found by its ident
-cdef set waiting = set()            # every Result that a thread waits for: what a fork's child has to clear
-cdef object jobs = weakref.WeakKeyDictionary()      # asyncio's future to Job
+cdef enum:
+    MOST_WORKERS = 0x7FFFFFFF  # an enum's member is an int: a larger one would be negative
 
 
-# ---- whose loop -----------------------------------------------------------------------------------------------
-
-cdef FSelf* agent_by_ident(object ident) noexcept:
-    """The agent of a thread that lives and has used fastlock, else NULL. Cost: a look at every agent, the first time."""
-    cdef FSelf* s
-    cdef uint64_t wanted
-    cdef uint32_t i
-    word = thread_words.get(ident)
-    s = agent_of(<uint64_t>word) if word is not None else NULL
-    if s != NULL and fl_load8(&s.pub.state) == A_ALIVE and s.pub.ident == <uint64_t>ident:
-        return s
-    wanted = <uint64_t>ident
-    for i in range(1, agent_limit()):
-        s = agent_at(i)
-        if s.task == NULL and fl_load8(&s.pub.state) == A_ALIVE and s.pub.ident == wanted:
-            if len(thread_words) > 1024:
-                thread_words.clear()
-            thread_words[ident] = s.word
-            return s
-    return NULL
+cdef object name_of(object function):
+    """What people call what is run, without running code of the program's."""
+    while type(function).__name__ == "partial" and hasattr(function, "func"):
+        function = function.func
+    name = getattr(function, "__qualname__", None)
+    if type(name) is not str:
+        name = type(function).__qualname__
+    return f"result of {name.rpartition('<locals>.')[2]}()"
 
 
-cdef FSelf* thread_of(object loop) noexcept:
-    """The agent of the thread that runs the loop, NULL where it does not run or does not say."""
-    cdef PyObject* mine = running_loop()
-    if mine != NULL and mine == <PyObject*>loop:
-        return current_agent()
-    ident = getattr(loop, "_thread_id", None)
-    return agent_by_ident(ident) if type(ident) is int and ident > 0 else NULL
-
+# ---- a coroutine for a loop -------------------------------------------------------------------------------------
 
 cdef object task_in(object callback):
     """The task whose end completes a future, from the callback by which asyncio lets the one cancel the other; None where it is none."""
@@ -76,210 +55,273 @@ cdef object task_in(object callback):
     return task if callable(getattr(task, "get_coro", None)) else None
 
 
-# ---- a thread waits for a task ---------------------------------------------------------------------------------
-
 @cython.final
-@cython.no_gc_clear
-cdef class Result:
-    """What one thread waits for; the record is this object's, so that a report can keep it."""
-    cdef FLock* rec
-    cdef FSelf* waiter
-    cdef FSelf* agent           # of the task, as long as it is named
-    cdef object task
-
-    def __dealloc__(self):
-        lock_dropped(self.rec)
-
-    cdef int brought_by(self, object task, FSelf* thread) except -1:
-        """Names the task; where it has no record yet, `thread` is its loop's."""
-        cdef FSelf* t = task_known(<PyObject*>task)
-        if self.task is not None or (t == NULL and thread == NULL):
-            return 0
-        if t == NULL:
-            t = task_agent(<PyObject*>task)
-            t.thread = thread
-        self.task = task
-        self.agent = t
-        t.owns += 1
-        self.names(t.word)
-        return 0
-
-    cdef void names(self, uint64_t word) noexcept:
-        """Says who is to bring it, to readers outside too."""
-        fl_store64(&self.rec.word, word)
-        if self.rec.contended:
-            contended_watch(self.rec)
-
-    cdef void over(self) noexcept:
-        """Names nobody any more: it has been brought, or is not waited for."""
-        cdef FSelf* t = self.agent
-        self.names(0)
-        if t != NULL:
-            self.agent = NULL
-            t.owns -= 1
-            task_rest(t)
-
-
-@cython.final
-cdef class Expected:
-    """What a future of run_coroutine_threadsafe is known to depend on."""
+cdef class Expected(Source):
+    """What a future of run_coroutine_threadsafe is known to depend on: the task that runs the coroutine, until then the loop's thread."""
     cdef object loop            # weak reference
-    cdef object task            # the future's own callback keeps it as well
-    cdef str name
-    cdef list results           # of the threads that wait now
+    cdef object future          # weak reference
     cdef uint64_t thread        # word of the loop's thread's agent, as the task was made there
-    cdef uint32_t site          # where the coroutine was handed over
     cdef bint done
 
-    def __init__(self, loop, what):
+    def __init__(self, loop, coroutine, future):
         try:
             self.loop = weakref.ref(loop)
         except TypeError:
             self.loop = None
-        self.name = f"result of {what.rpartition('<locals>.')[2]}()"
-        self.results = []
+        self.future = weakref.ref(future)
+        self.name = name_of(coroutine)
         self.site = site_created()
+        self.s.future = <PyObject*>future
+        expect(future._condition, self)
 
     def learn(self, callback):
         """Called in the loop's thread with each callback that is added: one of them knows the task."""
-        cdef Result result
         if self.task is not None or self.done:
             return
         self.task = task_in(callback)
         if self.task is None:
             return
         self.thread = current_agent().word if running_loop() != NULL else 0
-        for result in list(self.results):
-            result.brought_by(self.task, agent_of(self.thread))
+        if self.waits:
+            self.by_task(self.task, agent_of(self.thread))
 
-    def over(self):
+    def ends(self):
         """Called as the future is completed or cancelled, before anybody is woken: nobody waits for the task from here on."""
-        cdef Result result
         self.done = True
         self.task = None
-        for result in list(self.results):
-            result.over()
+        self.over()
 
-    def wait(self, future, call, timeout):
-        """Returns call(timeout), a wait for the future; meanwhile the table says what this thread waits for."""
-        cdef Result result = Result.__new__(Result)
-        cdef FNode* n = NULL
-        cdef int64_t limit_ns = -1
-        if isinstance(timeout, (int, float)):
-            if not timeout > 0:
-                return call(timeout)
-            if timeout <= TIMEOUT_MAX:
-                limit_ns = to_ns(timeout)
-        result.rec = lock_made(K_RESULT, checked_options(self.name, None, None, None, None, False, None, None))
-        result.rec.obj = <PyObject*>result
-        result.rec.site = self.site
-        result.waiter = current_agent()
-        try:
-            self.results.append(result)
-            waiting.add(result)
-            self.resolve(result, future)
-            agent_refresh_name(result.waiter)
-            n = wait_begin(result.waiter, result.rec, WAIT_EXCLUSIVE, 0, limit_ns, site_created())
-            contended_watch(result.rec)
-            if result.waiter.loops:
-                n.task = running_task()
-            error = look_for_task(result.rec, result.waiter, n, True)
-            if error is not None:
-                raise error
-            return call(timeout)
-        finally:
-            if n != NULL:
-                wait_pop(result.waiter, n)
-            result.over()
-            result.task = None
-            waiting.discard(result)
-            self.results.remove(result)
-
-    cdef int resolve(self, Result result, object future) except -1:
+    cdef int wanted(self) except -1:
         cdef FSelf* thread
         loop = self.loop() if self.loop is not None else None
         thread = thread_of(loop) if loop is not None else NULL
         if self.task is None:       # asyncio may have had it before this class got to the future
-            for callback in list(getattr(future, "_done_callbacks", ())):
+            for callback in list(getattr(self.future(), "_done_callbacks", ())):
                 self.task = self.task or task_in(callback)
         if self.done:
             return 0
         if self.task is not None:
-            result.brought_by(self.task, agent_of(self.thread) if self.thread else thread)
-        if self.task is None and thread != NULL:
-            result.names(thread.word)
+            self.by_task(self.task, agent_of(self.thread) if self.thread else thread)
+        elif thread != NULL:
+            self.by(thread.word)
         return 0
 
 
-# ---- a task waits for a thread ---------------------------------------------------------------------------------
+# ---- a function for a pool --------------------------------------------------------------------------------------
 
 @cython.final
-cdef class Job:
-    """A function that an executor's thread is to run; it knows which one, while it runs."""
-    cdef object function
-    cdef uint64_t word
-    cdef bint begun
-    cdef object __weakref__
+@cython.no_gc_clear
+cdef class Pool:
+    """An executor of threads; the record is this object's."""
+    cdef FLock* rec
+    cdef object executor        # weak reference
+    cdef bint foreign           # its jobs run in another interpreter, where nothing of theirs is seen
 
-    def __init__(self, function):
-        self.function = function
+    def __cinit__(self, executor, bint foreign, object name):
+        self.executor = weakref.ref(executor)
+        self.foreign = foreign
+        self.rec = lock_made(K_POOL, checked_options(name, None, None, None, None, False, None, None))
+        self.rec.obj = <PyObject*>self
+        self.measure()
 
-    def __call__(self, *args, **kwargs):
-        self.word = current_agent().word
-        self.begun = True
-        try:
-            return self.function(*args, **kwargs)
-        finally:
-            self.word = 0
-            self.function = None        # as the executor does: a future that is kept must not keep the arguments
+    def __dealloc__(self):
+        if self.rec != NULL:
+            self.rec.tag = 0        # the walk's marks
+            self.rec.node = 0
+        lock_dropped(self.rec)
 
-    def __getattr__(self, name):
-        return getattr(self.function, name)
-
-    def __repr__(self):
-        return repr(self.function)
-
-    def belongs_to(self, future):
-        """Lets the job be found by the future that the task awaits, as long as that lives."""
-        try:
-            jobs[future] = self
-        except TypeError:               # a loop's own kind of future, to which nothing can refer
-            return
-
-
-cdef uint64_t job_word(object future) noexcept:
-    """The agent, as a lock word, of the thread that runs the job of this future; 0 where there is no job, or it is queued or over."""
-    cdef Job job
-    try:
-        job = jobs.get(future)
-    except TypeError:
+    cdef int measure(self) except -1:
+        """Reads how many workers there can be: a program may change it."""
+        executor = self.executor()
+        size = getattr(executor, "_max_workers", None)
+        if type(size) is int and 0 < size <= MOST_WORKERS:
+            self.rec.limit = size
         return 0
-    return job.word if job is not None else 0
+
+    @property
+    def index(self):
+        """Of its record, for the walk."""
+        return self.rec.index
+
+    @property
+    def queued(self):
+        """How many jobs stand in its queue; 0 where the executor is gone."""
+        queue = getattr(self.executor(), "_work_queue", None)
+        return queue.qsize() if queue is not None else 0
 
 
-def executor_job_thread(future):
-    """The agent's id of the thread that runs the job of an asyncio future; None where there is no job, or it is queued or over."""
-    cdef FSelf* s = agent_of(job_word(future))
+@cython.final
+@cython.no_gc_clear
+cdef class Job(Source):
+    """A function that was submitted to a pool."""
+    cdef Pool pool
+    cdef object function        # until it is over
+
+    cdef str called(self):
+        if self.name is None:
+            self.name = name_of(self.function) if self.function is not None else "result of a job"
+        return self.name
+
+    cdef int wanted(self) except -1:
+        if self.s.state == S_POOL:
+            self.pool.measure()
+            show_pool(self.pool.rec)
+        return 0
+
+    cdef int rested(self) except -1:
+        contended_refresh(self.pool.rec)
+        return 0
+
+    cdef int begin(self) except -1:
+        """The running thread begins with it, and is busy from here on."""
+        cdef FSelf* me = current_agent()
+        cdef FLock* L = self.pool.rec
+        if not hold_count(me, L, NULL):
+            add_busy(L, 1)
+        hold_add(me, L, self.site)
+        if L.contended:
+            contended_shared(L, me)
+        return self.by(me.word)
+
+    cdef int end(self) except -1:
+        """The thread that began it has come to its end, its future's callbacks as well."""
+        cdef FSelf* me = current_agent()
+        cdef FLock* L = self.pool.rec
+        self.function = None
+        self.over()
+        hold_drop(me, L)
+        if not hold_count(me, L, NULL):
+            add_busy(L, -1)
+        if L.contended:
+            contended_shared(L, me)
+        return 0
+
+
+cdef void add_busy(FLock* L, int n) noexcept nogil:
+    if FL_CAS_WORDS:
+        fl_mutex_lock(bucket(L))
+    L.count += n
+    if FL_CAS_WORDS:
+        fl_mutex_unlock(bucket(L))
+
+
+cdef Pool pool_of(object executor):
+    pool = executor.__dict__.get("_fastlock")
+    if type(pool) is Pool:
+        return <Pool>pool
+    return pool_made(executor, executor._thread_name_prefix)    # it is from before install(), or another's: its place is not known
+
+
+cdef Pool pool_made(object executor, object name):
+    foreign = any([base.__module__ == "concurrent.futures.interpreter" for base in type(executor).__mro__])
+    cdef Pool pool = Pool.__new__(Pool, executor, foreign, name if type(name) is str and name else None)
+    executor.__dict__["_fastlock"] = pool
+    return pool
+
+
+def pool_begins(executor):
+    """Called as an executor of threads has been made: its record is from where that is."""
+    name = executor._thread_name_prefix
+    # What the executor calls itself, with a number that differs from run to run, says less than where it was made.
+    pool_made(executor, name if type(name) is str and not name.startswith("ThreadPoolExecutor-") else None)
+
+
+@cython.binding(True)
+def followed_submit(original):
+    """What stands in the place of ThreadPoolExecutor.submit: its futures know where their work is."""
+    @cython.binding(True)
+    def submit(self, fn, /, *args, **kwargs):
+        cdef FSelf* me
+        cdef Job job
+        cdef void* before
+        if not is_looking():
+            return original(self, fn, *args, **kwargs)
+        job = Job.__new__(Job)
+        job.pool = pool_of(self)
+        job.function = fn
+        job.site = site_created()
+        me = current_agent()
+        before = me.submits
+        me.submits = <void*>job
+        try:
+            return original(self, fn, *args, **kwargs)
+        finally:
+            me.submits = before
+
+    return submit
+
+
+def followed_item(base):
+    """What stands in the place of the pool's work item, whose run() knows the thread and the moment."""
+
+    class _WorkItem(base):
+        # What the graph of lock orders finds on the stack, see _clocks.
+        _fastlock_run = base.run
+
+        def __init__(self, future, *task):
+            base.__init__(self, future, *task)
+            queue_job(future)
+
+        def run(self, *context):
+            cdef Job job = job_of(self.future)
+            if job is None or job.pool.foreign:
+                return base.run(self, *context)
+            job.begin()
+            try:
+                return base.run(self, *context)
+            finally:
+                job.end()
+
+    _WorkItem.__module__, _WorkItem.__qualname__, _WorkItem.__doc__ = base.__module__, base.__qualname__, base.__doc__
+    return _WorkItem
+
+
+cdef int queue_job(object future) except -1:
+    """Gives a new future the job that its thread is just handing to a pool."""
+    cdef FSelf* me = current_agent()
+    cdef Job job
+    if me.submits == NULL:
+        return 0
+    job = <Job>me.submits
+    me.submits = NULL
+    if not job.pool.foreign:
+        job.s.pool = job.pool.rec.index
+        job.s.pool_serial = job.pool.rec.serial
+        job.s.state = S_POOL
+    job.s.future = <PyObject*>future
+    future.__dict__["_fastlock"] = job
+    expect(future._condition, job)
+    return 0
+
+
+cdef Job job_of(object future):
+    job = future.__dict__.get("_fastlock") if future is not None else None
+    return <Job>job if type(job) is Job else None
+
+
+def work_of(future):
+    """Where the work for a future of concurrent.futures is: the agent's id of the thread that runs it, the Pool that it is queued in; None: over, or not known."""
+    cdef Job job = job_of(future)
+    cdef FSelf* s
+    if job is None:
+        return None
+    if job.s.state == S_POOL:
+        job.pool.measure()
+        return job.pool
+    s = source_agent(&job.s)
     return agent_id(s) if s != NULL else None
 
 
-def executor_job_begun(future):
-    """Whether a thread has begun the job of an asyncio future; None where the future is no executor's."""
-    cdef Job job = jobs.get(future)
-    return job.begun if job is not None else None
+# ---- many futures -----------------------------------------------------------------------------------------------
 
+def followed_waiters(original, as_completed, all_completed):
+    """What stands in the place of concurrent.futures._base._create_and_install_waiters: who waits for many futures says for which."""
+    @cython.binding(True)
+    def _create_and_install_waiters(fs, return_when):
+        waiter = original(fs, return_when)
+        call = B_COMPLETED if return_when == as_completed else B_WAIT
+        # The very set, from which as_completed() takes what it has yielded: no future is kept for longer.
+        expect(waiter.event, (fs, return_when != all_completed, call))
+        return waiter
 
-# ---- fork --------------------------------------------------------------------------------------------------------
-
-def in_child():
-    """The threads that waited are not here, and what they waited for names nobody."""
-    cdef Result result
-    cdef FSelf* me = current_agent()
-    thread_words.clear()
-    for result in list(waiting):
-        if result.waiter != me:
-            result.over()
-            waiting.discard(result)
-
-
-os.register_at_fork(after_in_child=in_child)
+    return _create_and_install_waiters

@@ -9,7 +9,7 @@ made up, a finaliser may run.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strncpy
 
-from fastlock._contended cimport FContended, contended_made, contended_of, shown_chain
+from fastlock._contended cimport FContended, contended_made, contended_of, contended_watch, shown_chain
 from fastlock._facts cimport lock_class, lock_name
 from fastlock._mapping cimport (
     A_FINDINGS, A_SHARES, A_SITES, A_STRINGS, FArea, FPlace, FShown, area_used, has_room, header, mapping_is_lost, record_at)
@@ -23,10 +23,12 @@ cdef extern from "Python.h":
 
 cdef enum:
     MOST_BYTES = 1000          # of a string; of a longer path the end tells more
+    MOST_NAMES = 64            # of one class, of what is made for a single wait
     MOST_HELD = 16             # entries shown of a held stack, the newest
     CHECK_NS = 1000000000      # how often somebody who blocks sees after the mapping
 
 cdef dict strings = {}          # text -> its offset
+cdef dict names_of = {}         # class -> how many names of its have been put there, of what is made for a single wait
 cdef object refresher = None
 cdef int64_t checked_ns = 0
 
@@ -88,6 +90,17 @@ cdef int site_out(uint32_t site) except -1:
 
 # ---- locks and agents ---------------------------------------------------------------------------------------------
 
+cdef str one_of_few(str name, str label):
+    """The name of what is made for a single wait, as "process 4711"; of very many only the class, for strings stay for ever."""
+    if name in strings:
+        return name
+    count = names_of.get(label, 0)
+    if count >= MOST_NAMES:
+        return label
+    names_of[label] = count + 1
+    return name
+
+
 cdef int lock_out(FLock* L) except -1:
     """Makes a lock's name, class and creation site readable, once."""
     cdef FContended* c = contended_made(L)
@@ -96,7 +109,7 @@ cdef int lock_out(FLock* L) except -1:
     if c == NULL or c.named:
         return 0
     site_out(L.created)
-    name = string_out(lock_name(L))
+    name = string_out(lock_name(L) if L.kind < K_RESULT else one_of_few(lock_name(L), lock_class(L)))
     label = string_out(lock_class(L))
     fl_mutex_lock(m)
     record_begin(&c.seq)
@@ -157,6 +170,23 @@ cdef int show(FLock* L, FSelf* me, uint32_t site) except -1:
         agent_refresh_name(owner)
     if me.depth != 0:
         show_held(me)
+    return 0
+
+
+cdef int show_pool(FLock* L) except -1:
+    """Makes a pool readable, and which of its workers have a job from where; until contended_refresh()."""
+    cdef uint32_t i, site = 0
+    cdef FSelf* s
+    if fl_finalizing():
+        return 0
+    lock_out(L)
+    contended_watch(L)
+    for i in range(1, agent_limit()):
+        s = agent_at(i)
+        if fl_load8(&s.pub.state) == A_ALIVE and hold_count(s, L, &site):
+            site_out(site)
+            if s.pub.name[0] == 0:
+                agent_refresh_name(s)
     return 0
 
 

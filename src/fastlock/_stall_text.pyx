@@ -11,7 +11,7 @@ from fastlock._mapping cimport A_STRINGS, record_at
 from fastlock._native cimport *
 from fastlock._sites cimport FSite, site_at, site_fast
 from fastlock._table cimport *
-from fastlock._waits cimport top_of
+from fastlock._found cimport top_of
 
 cdef extern from "_peek.h" nogil:
     ctypedef struct fl_text:
@@ -38,8 +38,8 @@ cdef enum:
     RAW_FRAMES = 12            # and this many calls of who holds the GIL
     ROOM = 16384
 
-cdef const char* kinds[9]
-kinds[:] = [b"lock", b"Lock", b"RLock", b"RWLock", b"Semaphore", b"Condition", b"Event", b"Barrier", b"Result"]
+cdef const char* kinds[11]
+kinds[:] = [b"lock", b"Lock", b"RLock", b"RWLock", b"Semaphore", b"Condition", b"Event", b"Barrier", b"Result", b"ThreadPoolExecutor", b"Wait"]
 cdef char room[ROOM]
 cdef fl_text text
 
@@ -132,7 +132,7 @@ cdef void say_site(uint32_t site) noexcept nogil:
 
 cdef void say_lock(FLock* L) noexcept nogil:
     """The lock's name as reports have it: who waits has put it into the mapping, where there was room."""
-    cdef const char* kind = kinds[L.kind if L.kind <= K_RESULT else 0]
+    cdef const char* kind = kinds[L.kind if L.kind <= K_OPAQUE else 0]
     cdef FContended* c = contended_of(L)
     cdef uint32_t name = fl_get32(&c.name) if c != NULL else 0
     if name != 0:
@@ -161,6 +161,8 @@ cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
         fl_say(&text, " waits for ")
     elif fl_get8(&n.mode) == WAIT_SHARED:
         fl_say(&text, " waits to read ")
+    elif fl_get8(&n.mode) == WAIT_UPGRADABLE:
+        fl_say(&text, " waits to read upgradably ")
     else:
         fl_say(&text, " waits to write ")
     say_lock(&L)
@@ -168,7 +170,7 @@ cdef bint say_wait(FSelf* s, int64_t now) noexcept nogil:
     say_site(fl_get32(&n.site))
     fl_say(&text, "] ")
     say_duration(now - fl_get_ns(&n.since_ns))
-    owner = agent_of(L.word) if L.kind != K_RESULT and not L.marks & M_SIGNAL else NULL
+    owner = agent_of(L.word) if L.kind < K_RESULT and not L.marks & M_SIGNAL else NULL
     if owner != NULL and owner != s:
         fl_say(&text, ", held by ")
         say_agent(owner)

@@ -8,7 +8,8 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport acquire_blocking, block, site_now, to_ns, wait_out
+from fastlock._awaited cimport Awaited, await_end, await_inside, future_begin, futures_begin
+from fastlock._block cimport acquire_blocking, block, is_looking, site_now, to_ns, wait_out
 from fastlock._contended cimport contended_shared
 from fastlock._core cimport (
     LockType, RLock, lock_dropped, lock_made, lock_release, lock_take, new_lock, note_given, note_site,
@@ -18,6 +19,7 @@ from fastlock._options cimport checked_options, set_options
 from fastlock._park cimport *
 from fastlock._shown cimport wait_begin
 from fastlock._table cimport *
+from fastlock._woken cimport wakes
 
 import sys
 import warnings
@@ -50,6 +52,7 @@ cdef class Condition:
 
     cdef FLock* rec
     cdef object lock
+    cdef object expected        # a future's: its Source, where somebody knows who brings it
     cdef uint8_t lock_kind
     cdef object __weakref__
     cdef dict __dict__
@@ -121,31 +124,21 @@ cdef class Condition:
 
     def wait(self, timeout=None):
         """Releases the lock, waits for a notification at most `timeout` seconds, re-acquires; False where none came."""
-        cdef FSelf* me
-        cdef FNode* n
-        cdef void* owed
+        cdef Awaited outer
         cdef int64_t limit_ns
+        cdef uint32_t site
         if not condition_owned(self):
             raise RuntimeError("cannot wait on un-acquired lock")
         limit_ns = wait_limit(timeout)
-        me = current_agent()
-        n = wait_begin(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site_now())
-        enter(self.rec, n)
-        owed = me.owed
-        me.owed = NULL          # releasing the lock here must not pay: parking does, without the GIL
+        site = site_now()
+        outer = future_begin(self.expected, site, limit_ns) if limit_ns != 0 else None
+        if outer is None:
+            return condition_wait(self, limit_ns, site) != 0
         try:
-            state = condition_save(self)
-        except BaseException:
-            me.owed = owed
-            if leave(self.rec, n) == TAKEN:
-                notify(self.rec, 1, NULL, NULL)
-            wait_pop(me, n)
-            raise
-        me.owed = owed
-        try:
-            return wait_out(self.rec, me, n, False, False) != 0
+            await_inside(outer)
+            return condition_wait(self, limit_ns, site) != 0
         finally:
-            condition_restore(self, state)
+            await_end(outer)
 
     def wait_for(self, predicate, timeout=None):
         """Waits until the predicate is true, at most `timeout` seconds; returns its last value."""
@@ -165,17 +158,23 @@ cdef class Condition:
 
     def notify(self, n=1):
         """Wakes the `n` oldest waiters; RuntimeError where the lock is not held."""
+        cdef FSelf* me
         if not condition_owned(self):
             raise RuntimeError("cannot notify on un-acquired lock")
+        me = current_agent()
+        wakes(self.rec, me)
         if self.rec.head != NULL and n > 0:
-            notify(self.rec, n, current_agent(), guard_of(self))
+            notify(self.rec, n, me, guard_of(self))
 
     def notify_all(self):
         """Wakes all waiters; RuntimeError where the lock is not held."""
+        cdef FSelf* me
         if not condition_owned(self):
             raise RuntimeError("cannot notify on un-acquired lock")
+        me = current_agent()
+        wakes(self.rec, me)
         if self.rec.head != NULL:
-            notify(self.rec, -1, current_agent(), guard_of(self))
+            notify(self.rec, -1, me, guard_of(self))
 
     def notifyAll(self):
         """Deprecated name of notify_all()."""
@@ -184,6 +183,49 @@ cdef class Condition:
 
     def __repr__(self):
         return f"<Condition({self.lock!r}, {waiting(self.rec)})>"
+
+
+def number_of(condition):
+    """(index, serial) of a condition's record, None where it is none of ours."""
+    return ((<Condition>condition).rec.index, (<Condition>condition).rec.serial) if isinstance(condition, Condition) else None
+
+
+cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except -1:
+    cdef FSelf* me = current_agent()
+    cdef FNode* n = wait_begin(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site)
+    cdef void* owed
+    enter(self.rec, n)
+    owed = me.owed
+    me.owed = NULL              # releasing the lock here must not pay: parking does, without the GIL
+    try:
+        state = condition_save(self)
+    except BaseException:
+        me.owed = owed
+        if leave(self.rec, n) == TAKEN:
+            notify(self.rec, 1, NULL, NULL)
+        wait_pop(me, n)
+        raise
+    me.owed = owed
+    try:
+        return wait_out(self.rec, me, n, False, False)
+    finally:
+        condition_restore(self, state)
+
+
+cdef int expect(object primitive, object what) except -1:
+    """Says what a condition of ours, or an event, really stands for: a future's Source, or what futures_begin() takes. Others are left alone.
+
+    A future's lock is given back within its wait, after that is published, and kept for long by nobody: it is no part of a circle.
+    """
+    cdef FLock* guard
+    if isinstance(primitive, Condition):
+        (<Condition>primitive).expected = what
+        guard = guard_of(<Condition>primitive)
+        if guard != NULL:
+            guard.marks |= M_SIGNAL
+    elif isinstance(primitive, Event):
+        (<Event>primitive).expected = what
+    return 0
 
 
 cdef object condition_exit_method(Condition self, PyObject** args, Py_ssize_t count):
@@ -417,6 +459,8 @@ cdef void permits_give(FLock* L, int64_t permits) noexcept:
             if not hold_drop(me, L):
                 L.marks |= M_SIGNAL
                 break
+    if L.marks & M_SIGNAL:
+        wakes(L, me)
     if not FL_CAS_WORDS and L.word == 0:
         L.count += permits
     else:
@@ -464,6 +508,7 @@ cdef class Event:
 
     cdef FLock* rec
     cdef object condition
+    cdef object expected        # what it stands for, see expect(); else None
     cdef object __weakref__
     cdef dict __dict__
 
@@ -499,6 +544,7 @@ cdef class Event:
 
     def set(self):
         """Sets the flag and wakes all waiters."""
+        wakes(self.rec, current_agent())
         if FL_CAS_WORDS or self.rec.head != NULL:
             set_flag(self.rec)
         else:
@@ -516,6 +562,8 @@ cdef class Event:
         limit_ns = wait_limit(timeout)
         if limit_ns == 0:
             return self.rec.count != 0
+        if self.expected is not None:
+            return event_wait(self, limit_ns) != 0
         return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False) != 0
 
     def _at_fork_reinit(self):
@@ -526,6 +574,18 @@ cdef class Event:
 
     def __repr__(self):
         return shown(self, "set" if self.rec.count else "unset")
+
+
+cdef int event_wait(Event self, int64_t limit_ns) except -1:
+    """Waits for an event that stands for something else, and says for what."""
+    cdef Awaited outer = futures_begin(self.expected, limit_ns) if is_looking() else None
+    if outer is None:
+        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False)
+    try:
+        await_inside(outer)
+        return block(self.rec, current_agent(), WAIT_FLAG, 0, limit_ns, False)
+    finally:
+        await_end(outer)
 
 
 # ---- Barrier -----------------------------------------------------------------------------------------------------
@@ -547,7 +607,8 @@ cdef class Generation:
 cdef class Barrier:
     """Barrier(parties, action=None, timeout=None)\n--\n\nA point that `parties` threads pass together; threading.Barrier's interface, thread-safe."""
 
-    cdef object condition, action, default_timeout
+    cdef Condition condition
+    cdef object action, default_timeout
     cdef int64_t _parties
     cdef Generation generation
     cdef object __weakref__
@@ -557,9 +618,11 @@ cdef class Barrier:
         if parties < 1 and sys.version_info >= (3, 13):
             raise ValueError("parties must be >= 1" if sys.version_info >= (3, 14) else "parties must be > 0")
         self.condition = Condition(new_lock())
+        self.condition.rec.kind = K_BARRIER
         self.action = action
         self.default_timeout = timeout
         self._parties = parties
+        self.condition.rec.limit = <uint32_t>min(max(self._parties, 0), <int64_t>0xFFFFFFFF)
         self.generation = Generation()
 
     @property
@@ -601,6 +664,7 @@ cdef class Barrier:
                 raise broken_barrier()
             index = now.arrived
             now.arrived += 1
+            wakes(self.condition.rec, current_agent())      # each one who comes is one of those for whom the others wait
             if now.arrived == self._parties:
                 self._pass(now)
             else:

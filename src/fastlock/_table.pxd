@@ -8,7 +8,7 @@ private to a process, for they lie in a mapping that others read; FLock and FSel
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlock._native cimport fl_load64, fl_mutex, fl_put32, fl_store32, fl_store_fence, fl_tls_get, fl_tls_set
+from fastlock._native cimport fl_get8, fl_get32, fl_load64, fl_mutex, fl_put32, fl_store32, fl_store_fence, fl_tls_get, fl_tls_set
 
 # The lock word: generation (32) | agent index (24) | flags (8).
 #
@@ -33,7 +33,9 @@ cdef enum:  # FLock.kind
     K_CONDITION = 5
     K_EVENT = 6
     K_BARRIER = 7
-    K_RESULT = 8       # not a lock: what somebody is to bring about; its word is who
+    K_RESULT = 8       # not a lock: what agents are to bring about, see _wakers; its word is who, where that is one
+    K_POOL = 9         # not a lock: an executor, held by each of its workers while it runs a job; `limit` is how many there can be
+    K_OPAQUE = 10      # not a lock: what nobody knows who brings about, as the end of a process
 
 cdef enum:  # FLock.marks: sticky observations, written under the GIL or the bucket mutex
     M_OWNED = 1        # the owner has released it at least once: evidence of ownership
@@ -58,6 +60,7 @@ cdef enum:  # modes of a wait
     WAIT_PERMIT = 3
     WAIT_NOTIFY = 4
     WAIT_FLAG = 5
+    WAIT_UPGRADABLE = 6        # a share, of which there is one at a time, whose holder may write
 
 cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
     N_IDLE = 0
@@ -69,6 +72,9 @@ cdef enum:  # FNode.state, guarded by the bucket mutex of its lock
 cdef enum:  # FNode.flags of a task's wait, which takes no lock with flags
     F_LOOKED = 64      # a circle has been looked for once more, a while after it began
     F_TOLD = 128       # has been reported as a long one
+
+cdef enum:  # FNode.flags of a wait for a K_RESULT
+    F_OUTER = 32       # the wait for a condition or an event inside of it is a part of it
 
 cdef struct FAgent:
     # Public part, 160 bytes in the mapping (docs/table.md). Written by the agent itself (wait_*, outer_*, name) and by who creates, ends
@@ -121,6 +127,7 @@ cdef enum:  # FHeld.flags, and how a lock is wanted; the graph takes them from h
     H_REACQUIRE = 32   # a condition's wait takes its lock again
     H_NESTED = 64      # sanctioned by nested()
     H_ONE_STEP = 512   # wanted in the very step of the task's in which everything held was taken: no other task of its thread comes between
+    H_UPGRADABLE = 2048 # with H_SHARED the upgradable share; without, wanted exclusively by who has that
     H_IN_TASK = 1024   # held by a task in the name of its loop's thread, as all synchronous locks are
 
 cdef struct FHeld:
@@ -140,6 +147,7 @@ cdef struct FNode:
     FNode* prev                # the head's: the last one
     FNode* outer               # the wait that this one interrupts
     FSelf* agent
+    FSelf* asker               # in whose name: the agent, but where it runs the acquire of a task that has a share of the lock
     uint32_t lock_index
     uint8_t mode
     uint8_t state
@@ -167,12 +175,13 @@ cdef struct FLock:
     uint32_t pair_edge         # its index; 0: none
     uint32_t index
     uint64_t serial            # unique for the process's life; 0 while unused
-    int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag
+    int64_t count              # RLock: re-entries; RWLock: readers; Semaphore: permits; Event: flag; K_POOL: workers that run a job
     FNode* head                # waiters, oldest first; guarded by the bucket mutex
     PyObject* obj              # the Python object, borrowed: valid while serial is
-    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare
+    uint64_t placed            # frame (48) and context version (16) of the acquire, in a thread that runs an event loop; M_AIO: its first FShare; K_RESULT: its FWakers
     uint32_t created           # site of creation
-    uint32_t limit             # Semaphore: initial permits; Lock, RLock: when it was last handed over, see _park.pyx
+    uint32_t limit             # Semaphore: initial permits; Barrier: parties; RWLock: number of the agent with the upgradable share, or 0, guarded by
+                               # the bucket mutex; Lock, RLock: when it was last handed over, see _park.pyx; K_POOL: workers; B_* of a wait, see _wakers
     uint32_t contended         # number + 1 of its FContended: of a lock that somebody has waited for
     uint8_t kind
     uint8_t marks
@@ -190,6 +199,7 @@ cdef struct FSelf:
     uint64_t nested            # serial of the lock whose acquire nested() sanctions, or 0
     FAgent* pub
     void* parker
+    void* submits              # the Job that the thread is just handing to a pool, borrowed from the one who hands it
     void* owed                 # parker of a waiter that this agent has granted and not woken yet: see notify() in _park.pyx
     FNode* top                 # innermost wait, NULL while the agent runs
     FNode* spare               # nodes for nested waits, kept
@@ -266,9 +276,9 @@ cdef inline uint64_t chained(uint64_t chain, uint64_t tag) noexcept nogil:
     return ((chain << 5 | chain >> 59) ^ tag) * <uint64_t>0x9E3779B97F4A7C15
 
 cdef inline uint64_t held_tag(FLock* L, uint32_t flags) noexcept nogil:
-    """What a hold adds to its chain: class and mode, 0 where the class is not known. The mode is a bit that no key's flag can undo."""
+    """What a hold adds to its chain: class and mode, 0 where the class is not known. The mode is two bits that no key's flag can undo."""
     if flags & H_SHARED and L.tag != 0:
-        return L.tag ^ (<uint64_t>1 << 63)
+        return L.tag ^ (<uint64_t>1 << 63) ^ (<uint64_t>(flags & H_UPGRADABLE) << 51)
     return L.tag
 
 cdef inline FSelf* current_agent() noexcept:
@@ -296,6 +306,14 @@ cdef inline void record_begin(uint32_t* seq) noexcept nogil:
 
 cdef inline void record_end(uint32_t* seq) noexcept nogil:
     fl_store32(seq, seq[0] + 1)
+
+cdef inline bint upgrades(FLock* L, FSelf* s) noexcept nogil:
+    """Whether the agent has the upgradable share of an RWLock: who has it is the only one that can find itself there."""
+    return fl_get32(&L.limit) == <uint32_t>(s.word >> 8 & 0xFFFFFF)
+
+cdef inline bint is_upgrade(FLock* L, FNode* n) noexcept nogil:
+    """Whether this is a wait for an RWLock to write, for who has its upgradable share."""
+    return fl_get8(&n.mode) == WAIT_EXCLUSIVE and L.kind == K_RWLOCK and upgrades(L, <FSelf*>fl_load64(&n.asker))
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS

@@ -180,6 +180,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     s.pub.outer_mode = WAIT_NONE
     s.pub.name[0] = 0
     s.top = NULL
+    s.submits = NULL
     s.owed = NULL
     s.depth = 0
     s.clock = 0

@@ -12,20 +12,23 @@ cdef enum:  # how one agent depends on another; the words are _facts'
     BY_GROUP = 4
     BY_WAIT = 5
     BY_JOB = 6         # work in another thread
-    BY_TOLD = 7        # how many
+    BY_POOL = 7        # work that is queued in a pool
+    BY_TOLD = 8        # how many
 
 cdef struct Told:
     FSelf* who
-    FSelf* whom
+    FSelf* whom                # NULL: any worker of `pool`
+    FLock* pool
     uint64_t token             # what is awaited, by address: told twice, it is one wait that lasts
     uint32_t site              # where it awaits
     uint32_t next              # number + 1 of the next one of the same agent
     uint8_t how
 
 cdef bint told_wait(FSelf* who, FSelf* whom, uint8_t how, uint32_t site, uint64_t token) noexcept nogil
+cdef bint told_pool(FSelf* who, FLock* pool, uint32_t site, uint64_t token) noexcept nogil
 cdef bint told_holder(FLock* L, uint64_t serial, uint64_t placed, FSelf* holder) noexcept nogil
 cdef Told* told_at(uint32_t number) noexcept nogil
-cdef Told* told_between(FSelf* who, FSelf* whom) noexcept nogil
+cdef Told* told_between(FSelf* who, FSelf* whom, FLock* pool) noexcept nogil
 cdef FSelf* holder_told(FLock* L) noexcept nogil
 cdef void told_withdraw() noexcept nogil
 

@@ -35,6 +35,15 @@ cdef uint32_t locks_n = 0
 
 cdef bint told_wait(FSelf* who, FSelf* whom, uint8_t how, uint32_t site, uint64_t token) noexcept nogil:
     """Notes that a task cannot go on before another agent does; False where memory is out."""
+    return note(who, whom, NULL, how, site, token)
+
+
+cdef bint told_pool(FSelf* who, FLock* pool, uint32_t site, uint64_t token) noexcept nogil:
+    """Notes that a task cannot go on before a worker of a pool is free; False where memory is out."""
+    return note(who, NULL, pool, BY_POOL, site, token)
+
+
+cdef bint note(FSelf* who, FSelf* whom, FLock* pool, uint8_t how, uint32_t site, uint64_t token) noexcept nogil:
     global relations, relations_n, relations_room
     cdef Told* t
     if relations_n == relations_room:
@@ -46,6 +55,7 @@ cdef bint told_wait(FSelf* who, FSelf* whom, uint8_t how, uint32_t site, uint64_
     t = &relations[relations_n]
     t.who = who
     t.whom = whom
+    t.pool = pool
     t.how = how
     t.site = site
     t.token = token
@@ -78,9 +88,10 @@ cdef Told* told_at(uint32_t number) noexcept nogil:
     return &relations[number - 1] if number else NULL
 
 
-cdef Told* told_between(FSelf* who, FSelf* whom) noexcept nogil:
+cdef Told* told_between(FSelf* who, FSelf* whom, FLock* pool) noexcept nogil:
+    """Why an agent depends on another one, or on a pool: one of these is NULL."""
     cdef Told* t = told_at(who.told)
-    while t != NULL and t.whom != whom:
+    while t != NULL and (t.whom != whom or t.pool != pool):
         t = told_at(t.next)
     return t
 

@@ -9,30 +9,43 @@ holder is enough to be stuck), a semaphore any one of them. What is left can nev
 A task also needs its loop's thread: while that one is blocked it stands still, whatever else it waits for. What the table does not know (a task
 that awaits another one, the task behind a lock of its loop's thread) is a loose end, see _told: the walk notes it, and follows it where told.
 
+A pool is a node of the walk by itself: work that is queued in it needs any one of its workers, where all that there can be have a job. So who
+waits for several results, some of them queued, needs all or any of agents and pools.
+
 Cost: proportional to the agents reached. A wait for somebody who runs is two records. Guard: `walk_mutex` for the scratch
 buffers; in a build with the GIL the caller holds it, so what is read is one moment's truth. Elsewhere confirm()
 compares every record a second time.
 """
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
+from fastlock._found cimport *
 from fastlock._native cimport *
 from fastlock._park cimport revocable
 from fastlock._shares cimport FShare, first_share, shares_lock, shares_unlock
 from fastlock._table cimport *
-from fastlock._tasks cimport task_unpin
 from fastlock._told cimport *
+from fastlock._wakers cimport B_JOIN, FWakers, source_agent, source_pool, wakers_lock, wakers_of, wakers_unlock
 
 cdef extern from "Python.h":
-    void Py_CLEAR(PyObject*)
+    unsigned long PyThread_get_thread_ident() nogil
+
+cdef extern from "_frames.h" nogil:
+    bint fl_is_inside(unsigned long, PyObject**, int)
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
 
 cdef enum:
+    MOST_CALLS = 8
     DEAD = 1           # ended or lost in a fork: will never run
     ANY = 2            # one holder's release is enough
 
 cdef struct Walk:
-    FSelf** agents
+    FSelf** agents     # NULL: it is a pool
+    FLock** pools
     uint8_t* kind
     uint8_t* live
     uint32_t* first    # where an agent's holders start in `holders`
@@ -44,6 +57,9 @@ cdef struct Walk:
     uint32_t holders_room
     uint64_t number
 
+cdef PyObject* join_calls[MOST_CALLS]       # code objects in which the innermost call of a joining thread is
+cdef int join_calls_n = 0
+cdef list join_calls_kept = []
 cdef Walk walk
 cdef fl_mutex walk_mutex
 memset(&walk, 0, sizeof(walk))
@@ -57,6 +73,10 @@ cdef bint make_room() noexcept nogil:
     if p == NULL:
         return False
     walk.agents = <FSelf**>p
+    p = realloc(walk.pools, room * sizeof(FLock*))
+    if p == NULL:
+        return False
+    walk.pools = <FLock**>p
     p = realloc(walk.kind, room)
     if p == NULL:
         return False
@@ -77,58 +97,72 @@ cdef bint make_room() noexcept nogil:
     return True
 
 
-cdef bint reach(FSelf* s) noexcept nogil:
-    """Adds an agent to the walk, and to the holders of the one being looked at."""
+cdef bint add(FSelf* s, FLock* pool) noexcept nogil:
+    """Adds a node to the walk; one of the two is NULL."""
+    if walk.n == walk.room and not make_room():
+        return False
+    walk.agents[walk.n] = s
+    walk.pools[walk.n] = pool
+    walk.kind[walk.n] = 0
+    walk.live[walk.n] = 0
+    walk.n += 1
+    return True
+
+
+cdef bint needs(uint32_t index) noexcept nogil:
+    """Adds a node to the holders of the one being looked at."""
     cdef void* p
-    if s.mark != walk.number:
-        if walk.n == walk.room and not make_room():
-            return False
-        s.mark = walk.number
-        s.mark_index = walk.n
-        walk.agents[walk.n] = s
-        walk.kind[walk.n] = 0
-        walk.live[walk.n] = 0
-        walk.n += 1
     if walk.n_holders == walk.holders_room:
         p = realloc(walk.holders, (walk.holders_room * 2 + 256) * sizeof(uint32_t))
         if p == NULL:
             return False
         walk.holders = <uint32_t*>p
         walk.holders_room = walk.holders_room * 2 + 256
-    walk.holders[walk.n_holders] = s.mark_index
+    walk.holders[walk.n_holders] = index
     walk.n_holders += 1
     return True
 
 
-cdef FNode* top_of(FSelf* s) noexcept nogil:
-    """What the agent waits for, NULL where it runs. A future's condition stands for the result that is waited for outside of it."""
-    cdef FNode* n = <FNode*>fl_load64(&s.top)
-    cdef FNode* outer = <FNode*>fl_load64(&n.outer) if n != NULL else NULL
-    cdef FLock* L
-    if outer == NULL or fl_get8(&n.mode) != WAIT_NOTIFY:
-        return n
-    L = lock_at(fl_get32(&outer.lock_index))
-    return outer if L != NULL and L.kind == K_RESULT else n
+cdef bint reach(FSelf* s) noexcept nogil:
+    """Adds an agent to the walk, and to the holders of the one being looked at."""
+    if s.mark != walk.number:
+        if not add(s, NULL):
+            return False
+        s.mark = walk.number
+        s.mark_index = walk.n - 1
+    return needs(s.mark_index)
 
 
-cdef bint does_run(FSelf* s) noexcept nogil:
-    """Whether the agent's innermost wait is none, or none any more: it runs a signal handler or a report, or has been given what it waits for."""
-    cdef FNode* n = <FNode*>fl_load64(&s.top)
-    cdef uint8_t state = fl_get8(&n.state) if n != NULL else <uint8_t>N_IDLE
-    return state != N_QUEUED and state != N_WOKEN
+cdef bint reach_pool(FLock* L) noexcept nogil:
+    """The same for a pool, whose record has its marks where a lock has what level order keeps."""
+    if L.tag != walk.number:
+        if not add(NULL, L):
+            return False
+        L.tag = walk.number
+        L.node = walk.n - 1
+    return needs(L.node)
 
 
-cdef uint64_t reach_shared(FLock* L) noexcept nogil:
-    """Adds every agent with a share or permit of the lock; returns how many shares they have."""
+cdef bint reach_workers(FLock* L, uint32_t index) noexcept nogil:
+    """Adds a pool's workers; False where one is idle, or can still be started."""
+    cdef uint32_t before = walk.n_holders
+    if L.count < L.limit or reach_shared(L, NULL) == 0:
+        return False
+    walk.kind[index] = ANY
+    return walk.n_holders - before >= L.limit
+
+
+cdef uint64_t reach_shared(FLock* L, FSelf* but) noexcept nogil:
+    """Adds every agent but one with a share or permit of the lock; returns how many shares they have."""
     cdef uint32_t i
     cdef uint64_t shares = 0
     cdef uint32_t count
     cdef FSelf* s
     if L.marks & M_AIO:
-        return reach_listed(L)
+        return reach_listed(L, but)
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if fl_load8(&s.pub.state) == A_FREE:
+        if s == but or fl_load8(&s.pub.state) == A_FREE:
             continue
         count = hold_count(s, L, NULL)
         if count:
@@ -138,20 +172,34 @@ cdef uint64_t reach_shared(FLock* L) noexcept nogil:
     return shares
 
 
-cdef uint64_t reach_listed(FLock* L) noexcept nogil:
+cdef uint64_t reach_listed(FLock* L, FSelf* but) noexcept nogil:
     """The same for a lock that knows its holders: there may be very many tasks."""
     cdef uint64_t shares = 0
     cdef FShare* h
     shares_lock()
     h = first_share(L)
     while h != NULL:
-        if not reach(h.agent):
-            shares = 0
-            break
-        shares += hold_count(h.agent, L, NULL)
+        if h.agent != but:
+            if not reach(h.agent):
+                shares = 0
+                break
+            shares += hold_count(h.agent, L, NULL)
         h = h.next
     shares_unlock()
     return shares
+
+
+cdef bint reach_for_share(FLock* L, FNode* n) noexcept nogil:
+    """Adds all that keep an agent from a share of a lock that nobody writes; False where nobody does, or memory is out."""
+    cdef uint32_t before = walk.n_holders
+    cdef FSelf* holder
+    if fl_get8(&n.mode) == WAIT_UPGRADABLE:
+        holder = agent_at(fl_get32(&L.limit))
+        if holder != NULL and fl_load8(&holder.pub.state) != A_FREE and not reach(holder):
+            return False
+        if hold_count(<FSelf*>fl_load64(&n.asker), L, NULL) and not reach(<FSelf*>fl_load64(&n.asker)):     # not while it reads
+            return False
+    return reach_writer_ahead(L, n) or walk.n_holders > before
 
 
 cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
@@ -162,17 +210,12 @@ cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
     fl_mutex_lock(m)
     w = L.head
     while w != NULL and w != n:
-        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED:
+        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, w)):
             writer = w.agent
             break
         w = w.next
     fl_mutex_unlock(m)
     return writer != NULL and reach(writer)
-
-
-cdef bint stands_still(FSelf* s) noexcept nogil:
-    """Whether this is a task whose loop's thread is blocked."""
-    return s.task != NULL and fl_load8(&s.thread.loops) != 0 and top_of(s.thread) != NULL
 
 
 cdef bint reach_holders(FSelf* s, uint32_t index) noexcept nogil:
@@ -196,7 +239,6 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     """The same for what the agent itself waits for."""
     cdef FNode* n = top_of(s)
     cdef FLock* L
-    cdef FSelf* owner
     cdef uint64_t word
     if n == NULL:
         return s.task != NULL and reach_told(s)
@@ -206,13 +248,12 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     if L == NULL or fl_load64(&L.serial) != fl_get64(&n.lock_serial) or L.marks & M_SIGNAL:
         return False
     if L.kind == K_SEMAPHORE:
-        if still or L.count != 0 or reach_shared(L) != L.limit:
+        if still or L.count != 0 or reach_shared(L, NULL) != L.limit:
             return False
         walk.kind[index] = ANY
         return True
     if L.kind == K_RESULT:
-        owner = agent_of(fl_load64(&L.word))        # one that has ended has brought it: whoever waits is about to be woken
-        return owner != NULL and fl_load8(&owner.pub.state) == A_ALIVE and reach(owner)
+        return (L.limit != B_JOIN or still_joins(s)) and reach_sources(L, index, still)
     if L.kind != K_LOCK and L.kind != K_RLOCK and L.kind != K_RWLOCK:
         return False        # anybody may wake a condition or an event
     word = fl_load64(&L.word)
@@ -221,8 +262,56 @@ cdef bint reach_awaited(FSelf* s, uint32_t index, bint still) noexcept nogil:
     if L.kind != K_RWLOCK:
         return False
     if fl_get8(&n.mode) == WAIT_EXCLUSIVE:
-        return reach_shared(L) != 0
-    return reach_writer_ahead(L, n)
+        return reach_shared(L, <FSelf*>fl_load64(&n.asker) if is_upgrade(L, n) else NULL) != 0
+    return reach_for_share(L, n)
+
+
+def set_join_calls(codes):
+    """What Thread.join is made of, from the outside in."""
+    global join_calls_n
+    for code in codes:
+        if join_calls_n < MOST_CALLS and code not in join_calls_kept:
+            join_calls_kept.append(code)
+            join_calls[join_calls_n] = <PyObject*>code
+            join_calls_n += 1
+
+
+cdef bint still_joins(FSelf* s) noexcept nogil:
+    """False where this is the main thread, and a signal handler runs in the middle of its join: nobody tells that."""
+    if FL_CAS_WORDS or s.pub.native_id != <uint32_t>getpid() or s.pub.ident == PyThread_get_thread_ident():
+        return True
+    return fl_is_inside(s.pub.ident, join_calls, join_calls_n)
+
+
+cdef bint reach_sources(FLock* L, uint32_t index, bint still) noexcept nogil:
+    cdef FWakers* w
+    cdef bint stuck
+    wakers_lock()
+    w = wakers_of(L)
+    stuck = w != NULL and not (w.any and still) and reach_each(w, index)
+    wakers_unlock()
+    return stuck
+
+
+cdef bint reach_each(FWakers* w, uint32_t index) noexcept nogil:
+    """Adds who is to bring the results; False where what comes by itself, or from nobody knows whom, may be enough."""
+    cdef uint32_t i, before = walk.n_holders
+    cdef FSelf* agent
+    cdef FLock* pool
+    for i in range(w.n):
+        agent = source_agent(w.source[i])
+        pool = source_pool(w.source[i])
+        if agent != NULL:
+            if not reach(agent):
+                return False
+        elif pool != NULL:
+            if not reach_pool(pool):
+                return False
+        elif w.any:
+            return False
+    if w.any:
+        walk.kind[index] = ANY
+    return walk.n_holders > before
 
 
 cdef bint reach_owner(FLock* L, uint64_t word) noexcept nogil:
@@ -246,7 +335,7 @@ cdef bint reach_told(FSelf* s) noexcept nogil:
         loose_task(s)
         return False
     while t != NULL:
-        if not reach(t.whom):
+        if not (reach(t.whom) if t.whom != NULL else reach_pool(t.pool)):
             return False
         t = told_at(t.next)
     return True
@@ -264,7 +353,7 @@ cdef bint gather(FSelf* me) noexcept nogil:
     walk.n_holders = 0
     while i < walk.n:
         walk.first[i] = walk.n_holders
-        if not reach_holders(walk.agents[i], i):
+        if not (reach_holders(walk.agents[i], i) if walk.agents[i] != NULL else reach_workers(walk.pools[i], i)):
             walk.live[i] = 1
             walk.n_holders = walk.first[i]
         i += 1
@@ -326,145 +415,175 @@ cdef int64_t last_of_circle() noexcept nogil:
 
 # ---- what was found ------------------------------------------------------------------------------------
 
-cdef bint has_evidence(FLock* L) noexcept nogil:
-    """Whether the holder is known to be the one who will release: DESIGN's evidence of ownership."""
-    if L.kind == K_RESULT:
-        return True         # only the task that runs the coroutine can bring what it returns
-    if L.kind == K_RLOCK or L.kind == K_RWLOCK or (L.marks & M_AIO and L.kind == K_LOCK):
-        return not L.marks & M_SIGNAL
-    if L.kind != K_LOCK or L.marks & M_SIGNAL:
-        return False
-    return (L.marks & M_OWNED) != 0 or (fl_load64(&L.word) & W_WITH) != 0
-
-
-cdef void fill_agent(Edge* e, FSelf* s) noexcept nogil:
-    e.agent = e.holder = s
-    e.agent_word = e.holder_word = fl_load64(&s.word)
-    e.deadline_ns = -1
-
-
-cdef void fill_wait(Edge* e, FSelf* following) noexcept nogil:
-    """Why the edge's agent depends on the next one."""
-    cdef FSelf* s = e.agent
-    cdef FNode* n = top_of(s)
-    cdef Told* t
-    if fl_load8(&s.pub.state) != A_ALIVE:
-        return
-    if s.task != NULL and following == s.thread and stands_still(s):
-        e.how = BY_LOOP
-    elif n == NULL:
-        t = told_between(s, following)
-        if t != NULL:
-            e.how = t.how
-            e.token = t.token
-            e.wanted_site = t.site
-    else:
-        e.waits = lock_at(fl_get32(&n.lock_index))
-        e.waits_serial = fl_get64(&n.lock_serial)
-        e.wait_number = fl_get64(&n.wait_number)
-        e.wanted_site = fl_get32(&n.site)
-        e.since_ns = fl_get_ns(&n.since_ns)
-        e.deadline_ns = fl_get_ns(&n.deadline_ns)
-        e.mode = fl_get8(&n.mode)
-        e.runs = n.task
-
-
-cdef void fill_hold(Edge* e, FLock* L) noexcept nogil:
-    cdef uint32_t site = 0
-    if owner_bits(fl_load64(&L.word)) == e.agent_word:
-        e.holds = L
-        site = L.site
-    elif hold_count(e.agent, L, &site):
-        e.holds = L
-    elif holder_told(L) == e.agent:
-        e.holds = L
-        e.placed = L.placed
-        site = L.site
-    else:
-        return              # a writer that only queues ahead
-    e.holds_serial = L.serial
-    e.held_site = site
-
-
-cdef bint fill(Found* found, uint32_t n) noexcept nogil:
-    found.edges = <Edge*>calloc(n, sizeof(Edge))
-    found.n = n
-    found.proven = True
-    found.timed = False
-    return found.edges != NULL
-
-
-cdef void weigh(Found* found) noexcept nogil:
-    cdef uint32_t i
-    for i in range(found.n):
-        if found.edges[i].waits != NULL and not has_evidence(found.edges[i].waits):
-            found.proven = False
-        if found.edges[i].deadline_ns >= 0:
-            found.timed = True
-
-
-cdef void join_running(Found* found) noexcept nogil:
-    """A task that has stopped its loop, and the thread that it has blocked, are one: what it holds goes to the thread's edge."""
-    cdef uint32_t i, kept = 0
-    cdef Edge* e
-    cdef Edge* thread
-    for i in range(found.n):
-        e = &found.edges[i]
-        thread = &found.edges[(i + 1) % found.n]
-        if e.how == BY_LOOP and thread.runs == e.agent.task:
-            thread.shown = thread.holder = e.agent
-            thread.holder_word = e.holder_word
-            thread.holds = e.holds
-            thread.holds_serial = e.holds_serial
-            thread.held_site = e.held_site
-            thread.placed = e.placed
-            e.agent = NULL
-    for i in range(found.n):
-        if found.edges[i].agent != NULL:
-            found.edges[kept] = found.edges[i]
-            kept += 1
-    found.n = kept
-
-
-cdef void pin(Found* found) noexcept nogil:
-    """Keeps the records of the tasks in it, until release_found()."""
-    cdef uint32_t i
-    for i in range(found.n):
-        if found.edges[i].agent.task != NULL:
-            found.edges[i].agent.pins += 1
-        if found.edges[i].shown != NULL:
-            found.edges[i].shown.pins += 1
-
-
-cdef int circle(Found* found, int64_t last) noexcept nogil:
-    cdef uint32_t n = 1
+cdef bint place(Found* found, int64_t last) noexcept nogil:
+    """Makes edges of the agents on the way back from `last`; a pool between two of them is what the first one waits for."""
+    cdef uint32_t n = 0
     cdef int64_t i = last
-    cdef FLock* L
-    while i != 0:
-        n += 1
-        i = walk.parent[i]
-    if not fill(found, n):
-        return NOTHING
-    i = last
+    cdef FLock* pool = NULL
     while True:
-        n -= 1
-        fill_agent(&found.edges[n], walk.agents[i])
+        n += walk.agents[i] != NULL
         if i == 0:
             break
         i = walk.parent[i]
+    if not fill(found, n):
+        return False
+    i = last
+    while True:
+        if walk.agents[i] == NULL:
+            pool = walk.pools[i]
+        else:
+            n -= 1
+            fill_agent(&found.edges[n], walk.agents[i])
+            fill_pool(&found.edges[n], pool)
+            pool = NULL
+        if i == 0:
+            return True
+        i = walk.parent[i]
+
+
+cdef inline void fill_pool(Edge* e, FLock* pool) noexcept nogil:
+    if pool != NULL:
+        e.pool = pool
+        e.pool_serial = pool.serial
+
+
+cdef inline FLock* wanted(Edge* e) noexcept nogil:
+    """What the next agent withholds."""
+    return e.pool if e.pool != NULL else e.waits
+
+
+cdef int circle(Found* found, int64_t last) noexcept nogil:
+    cdef int64_t i
+    cdef bint starved = False
+    cdef FLock* L
+    if not place(found, last):
+        return NOTHING
     for i in range(<int64_t>found.n):
         fill_wait(&found.edges[i], found.edges[(i + 1) % found.n].agent)
+        starved = starved or found.edges[i].pool != NULL
     for i in range(<int64_t>found.n):
-        if found.edges[i].waits != NULL:
-            fill_hold(&found.edges[(i + 1) % found.n], found.edges[i].waits)
+        if wanted(&found.edges[i]) != NULL:
+            fill_hold(&found.edges[(i + 1) % found.n], wanted(&found.edges[i]))
     join_running(found)
+    if starved and not add_others(found, last):
+        return NOTHING
     weigh(found)
+    if starved:
+        return FL030
     L = found.edges[0].waits
     if L.kind == K_RWLOCK and owner_bits(fl_load64(&L.word)) == 0 and hold_count(found.edges[0].agent, L, NULL):
-        if found.n == 1 or (found.n == 2 and found.edges[1].waits == L):
+        if found.n == 1 and upgrades(L, found.edges[0].agent):
+            return FL002                # once more; who only reads would wait for its own share
+        if found.n == 1 or (found.n == 2 and found.edges[1].waits == L and not upgrades(L, found.edges[0].agent)):
             fill_hold(&found.edges[0], L)
             return FL012
     return FL002 if found.n == 1 else FL001
+
+
+# ---- a starved pool: everybody who keeps its workers busy -----------------------------------------------------
+
+cdef enum:
+    OFF = 0                    # not needed for the proof
+    ON_CIRCLE = 1
+    BESIDE = 2
+
+cdef bint add_others(Found* found, int64_t last) noexcept nogil:
+    """Adds an edge for each further worker of the pools in the circle, and for whom those wait for; False where memory is out."""
+    cdef uint32_t i
+    cdef bint done
+    cdef uint8_t* role = <uint8_t*>calloc(walk.n, 1)
+    cdef uint32_t* since = <uint32_t*>calloc(walk.n, sizeof(uint32_t))     # by whom it was met
+    done = role != NULL and since != NULL and gather_others(role, since, last)
+    if done:
+        for i in range(walk.n):
+            if walk.agents[i] != NULL and role[i] != OFF:
+                done = done and add_other(found, role, i, since[i])
+    free(role)
+    free(since)
+    return done
+
+
+cdef bint gather_others(uint8_t* role, uint32_t* since, int64_t last) noexcept nogil:
+    """Marks what the proof rests on: of who needs all that it waits for, one that is stuck; of who needs any, all of them."""
+    cdef uint32_t i, h, taken = 0, n = 0
+    cdef uint32_t* queue = <uint32_t*>calloc(walk.n, sizeof(uint32_t))
+    if queue == NULL:
+        return False
+    while True:
+        role[last] = ON_CIRCLE
+        queue[n] = <uint32_t>last
+        n += 1
+        if last == 0:
+            break
+        last = walk.parent[last]
+    while taken < n:
+        i = queue[taken]
+        taken += 1
+        if walk.kind[i] != ANY and next_of(role, i) != walk.n:
+            continue
+        for h in range(walk.first[i], walk.first[i + 1]):
+            if role[walk.holders[h]] != OFF or walk.live[walk.holders[h]]:
+                continue
+            role[walk.holders[h]] = BESIDE
+            since[walk.holders[h]] = i
+            queue[n] = walk.holders[h]
+            n += 1
+            if walk.kind[i] != ANY:
+                break
+    free(queue)
+    return True
+
+
+cdef uint32_t next_of(uint8_t* role, uint32_t i) noexcept nogil:
+    """Whom a node waits for, of those that are marked; walk.n where none is."""
+    cdef uint32_t h
+    for h in range(walk.first[i], walk.first[i + 1]):
+        if role[walk.holders[h]] != OFF:
+            return walk.holders[h]
+    return walk.n
+
+
+cdef bint add_other(Found* found, uint8_t* role, uint32_t i, uint32_t since) noexcept nogil:
+    cdef uint32_t h
+    cdef FSelf* s = walk.agents[i]
+    cdef bint worker = False
+    for h in range(walk.n):
+        if walk.pools[h] != NULL and role[h] != OFF and hold_count(s, walk.pools[h], NULL):
+            worker = True
+            if not is_told(found, s, walk.pools[h]) and not add_edge(found, role, i, walk.pools[h]):
+                return False
+    if worker or role[i] == ON_CIRCLE:
+        return True
+    return add_edge(found, role, i, withheld(since))
+
+
+cdef FLock* withheld(uint32_t i) noexcept nogil:
+    """The lock or result that an agent waits for by itself; NULL where it is none."""
+    cdef FNode* n = top_of(walk.agents[i]) if walk.agents[i] != NULL else NULL
+    return lock_at(fl_get32(&n.lock_index)) if n != NULL else NULL
+
+
+cdef bint is_told(Found* found, FSelf* s, FLock* pool) noexcept nogil:
+    cdef uint32_t i
+    for i in range(found.n):
+        if found.edges[i].holds == pool and (found.edges[i].agent == s or found.edges[i].holder == s):
+            return True
+    return False
+
+
+cdef bint add_edge(Found* found, uint8_t* role, uint32_t i, FLock* holds) noexcept nogil:
+    cdef uint32_t following = next_of(role, i)
+    cdef Edge* e
+    if not more(found):
+        return False
+    e = &found.edges[found.n - 1]
+    fill_agent(e, walk.agents[i])
+    if following != walk.n:
+        fill_pool(e, walk.pools[following])
+        fill_wait(e, walk.agents[following])
+    if holds != NULL:
+        fill_hold(e, holds)
+    return True
 
 
 cdef int orphan(Found* found) noexcept nogil:
@@ -472,7 +591,7 @@ cdef int orphan(Found* found) noexcept nogil:
     cdef uint32_t h
     cdef FSelf* dead
     for h in range(walk.first[0], walk.first[1]):
-        dead = walk.agents[walk.holders[h]]
+        dead = walk.agents[walk.holders[h]]     # NULL where it is a pool
         if walk.kind[walk.holders[h]] == DEAD:
             if not fill(found, 2):
                 return NOTHING
@@ -501,79 +620,6 @@ cdef int examine(FSelf* me, Found* found) noexcept nogil:
     return found.code
 
 
-cdef bint confirm(Found* found) noexcept nogil:
-    """Looks at every record again: whether each agent still waits the same wait for the same holder."""
-    cdef uint32_t i
-    cdef Edge* e
-    cdef FNode* n
-    for i in range(found.n):
-        e = &found.edges[i]
-        if fl_load64(&e.agent.word) != e.agent_word:
-            return False
-        if e.wait_number:
-            n = top_of(e.agent)
-            if n == NULL or fl_get64(&n.wait_number) != e.wait_number or fl_get8(&n.state) == N_GRANTED:
-                return False
-        if e.holds != NULL and not still_holds(e):
-            return False
-    return True
-
-
-cdef bint still_holds(Edge* e) noexcept nogil:
-    if fl_load64(&e.holder.word) != e.holder_word or fl_load64(&e.holds.serial) != e.holds_serial:
-        return False
-    if e.placed:
-        return e.holds.placed == e.placed and owner_bits(fl_load64(&e.holds.word)) == e.holder.thread.word
-    return owner_bits(fl_load64(&e.holds.word)) == e.holder_word or hold_count(e.holder, e.holds, NULL) != 0
-
-
-cdef uint64_t found_proof(Found* found) noexcept nogil:
-    """The same for the same agents in the same waits, told ones too: found twice, all of them have lasted from the one to the other."""
-    cdef uint64_t who, proof = 0
-    cdef uint32_t i
-    cdef Edge* e
-    for i in range(found.n):
-        e = &found.edges[i]
-        # A task by itself: its record may be another one, made for this walk. Its waits are numbered by the record.
-        who = <uint64_t>e.agent.task if e.agent.task != NULL else e.agent_word
-        proof += mix(mix(who, e.wait_number ^ e.token), mix(e.holds_serial, e.placed))
-    return proof ^ found.n
-
-
-cdef bint split_unknown(Found* found) noexcept:
-    """Makes of "a thread waits for itself" that some task of its loop holds the lock, which one is not known; False where memory is out."""
-    cdef Edge* edges = <Edge*>realloc(found.edges, 2 * sizeof(Edge))
-    if edges == NULL:
-        return False
-    found.edges = edges
-    memset(&edges[1], 0, sizeof(Edge))
-    fill_agent(&edges[1], edges[0].agent)
-    fill_hold(&edges[1], edges[0].waits)
-    edges[1].how = BY_LOOP
-    edges[0].holds = NULL
-    found.n = 2
-    found.code = FL001
-    return True
-
-
-cdef void release_found(Found* found) noexcept nogil:
-    cdef uint32_t i
-    cdef Edge* e
-    for i in range(found.n if found.edges != NULL else 0):
-        e = &found.edges[i]
-        if e.agent.task != NULL or e.shown != NULL:
-            with gil:
-                if e.agent.task != NULL:
-                    task_unpin(e.agent)
-                if e.shown != NULL:
-                    task_unpin(e.shown)
-    free(found.edges)
-    found.edges = NULL
-    if found.asked != NULL:
-        with gil:
-            Py_CLEAR(found.asked)
-
-
 # ---- an ending thread -----------------------------------------------------------------------------------
 
 cdef void nudge_waiters(FSelf* dead) noexcept nogil:
@@ -593,5 +639,3 @@ cdef void nudge_waiters(FSelf* dead) noexcept nogil:
             if s.parker != NULL:
                 fl_parker_post(s.parker)
 
-
-set_death_callback(nudge_waiters)

@@ -26,12 +26,13 @@ from fastlock.findings import (
     Site,
     Snapshot,
     WaitState,
-    fingerprint,
 )
+from fastlock.fingerprints import fingerprint
 from fastlock.reporting import Labels, duration, wording
 
 SiteLookup = Callable[[int], "tuple[str, int, str, int] | None"]
 _OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_BESIDE = ("open", "wakers", "pools", "any", "upgrader", "lets_readers_in")  # what a snapshot's locks have for roots alone
 
 
 def finding_from_event(
@@ -115,7 +116,7 @@ def snapshot_from_table(
         captured_at=iso(None),
         raw_locks=raw_locks,
         agents=tuple(_agent_state(agent) for agent in table["agents"]),
-        locks=tuple(LockState(**_lock_fields(lock, sites)) for lock in table["locks"]),
+        locks=tuple(LockState(**_lock_fields(lock, sites), **{name: lock[name] for name in _BESIDE}) for lock in table["locks"]),
         waits=tuple(_wait(wait, sites, now) for wait in table["waits"]),
         findings=tuple(findings),
     )
@@ -254,6 +255,7 @@ def _agent_state(raw: Mapping[str, Any]) -> AgentState:
         loop=raw.get("loop"),
         holds=tuple(raw["holds"]),
         waits=raw["waits"],
+        state=raw.get("state", "alive"),
     )
 
 

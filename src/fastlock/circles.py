@@ -1,7 +1,8 @@
-"""Deadlocks that have been reported and still stand: whether they do is read from the table, wait by wait.
+"""Circles that have been reported and still stand: whether they do is read from the table, wait by wait.
 
 A wait is told from every other one by its lock's serial and the nanosecond in which it began. As long as each wait of a circle is still
-the same nobody in it has run, and so it stands; as soon as one is over, by whatever, it is no circle any more.
+the same nobody in it has run, and so it stands; as soon as one is over, by whatever, it is no circle any more. So one that another of its
+agents reports is known to be the same, and counts once.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from fastlock import _delays
 from fastlock.findings import Finding
 from fastlock.reporting import printable
 
-CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012"})
+CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
+DEADLOCKS = frozenset({"proven", "possible"})  # the tiers of what will not end by itself
 MOST_CIRCLES = 1000
 
 
 @dataclass(frozen=True)
 class Circle:
-    """A deadlock, an orphaned lock or the like: its waits as in `_delays.waits()`, who waits in it, and what to say of it."""
+    """Agents that wait for each other, an orphaned lock or the like: its waits as in `_delays.waits()`, who waits in it, and what to say of it."""
 
     code: str
     tier: str
@@ -35,30 +37,41 @@ class Circle:
 _circles: tuple[Circle, ...] = ()  # replaced as a whole by the reporting thread
 
 
-def note(event: Mapping[str, Any], finding: Finding) -> bool:
-    """Remember what will not end by itself; False where it is remembered already, as each agent of a circle may look again.
-
-    For the reporting thread alone. A policy that raises ends a circle at once.
-    """
-    global _circles
-    if finding.code not in CODES or finding.tier not in ("proven", "possible") or event["policy"] == "raise":
-        return True
+def circle_of(event: Mapping[str, Any], finding: Finding) -> Circle | None:
+    """Return what stands from now on; None where nothing does. A policy that raises ends a circle at once."""
+    if finding.code not in CODES or event["policy"] == "raise":
+        return None
     waits = frozenset((edge["waits"], edge["since_ns"]) for edge in event["edges"] if edge["waits"] is not None)
-    agents = frozenset(agent["id"] for agent in event["agents"] if agent["state"] == "alive")  # an owner that has ended waits for nobody
     if not waits:
-        return True
-    before = standing()
-    if any((other.waits, other.tier) == (waits, finding.tier) for other in before):
-        return False
+        return None
+    agents = frozenset(agent["id"] for agent in event["agents"] if agent["state"] == "alive")  # an owner that has ended waits for nobody
     reason = printable(f"{finding.code} {finding.title}: {finding.explanation} (report {finding.fingerprint[:6]})")
-    circle = Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents)
-    _circles = (*before, circle)[-MOST_CIRCLES:]
-    return True
+    return Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents)
+
+
+def is_known(circle: Circle) -> bool:
+    """Tell whether the very same circle has been remembered, whichever of its agents looked; for the reporting thread alone."""
+    return any((other.waits, other.fingerprint) == (circle.waits, circle.fingerprint) for other in _circles)
+
+
+def remember(circle: Circle) -> None:
+    """Remember a circle, unless it is in this tier; for the reporting thread alone."""
+    global _circles
+    if not any((other.waits, other.tier) == (circle.waits, circle.tier) for other in _circles):
+        _circles = (*_standing(_circles), circle)[-MOST_CIRCLES:]
 
 
 def standing() -> tuple[Circle, ...]:
-    """Return what stands now, oldest first; any thread; linear in agents where there is anything, else nothing."""
-    known = _circles
+    """Return what stands now and will not end by itself, oldest first; any thread; linear in agents where there is anything, else nothing."""
+    return _standing(tuple(circle for circle in _circles if _will_stay(circle)))
+
+
+def _will_stay(circle: Circle) -> bool:
+    # Whoever is in a stall that is only possible may be woken yet.
+    return circle.tier in DEADLOCKS and (circle.code, circle.tier) != ("FL031", "possible")
+
+
+def _standing(known: tuple[Circle, ...]) -> tuple[Circle, ...]:
     if not known:
         return ()
     waits = _delays.waits()

@@ -6,7 +6,7 @@ where the GIL itself is stuck. At a fork it is taken down before and begun again
 socket of its own; a child that was made by another thread than the main one ends with its last thread, which the listener then sees. A
 change of user, and descriptors that were closed in bulk, are noticed with the next call or look, and mended by a new socket.
 
-Guard: `_mutex`, raw and re-entrant. Nobody waits under it but for the end of the thread, with a limit and without the GIL.
+Guard: `_mutex`, raw and re-entrant. Nobody waits under it but for the end of the thread, with a limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import time
 
 from fastlock import _listen, assemble, config, levels, patching, sockets, watchdog
 
-STOP_LIMIT_S = 0.5  # that a fork waits for a call which is being answered
 CALL_LIMIT_S = 1.0  # that one who has connected has for asking, and for taking the answer
 NO_DESCRIPTOR_NAP_S = 0.1
 MOST_BYTES = 4096  # of a request
@@ -30,7 +29,7 @@ _listening: _socket.socket | None = None
 _address = ""
 _owner = (0, 0)  # the process and the user whose socket it is
 _begun = False
-_socket_due_ns = 0  # when the thread would have made the socket, had no fork come between
+_socket_due_ns = 0  # when the thread makes the socket, unless a fork comes between
 _installed = False
 _forking = 0
 _forking_others: set[int] = set()  # threads that fork and are not the main one
@@ -67,7 +66,7 @@ def _follow(settings: config.Settings) -> None:
             return
         if _begun:
             _begun = False
-            _stop()
+            _listen.stop()
             _close()
             _end_switch()
         else:
@@ -85,8 +84,11 @@ def _start_thread() -> None:
     if _forking:
         return  # it is started after the fork
     try:
-        listens_on = -1 if _listening is None else _listening.fileno()
-        _listen.start(listens_on, _path(), _handle, _due_ns(), _may_be_left)
+        if _listening is None:
+            look_ns = max(0, _socket_due_ns - time.monotonic_ns())
+            _listen.start(-1, b"", _handle, _due_ns(), look_ns, _may_be_left)
+        else:
+            _listen.start(_listening.fileno(), _name(), _handle, _due_ns(), _listen.FIRST_LOOK, _may_be_left)
     except OSError as exc:
         _close()
         _end_switch()
@@ -97,29 +99,6 @@ def _end_switch() -> None:
     """Take back what ``fastlock level`` has said where nobody could do so any more, nor end it in time."""
     if config.current().said.switch is not None:
         config.say(levels.SWITCH, None)
-
-
-def _stop() -> None:
-    """Take the thread down, as far as it comes in time."""
-    if _listen.ask():
-        if _listening is not None:
-            _knock()
-        _listen.wait_for_end(STOP_LIMIT_S)
-
-
-def _knock() -> None:
-    """Wake the thread, in a way that does not depend on a number that a program may have closed and used again."""
-    try:
-        visitor = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    except OSError:
-        return  # no descriptor left: the thread ends with its next look
-    try:
-        visitor.setblocking(False)
-        visitor.connect(_address)
-    except OSError:
-        return  # somebody is at the door already; or the file is gone, as above
-    finally:
-        visitor.close()
 
 
 def _close() -> None:
@@ -140,9 +119,8 @@ def _close() -> None:
         sockets.remove(_address)
 
 
-def _path() -> bytes:
-    """Return the name of the socket's file, empty where it has none."""
-    return b"" if _address.startswith("\0") else os.fsencode(_address)
+def _name() -> bytes:
+    return os.fsencode(_address)
 
 
 def _due_ns() -> int:
@@ -186,7 +164,7 @@ def _renew() -> None:
             return
         _listening, _address, _owner = listening, address, (os.getpid(), os.geteuid())
         if not _forking:
-            _listen.listen_on(listening.fileno(), _path())
+            _listen.listen_on(listening.fileno(), _name())
         sockets.sweep(os.path.dirname(address), sockets.MOST_SWEPT)
 
 
@@ -251,7 +229,6 @@ def _before_fork() -> None:
     _forking += 1
     if _thread.get_native_id() != os.getpid():
         _forking_others.add(_thread.get_ident())
-    _stop()
 
 
 def _after_fork_in_parent() -> None:
@@ -263,7 +240,7 @@ def _after_fork_in_parent() -> None:
             return
         if _listening is None and time.monotonic_ns() >= _socket_due_ns:
             _put_off_socket()
-            _renew()  # here, for each fork begins the thread's patience anew: with forks in close order it would make none
+            _renew()  # here, for a fork takes the thread down in the middle of making one: with forks in close order there would be none
         _start_thread()
 
 
@@ -285,7 +262,7 @@ def _at_exit() -> None:
     with _mutex:
         if _begun:
             _begun = False
-            _stop()
+            _listen.stop()
             _close()
 
 
@@ -294,5 +271,6 @@ def start() -> None:
     patching.follow_install(_follow_install)
     config.observe(_follow)
     _listen.set_resume(_after_fork_in_parent)
+    os.register_at_fork(before=_listen.stop)  # it is called after the next one, and then no line of Python's in which the GIL may be lost
     os.register_at_fork(before=_before_fork, after_in_parent=_listen.after_fork_in_parent, after_in_child=_after_fork_in_child)
     atexit.register(_at_exit)

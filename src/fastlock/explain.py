@@ -307,12 +307,11 @@ EXPLANATIONS: dict[str, Explanation] = {
                         table[key] = make(key)
         """,
         fix="""
-            with rw.read():
-                known = key in table
-            if not known:
-                with rw.write():               # after the read has ended, so look again
-                    if key not in table:
+            with rw.upgradable():              # one at a time, beside other readers
+                if key not in table:
+                    with rw.write():           # waits for the others, who cannot do the same
                         table[key] = make(key)
+            # or end the read first, and look again under rw.write()
         """,
         tier=(
             "proven: an RWLock knows its readers. possible: something else may still end the wait; the reasons "
@@ -370,30 +369,39 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "FL031": Explanation(
         meaning="Some agents wait, and nothing that could wake them is able to run.",
-        why="The one that was to set the event, fill the queue or finish the future has ended, or waits itself.",
+        why=(
+            "The one that was to set the event, fill the queue, make room in it or come to the barrier has ended, or "
+            "waits itself: a worker that an exception has ended, a notification that came before the wait, an end "
+            "marker that is never sent, a consumer that puts into its own full queue. It need not be a lock in the "
+            "whole ring."
+        ),
         example="""
-            ready = threading.Event()
+            jobs = queue.Queue(100)
 
-            def start():
-                connect()                      # raises, and the thread ends
-                ready.set()
+            def consume():
+                while True:
+                    handle(jobs.get())         # raises once, and the thread ends
 
-            threading.Thread(target=start).start()
-            ready.wait()
+            threading.Thread(target=consume).start()
+            for job in source:
+                jobs.put(job)                  # until it is full, and then for ever
         """,
         fix="""
-            def start():
-                try:
-                    connect()
-                finally:
-                    ready.set()                # on every way out
+            def consume():
+                while True:
+                    job = jobs.get()
+                    try:
+                        handle(job)
+                    except Exception:
+                        log.exception("job failed")
 
-            if not ready.wait(timeout=30):
-                raise TimeoutError("start() has not come up")
+            # or notice it: jobs.put(job, timeout=30) raises queue.Full
         """,
         tier=(
-            "proven: everybody who has ever woken these waiters is stuck or gone. possible: somebody unknown "
-            "might still do it."
+            "proven: nothing in the whole process can run. Every thread waits, none with a timeout, and there is no "
+            "thread of C code and no signal handler. possible: somebody runs, but all who have woken these waiters so "
+            "far have ended or are stuck, for ten times slow_wait; somebody else might still do it. Idle workers are "
+            "not reported. No policy acts on what is only possible."
         ),
         related=("FL001", "FL003", "FL030"),
     ),

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-# The two functions that hashlib and json take from there: those load OpenSSL and four more modules at each start of a process.
-try:
-    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # through 3.11
-    except ImportError:
-        from hashlib import sha256
+if TYPE_CHECKING:
+    from fastlock.roots import Root
+
+# The function that json takes from there: that loads three more modules at each start of a process.
 try:
     from _json import encode_basestring_ascii as _quoted  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
@@ -38,9 +33,6 @@ CODES: Mapping[str, str] = {
 }
 
 TIERS = ("proven", "high", "possible", "will-clear", "measured")
-
-# In these a waiter's own holds, and a holder's own waits, are accidental: the wait and the hold make the finding.
-_NOT_A_CIRCLE = frozenset({"FL003", "FL004", "FL006", "FL020"})
 
 
 @dataclass(frozen=True)
@@ -222,6 +214,7 @@ class Finding:
     # Of a circle, the classes (class_of) of the order that the fix turns round; of an acquire that a policy refused, the exception.
     turns: tuple[tuple[str, str], tuple[str, str]] | None = field(default=None, repr=False)
     refused: str = field(default="", repr=False)
+    root: Root | None = field(default=None, repr=False)  # whom everybody in it waits for in the end, with those behind, cut
 
     @property
     def told(self) -> Excerpt:
@@ -266,7 +259,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class AgentState:
-    """A thread or task of a snapshot with what it holds and waits for (lock ids)."""
+    """A thread or task of a snapshot with what it holds and waits for (lock ids); ``state`` as an AgentFact's."""
 
     id: int
     kind: str
@@ -275,15 +268,30 @@ class AgentState:
     loop: str | None
     holds: tuple[int, ...]
     waits: int | None
+    state: str = "alive"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins."""
-        return {**vars(self), "holds": list(self.holds)}
+        facts = {**vars(self), "holds": list(self.holds)}
+        del facts["state"]  # for roots alone: the JSON is a closed contract
+        return facts
 
 
 @dataclass(frozen=True)
 class LockState(LockFact):
-    """A lock of a snapshot: held, or waited for."""
+    """A lock of a snapshot: held, or waited for.
+
+    For roots alone, as the JSON is a closed contract: ``open`` is a semaphore that somebody else than its known holders may let go, or a pool with idle
+    workers; a result is brought by all of ``wakers`` and by work that is queued in ``pools``, or by ``any`` of them; ``upgrader`` has the upgradable share
+    of an RWLock, and ``lets_readers_in`` says that a waiting writer holds no reader back.
+    """
+
+    open: bool = False
+    wakers: tuple[int, ...] = ()
+    pools: tuple[int, ...] = ()
+    any: bool = False
+    upgrader: int | None = None
+    lets_readers_in: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins."""
@@ -323,6 +331,16 @@ class Snapshot:
     waits: tuple[WaitState, ...]
     findings: tuple[Finding, ...]
 
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """Who is waited for in the end, circles first, then those with the most waiters behind them; linear in agents and waits.
+
+        Any thread; made anew each time. ``str(root)`` is its tree as text.
+        """
+        from fastlock.roots import of_snapshot  # findings must not depend on what is made of them
+
+        return of_snapshot(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain builtins; linear in what is held and waited for."""
         parts = ("agents", "locks", "waits", "findings")
@@ -336,65 +354,3 @@ def basename(file: str) -> str:
 
 def _site_dict(site: Site | None) -> dict[str, Any] | None:
     return None if site is None else site.to_dict()
-
-
-def fingerprint(code: str, locks: Iterable[LockFact], edges: Iterable[EdgeFact]) -> str:
-    """Return the sha256 hex of what makes two findings the same defect: code, lock classes, functions and source text.
-
-    Edges are a set: where a circle starts, and how many agents run the same two lines, makes no other defect.
-    """
-    by_id: dict[int | None, LockFact] = {lock.id: lock for lock in locks}
-    named = {lock_id: _class_key(lock) for lock_id, lock in by_id.items()}
-    facts = set()
-    for edge in _essential(code, by_id, tuple(edges)):
-        classes = (named.get(edge.holds, ""), named.get(edge.waits, edge.what))
-        facts.add((*classes, *_site_key(edge.held_at), *_site_key(edge.wanted_at)))
-    listed = ", ".join(f"[{', '.join(map(quoted, fact))}]" for fact in sorted(facts))
-    digest: str = sha256(f"[{quoted(code)}, [{listed}]]".encode("ascii")).hexdigest()  # of JSON
-    return digest
-
-
-def _essential(code: str, locks: Mapping[int | None, LockFact], edges: tuple[EdgeFact, ...]) -> Iterable[EdgeFact]:
-    wait = next((edge for edge in edges if edge.is_wait), None)
-    if code not in _NOT_A_CIRCLE or wait is None:
-        return edges
-    holds = [replace(edge, waits=None, wanted_at=None, what="") for edge in edges if edge.holds == wait.waits]
-    lock = locks.get(wait.waits)
-    held_at = lock.held_at if lock is not None and not holds else None
-    return [replace(wait, holds=None, held_at=held_at), *holds]
-
-
-def _site_key(site: Site | None) -> tuple[str, str]:
-    # The last part of the name only: 3.10's code objects have no qualified name, and the fingerprint
-    # that CI finds on one version has to be the one that production finds on another.
-    return ("", "") if site is None else (site.function.rpartition(".")[2], " ".join(site.text.split()))
-
-
-def class_of(lock: LockFact) -> tuple[str, str]:
-    """Return the lock's class and, where that is its creation site, the file.
-
-    The class is without the directories that tell files of one name apart: whether there are several is not known from the start.
-    """
-    name, at, place = lock.lock_class.rpartition("@")
-    path = place.partition(":")[0]
-    if at and path and lock.created is not None and f"/{lock.created.file}".endswith(f"/{path}"):
-        return f"{name}@{basename(path)}{place[len(path):]}", lock.created.file
-    return lock.lock_class, ""
-
-
-def classes_of(finding: Finding) -> dict[int | None, tuple[str, str]]:
-    """Return class_of() of each lock that the finding's text is about, by id."""
-    return {lock.id: class_of(lock) for lock in finding.told.locks}
-
-
-def _class_key(lock: LockFact) -> str:
-    lock = replace(lock, lock_class=class_of(lock)[0])
-    # A class that is a creation site has a line number in it, which an edit above the line would change.
-    place = re.fullmatch(r"(?:.*@)?(.*?):(\d+)", lock.lock_class)
-    if place is None:
-        return lock.lock_class
-    base = basename(place[1])
-    made = lock.created
-    if made is not None and (base, int(place[2])) == (basename(made.file), made.line):
-        return "@".join((base, *_site_key(made)))
-    return base if base.endswith((".py", ".pyx", ">")) else lock.lock_class

@@ -1,29 +1,69 @@
-"""What asyncio and other threads give each other to do: coroutines for a loop, functions for an executor.
+"""What threads and event loops give each other to do, and wait for: coroutines for a loop, functions for a pool of threads; queues, processes.
 
-`wrappers(asyncio)` makes what stands in the place of asyncio's functions. They call the ones that they replace, so what
-others have put around those goes on working; and a loop or an executor of a kind that is not known is left alone.
+Each function here yields what is to stand in the place of something of the standard library's. It calls what it replaces, so what others have put
+around that goes on working; and a loop or an executor of a kind that is not known is left alone.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from fastlock import _results
+from fastlock import _awaited, _joins, _results, _simple
+
+Replacement = tuple[Any, str, Any]
 
 
-def wrappers(asyncio: ModuleType) -> Iterator[tuple[Any, str, Any]]:
-    """Yield (module or class, name, what is to stand there) for each function that is followed."""
-    from asyncio import base_events, threads
-    from asyncio import tasks as asyncio_tasks
+def of_asyncio(asyncio: ModuleType) -> Iterator[Replacement]:
+    """Yield (module or class, name, what is to stand there) for what asyncio has of it."""
+    from asyncio import tasks
 
-    yield asyncio_tasks, "run_coroutine_threadsafe", _followed_threadsafe(asyncio_tasks.run_coroutine_threadsafe)
-    cls = base_events.BaseEventLoop
-    yield cls, "run_in_executor", _followed_executor(cls.run_in_executor)
-    yield threads, "to_thread", _followed_to_thread(threads.to_thread, cls)
+    yield tasks, "run_coroutine_threadsafe", _followed_threadsafe(tasks.run_coroutine_threadsafe)
+
+
+def of_futures(base: ModuleType) -> Iterator[Replacement]:
+    """Yield the same for concurrent.futures._base; and let waits for results be known as such."""
+    _awaited.set_result_calls([base.Future.result.__code__, base.Future.exception.__code__])
+    original = base._create_and_install_waiters
+    followed = _results.followed_waiters(original, base._AS_COMPLETED, base.ALL_COMPLETED)
+    yield base, original.__name__, functools.wraps(original)(followed)
+
+
+def of_pools(thread: ModuleType) -> Iterator[Replacement]:
+    """Yield the same for concurrent.futures.thread."""
+    cls = thread.ThreadPoolExecutor
+    yield cls, "submit", functools.wraps(cls.submit)(_results.followed_submit(cls.submit))
+    yield cls, "__init__", _followed_init(cls.__init__)
+    yield thread, "_WorkItem", _results.followed_item(thread._WorkItem)
+
+
+def of_queues(queue: ModuleType) -> Iterator[Replacement]:
+    """Yield the same for queue: its SimpleQueue, where that is C's."""
+    base = queue.SimpleQueue
+    if base.__module__ == "_queue":
+        yield queue, "SimpleQueue", _simple.followed_queue(base)
+
+
+def of_processes(subprocess: ModuleType) -> Iterator[Replacement]:
+    """Yield the same for subprocess."""
+    original = subprocess.Popen._wait
+
+    @functools.wraps(original)
+    def _wait(self: Any, timeout: float | None) -> Any:
+        return _joins.wait_for_process(original, self, timeout)
+
+    yield subprocess.Popen, "_wait", _wait
+
+
+def _followed_init(original: Any) -> Any:
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        _results.pool_begins(self)
+
+    return __init__
 
 
 # ---- a coroutine for a loop ----------------------------------------------------------------------
@@ -36,7 +76,7 @@ def _followed_threadsafe(original: Any) -> Any:
     def run_coroutine_threadsafe(coro: Any, loop: Any) -> Any:
         future = original(coro, loop)
         if type(future) is future_type:
-            future._fastlock = _results.Expected(loop, getattr(coro, "__qualname__", type(coro).__name__))
+            future._fastlock = _results.Expected(loop, coro, future)
             future.__class__ = followed_type
         return future
 
@@ -52,94 +92,23 @@ def _future_types() -> tuple[type[Any], type[Any]]:
         __slots__ = ()  # or no future could be made one
         _fastlock: _results.Expected
 
-        def result(self, timeout: float | None = None) -> Any:
-            try:
-                return _wait(self, super().result, timeout)
-            finally:
-                del self  # an exception that is raised keeps this frame, and the future keeps the exception
-
-        def exception(self, timeout: float | None = None) -> Any:
-            try:
-                return _wait(self, super().exception, timeout)
-            finally:
-                del self  # an exception that is raised keeps this frame, and the future keeps the exception
-
         def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
             self._fastlock.learn(fn)
             super().add_done_callback(fn)
 
         def set_result(self, result: Any) -> None:
-            self._fastlock.over()
+            self._fastlock.ends()
             super().set_result(result)
 
         def set_exception(self, exception: BaseException | None) -> None:
-            self._fastlock.over()
+            self._fastlock.ends()
             super().set_exception(exception)
 
         def cancel(self) -> bool:
             if cancelled := super().cancel():
-                self._fastlock.over()
+                self._fastlock.ends()
             return cancelled
 
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(Followed, name, getattr(Future, name))
     return Future, Followed
-
-
-def _wait(future: Any, wait: Callable[[float | None], Any], timeout: float | None) -> Any:
-    try:
-        if future.done():
-            return wait(timeout)
-        return future._fastlock.wait(future, wait, timeout)
-    finally:
-        del future, wait  # as above
-
-
-# ---- a function for an executor ------------------------------------------------------------------
-
-
-def _followed_executor(original: Any) -> Any:
-    @functools.wraps(original)
-    def run_in_executor(self: Any, executor: Any, func: Any, *args: Any) -> Any:
-        if not _has_threads(executor, getattr(self, "_default_executor", None)):
-            return original(self, executor, func, *args)
-        if self._debug:
-            self._check_closed()
-            self._check_callback(func, "run_in_executor")  # which would find nothing wrong with a job
-        job = _results.Job(func)
-        future = original(self, executor, job, *args)
-        job.belongs_to(future)
-        return future
-
-    return run_in_executor
-
-
-def _has_threads(executor: Any, default: Any) -> bool:
-    """Tell whether it is threads of this interpreter that the executor runs functions in: others are sent pickles."""
-    executor = default if executor is None else executor
-    if executor is None:
-        return True  # the loop makes one
-    threads = sys.modules.get("concurrent.futures.thread")
-    if threads is None or not isinstance(executor, threads.ThreadPoolExecutor):
-        return False
-    cls = type(executor)
-    home = "concurrent.futures.interpreter"
-    return cls is threads.ThreadPoolExecutor or all(base.__module__ != home for base in cls.__mro__)
-
-
-def _followed_to_thread(original: Any, asyncios: type[Any]) -> Any:
-    """Serve loops whose run_in_executor cannot be followed, as uvloop's, which is no Python."""
-    import contextvars
-    from asyncio import get_running_loop
-
-    @functools.wraps(original)
-    async def to_thread(func: Any, /, *args: Any, **kwargs: Any) -> Any:
-        loop = get_running_loop()
-        if isinstance(loop, asyncios):
-            return await original(func, *args, **kwargs)
-        job = _results.Job(functools.partial(contextvars.copy_context().run, func, *args, **kwargs))
-        future = loop.run_in_executor(None, job)
-        job.belongs_to(future)
-        return await future
-
-    return to_thread

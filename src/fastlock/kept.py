@@ -34,15 +34,15 @@ class KeptFindings:
         before = self._known.get(finding.fingerprint)
         return before is None or (before.code, before.tier, finding.tier) == ("FL010", "possible", "high")
 
-    def record(self, finding: Finding) -> tuple[Finding, bool]:
+    def record(self, finding: Finding, again: bool = False) -> tuple[Finding, bool]:
         """Count a finding under its fingerprint; return it with its count, and whether it is to be reported.
 
-        A known one keeps its first facts unless it is news.
+        A known one keeps its first facts unless it is news. It does not count `again` where it is the very thing that has been counted.
         """
         news = self.is_news(finding)
         before = self._known.get(finding.fingerprint)
         if before is not None:
-            finding = replace(finding if news else before, count=before.count + 1)
+            finding = replace(finding if news else before, count=before.count + (not again))
         elif len(self._known) >= KEPT_FINDINGS:
             del self._known[next(iter(self._known))]
             self._dropped += 1

@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 
-from fastlock import assemble, circles, config, exposition, look, responder, vitals, watchdog
+from fastlock import _stuck, assemble, circles, config, exposition, look, responder, vitals, watchdog
 from fastlock.addresses import Address
 from fastlock.measures import metrics
 
@@ -45,9 +45,11 @@ class Serving:
             raise
 
     def _run(self) -> None:
+        _stuck.own_thread(True)
         try:
             self._responder.run()
         finally:
+            _stuck.own_thread(False)
             self._runs.release()
 
     def stop(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
-from fastlock import _core, _shown, assemble, config, patching, standing, suspended, watchdog
+from fastlock import _core, _shown, assemble, config, patching, rooted, stalls, standing, suspended, watchdog
 from fastlock.findings import Finding, Snapshot
 
 
@@ -25,11 +26,17 @@ def snapshot() -> Snapshot:
 
 
 def find_deadlocks() -> list[Finding]:
-    """Return the circles, self-deadlocks and abandoned locks there are now, whatever the level; any thread."""
-    events = _core.find_circles()
+    """Return the circles, self-deadlocks, abandoned locks and stalls there are now, whatever the level; any thread."""
+    events = [*_core.find_circles(), *stalls.find(time.monotonic_ns())]
+    if not events:
+        return []
+    rooting = rooted.Rooting(_core.table())
+    found = []
     for event in events:
         suspended.note_tasks(event)
-    return [assemble.finding_from_event(event, site=_core.site, stacks=standing.stacks_of(event)) for event in events]
+        finding = assemble.finding_from_event(event, site=_core.site, stacks=standing.stacks_of(event))
+        found.append(rooting.rooted(finding, event))
+    return found
 
 
 def show_process() -> None:

@@ -1,6 +1,6 @@
 """``install``: from here on ``threading``'s factories make fastlock's locks; the only module that touches ``threading``.
 
-What is done to asyncio is in `patching_aio`.
+What is done to asyncio is in `patching_aio`, and to what else waits in `patching_waits`.
 
 What it reaches: the factories in ``threading`` itself, module globals that are the same objects (``from threading import
 Lock``, under whatever name), and the locks of ``logging`` and its handlers where nobody holds them. What it does not
@@ -21,10 +21,10 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-from fastlock import _clocks, config, imports, patching_aio
+from fastlock import _clocks, _joins, _waits, config, imports, patching_aio, patching_waits
 from fastlock.errors import FastlockError
 from fastlock.replacing import Change, Replacements, namespace
 
@@ -59,6 +59,7 @@ _mutex = _thread.RLock()
 os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]
 _factories = Replacements()
 _locks: list[Change] = []
+_wrapped: list[Change] = []  # Thread.join, while it is
 _followers: list[Callable[[], None]] = []
 _installed = False
 _hooked = False
@@ -79,6 +80,8 @@ def install(threading: bool = True, asyncio: bool = True) -> None:
         _install_threading()
     if asyncio:
         patching_aio.install()
+    if threading or asyncio:
+        patching_waits.install()
     for follower in _followers:
         follower()
 
@@ -96,6 +99,7 @@ def _install_threading() -> None:
         _refuse_green_threads()
         try:
             _replace_factories()
+            _wrap_join()
             _replace_locks_of_logging()
             _raw_locks = _count_raw_locks()
         except BaseException:  # Ctrl-C as well: half a patch is worse than none
@@ -113,6 +117,7 @@ def uninstall() -> None:
     global _installed
     imports.forget("threading", _install_imported)
     patching_aio.uninstall()
+    patching_waits.uninstall()
     with _mutex, _gc_paused():
         if _installed:
             _installed = False
@@ -137,9 +142,8 @@ def raw_locks() -> int:
 def follow_threads() -> None:
     """Let the lock-order graph know who starts and joins whom, from here on; once in a process, at level order.
 
-    ``Thread.start`` and ``Thread.join`` are wrapped in place, for who starts a thread must be asked before it runs; that
-    goes on below level order, or threads that never met would seem to, and costs about a microsecond. Subclasses that
-    override them count as long as they call them.
+    Who starts a thread must be asked before it runs; that goes on below level order, or threads that never met would seem
+    to, and costs about a microsecond. Subclasses that override start and join count as long as they call them.
     """
     global _follows
     if "threading" not in sys.modules and not config.disabled():
@@ -150,7 +154,8 @@ def follow_threads() -> None:
             return
         _follows = True
         cls = _threading().Thread
-        cls.start, cls.join = _followed_start(cls.start), _followed_join(cls.join)
+        cls.start = _followed_start(cls.start)
+        _wrap_join()
 
 
 def _follow_imported(threading: ModuleType) -> None:
@@ -166,11 +171,30 @@ def _followed_start(start: Any) -> Any:
     return followed
 
 
-def _followed_join(join: Any) -> Any:
+def _wrap_join() -> None:
+    """Wrap Thread.join in place, once: for the table of waits while fastlock is installed, for the order graph once that follows threads."""
+    cls = _threading().Thread
+    if not any(vars(change.home).get(change.name) is change.after for change in _wrapped):
+        _waits.set_join_calls(list(_codes(cls.join)) + list(_codes(getattr(cls, "_wait_for_tstate_lock", None))))
+        change = Change(cls, "join", cls.join, _followed_join(cls.join, cls.is_alive))
+        _wrapped[:] = [change]
+        change.make()
+
+
+def _codes(function: Any) -> Iterator[CodeType]:
+    while hasattr(function, "__code__"):
+        yield function.__code__
+        function = getattr(function, "__wrapped__", None)
+
+
+def _followed_join(join: Any, is_alive: Any) -> Any:
     @functools.wraps(join)
     def followed(self: Any, timeout: float | None = None) -> None:
-        join(self, timeout)
-        if not self.is_alive():
+        if _installed:
+            _joins.join(join, is_alive, self, timeout)
+        else:
+            join(self, timeout)
+        if _follows and not self.is_alive():
             _clocks.joined(self)
 
     return followed
@@ -184,6 +208,7 @@ def install_when_imported() -> None:
     if config.disabled():
         return
     patching_aio.install()
+    patching_waits.install()
     imports.after("threading", _install_imported)
 
 
@@ -238,6 +263,9 @@ def _replace_factories() -> None:
 
 def _restore() -> None:
     _factories.restore()
+    if not _follows:
+        for change in _wrapped:
+            change.take_back()
     if not _someone_is_logging():
         for home, name, before, after in reversed(_locks):
             if home.get(name) is after:

@@ -92,7 +92,7 @@ def _primitives(asyncio: ModuleType, ours: dict[str, Any]) -> dict[str, Any]:
 
 def _replace(asyncio: ModuleType, before: dict[str, Any], ours: dict[str, Any]) -> None:
     ours_by_id = {id(value): ours[name] for name, value in before.items() if value is not ours[name]}
-    for home, name, after in futures.wrappers(asyncio):
+    for home, name, after in futures.of_asyncio(asyncio):
         original = vars(home)[name]
         if isinstance(home, ModuleType):
             ours_by_id[id(original)] = after

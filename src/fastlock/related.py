@@ -7,15 +7,14 @@ is told to turn both orders round has been told nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from fastlock.findings import Finding, class_of, classes_of
+from fastlock.findings import Finding
+from fastlock.fingerprints import class_of, classes_of
 from fastlock.reporting import orders, wording
 
 CIRCLES = frozenset({"FL001", "FL010"})
-CODES = CIRCLES | {"FL020"}  # those that others have a bearing on
-_ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012"})
+_ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
 
 
 def advised(finding: Finding, known: Iterable[Finding]) -> Finding:
@@ -38,12 +37,10 @@ def deadlock_of(finding: Finding, known: Iterable[Finding]) -> Finding | None:
     return None
 
 
-def explained(finding: Finding, known: Iterable[Finding], table: Mapping[str, Any]) -> Finding:
-    """Return a long wait with the deadlock that it is behind, in the core's table of this moment; any other as it is."""
-    cause = _cause(finding, known, table)
-    if cause is None:
-        return finding
-    return wording.complete(replace(finding, reasons=(f"{cause.title} {cause.fingerprint[:6]} ({cause.code})", *finding.reasons)))
+def stuck_in(known: Iterable[Finding], waits: Iterable[Mapping[str, Any]]) -> dict[int, Finding]:
+    """Return by agent the known deadlock that it is in and that still stands, of the waits of the core's table of this moment."""
+    waiting = {(wait["agent"], wait["lock"]) for wait in waits}
+    return {edge.agent: finding for finding in known for edge in _standing(finding, waiting)}
 
 
 def _orders(finding: Finding) -> set[orders.Order]:
@@ -53,27 +50,6 @@ def _orders(finding: Finding) -> set[orders.Order]:
         for edge in finding.told.edges
         if edge.holds in classes and edge.waits in classes
     }
-
-
-def _cause(finding: Finding, known: Iterable[Finding], table: Mapping[str, Any]) -> Finding | None:
-    """Follow the holders of what is waited for, and of what those wait for, to one who is in a deadlock."""
-    if finding.code != "FL020":
-        return None
-    waits = {(wait["agent"], wait["lock"]) for wait in table["waits"]}
-    stuck = {edge.agent: other for other in known for edge in _standing(other, waits)}
-    holders = {lock["id"]: {lock["owner"], *lock["readers"]} for lock in table["locks"]}
-    wanted: dict[int, set[int]] = {}
-    for agent, lock in waits:
-        wanted.setdefault(agent, set()).add(lock)
-    seen: set[int] = set()
-    queue = [edge.waits for edge in finding.told.edges if edge.is_wait][:1]
-    while queue:
-        for holder in holders.get(queue.pop(), set()) - seen:
-            if holder in stuck:
-                return stuck[holder]
-            seen.add(holder)
-            queue += wanted.get(holder, ())
-    return None
 
 
 def _standing(finding: Finding, waits: set[tuple[int, int]]) -> list[Any]:

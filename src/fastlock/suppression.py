@@ -9,7 +9,8 @@ import re
 from fnmatch import fnmatchcase
 
 from fastlock import config
-from fastlock.findings import Finding, class_of
+from fastlock.findings import Finding
+from fastlock.fingerprints import class_of
 from fastlock.kept import FindingList, KeptFindings
 
 CODES = frozenset({"FL010", "FL011"})

@@ -20,7 +20,7 @@ from fastlock.chains import entered, frame_of, has_entered, is_in, knows_frames,
 from fastlock.findings import Site
 
 # How one agent depends on another: the numbers of _told.pxd.
-BY_TASK, BY_GATHER, BY_GROUP, BY_WAIT, BY_JOB = range(2, 7)
+BY_TASK, BY_GATHER, BY_GROUP, BY_WAIT, BY_JOB, BY_POOL = range(2, 8)
 
 MOST_TASKS = 20_000  # that one question leads to
 MOST_PARENTS = 32
@@ -35,9 +35,9 @@ class _Asyncio:
         import asyncio
         from asyncio import tasks
 
-        from fastlock._results import executor_job_thread
+        from fastlock._results import Pool, work_of
 
-        self.job_thread = executor_job_thread
+        self.work_of, self.pool = work_of, Pool
         self.asyncio = asyncio
         self.gathering: Any = tasks._GatheringFuture  # type: ignore[attr-defined]
         self.wait_for: CodeType | None = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
@@ -149,22 +149,22 @@ def _behind(future: Any) -> list[tuple[Any, int]]:
     """Return what a future of asyncio's own making stands for: a gather's children, a shield's inner one, a thread's work."""
     if isinstance(future, _asyncio().gathering):
         return [(child, BY_GATHER) for child in list(future._children)]
-    worker = _asyncio().job_thread(future)
-    if worker is not None:
-        return [(worker, BY_JOB)]
     for callback, _ in list(getattr(future, "_callbacks", None) or ()):
         if isinstance(callback, FunctionType):
             if callback.__qualname__ == "shield.<locals>._outer_done_callback":
                 return [(inner, BY_TASK) for inner in _cell(callback, "inner")]
             if callback.__qualname__ == "_chain_future.<locals>._call_check_cancel":
-                return [(task, BY_TASK) for source in _cell(callback, "source") for task in _run_by(source)]
+                return [behind for source in _cell(callback, "source") for behind in _work_for(source)]
     return []
 
 
-def _run_by(future: Any) -> list[Any]:
-    """Return the task whose result a concurrent future is to have, as run_coroutine_threadsafe() makes one."""
+def _work_for(future: Any) -> list[tuple[Any, int]]:
+    """Return what a concurrent future's result comes from: the thread that runs it, the pool that it is queued in, or the task of run_coroutine_threadsafe()."""
+    work = _asyncio().work_of(future)
+    if work is not None:
+        return [(work, BY_JOB if isinstance(work, int) else BY_POOL)]
     callbacks = list(getattr(future, "_done_callbacks", None) or ())
-    return [task for callback in callbacks if isinstance(callback, FunctionType) for task in _cell(callback, "source")]
+    return [(task, BY_TASK) for callback in callbacks if isinstance(callback, FunctionType) for task in _cell(callback, "source")]
 
 
 def _cell(function: FunctionType, name: str) -> list[Any]:
@@ -174,10 +174,12 @@ def _cell(function: FunctionType, name: str) -> list[Any]:
 
 
 def _agents(future: Any, how: int, depth: int = 8) -> Iterator[tuple[Any, int]]:
-    """Yield the tasks, and the ids of threads' agents, that a future needs all of."""
+    """Yield the tasks, the ids of threads' agents and the pools that a future needs all of."""
     asyncio = _asyncio().asyncio
     if isinstance(future, int):
         yield future, how
+    elif isinstance(future, _asyncio().pool):
+        yield future, BY_POOL
     elif depth == 0 or not asyncio.isfuture(future) or future.done():
         return
     elif isinstance(future, asyncio.Task):
@@ -215,6 +217,13 @@ def thread_of(loop: Any) -> int | None:
     """Return the ident of the thread that runs a loop, None where that is not known."""
     ident = getattr(loop, "_thread_id", None)  # uvloop does not say
     return ident if isinstance(ident, int) else ident_of(loop)
+
+
+def awaited_from(task: Any) -> list[tuple[Any, Any, int | None]]:
+    """Return who awaits whom from a suspended task on: (task, whom, ident of the task's thread), whom as (task, ident), of a thread its agent's id."""
+    if "asyncio" not in sys.modules or task.done():
+        return []
+    return [(one, whom, ident) for one, whom, ident, *_ in _relations([task])]
 
 
 def _await_site(task: Any) -> tuple[CodeType | None, int]:

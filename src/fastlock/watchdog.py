@@ -25,18 +25,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _late, assemble, circles, config, hooks, related, standing, suppression, suspended, tabled, ways
+from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, hooks, related, rooted, stalls, standing, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
-from fastlock.reporting import logs, text
+from fastlock.reporting import logs, trees
 from fastlock.tally import tally
 
 HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
 EXIT_STATUS = 3
+MOST_BEFORE = 250  # waiting agents up to which it costs the report of a deadlock next to nothing to tell who is behind it
 
 _known = KeptFindings()
 _pace = Pace()
@@ -128,10 +129,12 @@ def _take_ticket() -> bool:
 
 
 def _run() -> None:
+    _stuck.own_thread(True)
     while True:
         if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
         _report_late_waits()
+        _report_stalls()
         if _pace.due_s() == 0:
             write(_pace.told())
         while _inbox:
@@ -148,8 +151,8 @@ def _run() -> None:
 
 def _patience_s() -> float:
     """Return how long to wait for work before something else is due; -1 for ever."""
-    due_ns, due_s = _late.due_ns(), _pace.due_s()
-    waits = [] if due_ns < 0 else [max(0, due_ns - time.monotonic_ns()) / 1e9]
+    due_s = _pace.due_s()
+    waits = [max(0, due_ns - time.monotonic_ns()) / 1e9 for due_ns in (_late.due_ns(), _overdue.due_ns()) if due_ns >= 0]
     if due_s is not None:
         waits.append(due_s)
     if _predictions:
@@ -162,10 +165,31 @@ def _report_late_waits() -> None:
     if not 0 <= _late.due_ns() <= time.monotonic_ns():
         return
     for event in _late.late_waits():
-        policy = event["policy"] or config.current().on_deadlock
-        # No agent of it runs here, so there is none to raise in.
-        event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
-        _try_to_report(event, (), None)
+        _report_of_others(event)
+
+
+def _report_stalls() -> None:
+    """Look for stalls, as somebody has waited for too long; once for each victim."""
+    if not 0 <= _overdue.due_ns() <= time.monotonic_ns():
+        return
+    late_ns = _overdue.begins()
+    if late_ns < 0:
+        return
+    try:
+        found = stalls.news(late_ns)
+    except Exception:  # of a queue of the program's own
+        found = []
+        write(f"fastlock: looking for stalls failed\n{assemble.failure()}")
+    for event in found:
+        _report_of_others(event)
+    _overdue.ends(late_ns)
+
+
+def _report_of_others(event: dict[str, Any]) -> None:
+    """Report what has been found here: no agent of it runs, so there is none to raise in."""
+    policy = event["policy"] or config.current().on_deadlock
+    event["policy"] = policy if event["tier"] == "proven" and policy != "raise" else "report"
+    _try_to_report(event, (), None)
 
 
 def _report_predictions() -> None:
@@ -181,13 +205,12 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
+    late = False
     if finding is None:
-        # Where the others of an inversion stand now has nothing to do with it.
-        stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
-        if stack:
-            stacks[event["closing"]] = stack
-        stacks |= assemble.stacks_in(event)
-        finding = _in_context(assemble.draft_from_event(event, site=_core.site, stacks=stacks))
+        finding = _draft(event, stack)
+        late = finding.code in trees.ENDS and _delays.waiting()[0] > MOST_BEFORE
+        if _known.is_news(finding):
+            finding = _in_context(finding if late else _rooted(finding, event))
     if suppression.matches(finding):
         suppression.keep(finding.whole())
         return
@@ -195,21 +218,21 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     shown = is_news and _pace.admits(finding.code)
     if shown:
         write(f"{_page(finding)}\n{_suppressed()}")
-    if circles.note(event, finding):
+    if is_news and late:
+        finding = _rooted(finding, event)
+        write(trees.afterwards(finding) if shown else "")
+    circle = circles.circle_of(event, finding)
+    again = circle is not None and circles.is_known(circle)
+    if not again:
         tally.count(finding.code)
     if is_news:
         finding = finding.whole()  # of a long circle, those whom the text only counts
-    finding, _ = _known.record(finding)
+    finding, _ = _known.record(finding, again)
     tabled.show(_known.all())
+    if circle is not None:
+        circles.remember(circle)  # after the finding: who sees that the process is not well finds out why
     if is_news:
-        path = config.current().json
-        if path is not None:
-            from fastlock.reporting import jsonl  # imported when the file was named
-
-            try:
-                jsonl.append(path, finding)
-            except OSError as error:
-                write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+        _append(finding)
     if shown:
         _unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
@@ -222,16 +245,45 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
         _exit()
 
 
+def _draft(event: dict[str, Any], stack: tuple[Site, ...]) -> Finding:
+    # Where the others of an inversion stand now has nothing to do with it.
+    stacks = {} if event["code"] in suppression.CODES else standing.stacks_of(event)
+    if stack:
+        stacks[event["closing"]] = stack
+    return assemble.draft_from_event(event, site=_core.site, stacks=stacks | assemble.stacks_in(event))
+
+
+def _append(finding: Finding) -> None:
+    """Write it into the JSON file, where there is one."""
+    path = config.current().json
+    if path is not None:
+        from fastlock.reporting import jsonl  # imported when the file was named
+
+        try:
+            jsonl.append(path, finding)
+        except OSError as error:
+            write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+
+
 def _in_context(finding: Finding) -> Finding:
     """A finding that is news, as what else is known makes it."""
-    if not _known.is_news(finding) or finding.code not in related.CODES:
+    if finding.code not in related.CIRCLES:
         return finding
     known: tuple[Finding, ...] = _known.all()
     if finding.code == "FL001":  # it comes first, and knows how often each order was taken from what waits behind it
         known += tuple(ready or assemble.draft_from_event(event, site=_core.site) for event, _, ready in _predictions)
-    if finding.code in related.CIRCLES:
-        return related.advised(finding, known)
-    return related.explained(finding, known, _core.table())
+    return related.advised(finding, known)
+
+
+def _rooted(finding: Finding, event: dict[str, Any]) -> Finding:
+    """The finding with whom everybody in it waits for in the end; without, where that cannot be had, for the report must not be lost."""
+    if finding.code not in rooted.CODES:
+        return finding
+    try:
+        return rooted.Rooting(_core.table(), _known.all()).rooted(finding, event)
+    except Exception:
+        write(f"fastlock: the root of a report cannot be told\n{assemble.failure()}")
+        return finding
 
 
 def _page(finding: Finding) -> str:
@@ -366,6 +418,7 @@ def start() -> None:
     _core.set_handler(handle)
     suspended.start()
     _late.set_waker(_wake_reporter)
+    _overdue.set_waker(_wake_reporter)
     config.observe(lambda settings: _late.look_again())
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

@@ -12,13 +12,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastlock.cli import complain, say
-from fastlock.findings import basename
+from fastlock.findings import Site, basename
 from fastlock.outside import Unseen, open_table
 from fastlock.outside.find import Table, open_file
-from fastlock.outside.view import View
-from fastlock.reporting import duration, printable
+from fastlock.outside.view import View, site_of
+from fastlock.reporting import distinct, duration, printable, trees, wrapped
+from fastlock.roots import Moment, Root
 
 MOST_LINES = 60  # of waits; --json has all
+MOST_ROOTS = 20
+COLUMNS = 112
+MOST_HELD = 4  # locks of a root's that others want
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,19 +66,9 @@ def _save(table: Table, path: str) -> int:
 
 
 def shown_of(view: View) -> dict[str, Any]:
-    """Return what the text tells of a moment: its snapshot, circles, and who of its agents has ended."""
-    agents = view.records.agents
-    circles = [
-        {
-            "agents": [agents[index].id for index in circle.agents],
-            "dead": circle.dead,
-            "clears": view.clears(circle),
-            "proven": view.is_proven(circle),
-        }
-        for circle in view.stuck[1]
-    ]
-    dead = [agent.id for agent in agents.values() if agent.state != 1]
-    return {"snapshot": view.snapshot(), "circles": circles, "dead": dead, "unseen": view.facts()["unseen"]}
+    """Return what the text tells of a moment: its snapshot, who waits for whom in it, and its circles."""
+    circles = [{"agents": circle, "clears": view.clears(circle), "proven": view.is_proven(circle)} for circle in view.circles]
+    return {"snapshot": view.snapshot(), "moment": view.moment, "circles": circles, "unseen": view.facts()["unseen"]}
 
 
 # ---- JSON that was saved ------------------------------------------------------------------------------------------
@@ -98,17 +92,35 @@ def from_json(path: str) -> dict[str, Any]:
         _check(snapshot)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Unseen(f"{path}: this is no dump of fastlock") from None
-    return {"snapshot": snapshot, "circles": _owner_circles(snapshot), "dead": [], "unseen": 0}
+    moment = Moment(snapshot["agents"], snapshot["locks"], snapshot["waits"], site=site_of)
+    return {"snapshot": snapshot, "moment": moment, "circles": _circles_in(snapshot, moment), "unseen": 0}
 
 
 # What the text reads of each part, and of which types that has to be.
 _NOBODY = type(None)
 _SHAPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "agents": {"id": (int,), "name": (str,), "kind": (str,), "loop": (str, _NOBODY)},
-    "locks": {"id": (int,), "name": (str,), "kind": (str,), "owner": (int, _NOBODY), "readers": (list,), "held_at": (dict, _NOBODY)},
+    "agents": {
+        "id": (int,),
+        "name": (str,),
+        "kind": (str,),
+        "loop": (str, _NOBODY),
+        "native_id": (int, _NOBODY),
+        "waits": (int, _NOBODY),
+    },
+    "locks": {
+        "id": (int,),
+        "name": (str,),
+        "kind": (str,),
+        "owner": (int, _NOBODY),
+        "readers": (list,),
+        "waiters": (list,),
+        "held_at": (dict, _NOBODY),
+    },
     "waits": {
         "agent": (int,),
         "lock": (int, _NOBODY),
+        "mode": (str,),
+        "what": (str,),
         "since_s": (int, float),
         "deadline_s": (int, float, _NOBODY),
         "wanted_at": (dict, _NOBODY),
@@ -125,7 +137,8 @@ def _check(snapshot: Any) -> None:
         for each in snapshot[part]:
             _expect(each, shape)
     for lock in snapshot["locks"]:
-        _expect(dict(enumerate(lock["readers"])), {number: (int,) for number in range(len(lock["readers"]))})
+        for agents in (lock["readers"], lock["waiters"]):
+            _expect(dict(enumerate(agents)), {number: (int,) for number in range(len(agents))})
     for wait in snapshot["waits"]:
         int(float(wait["since_s"])), int(float(wait["deadline_s"] or 0))  # NaN and infinity are no ages
     for site in [lock["held_at"] for lock in snapshot["locks"]] + [wait["wanted_at"] for wait in snapshot["waits"]]:
@@ -141,83 +154,81 @@ def _expect(value: Any, shape: Mapping[Any, tuple[type, ...]]) -> None:
         raise TypeError
 
 
-def _owner_circles(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    """The circles over exclusive owners, which is what a saved snapshot tells; proven where a finding of it says so."""
+def _circles_in(snapshot: dict[str, Any], moment: Moment) -> list[dict[str, Any]]:
+    """The circles of a saved snapshot; proven where a finding of it says so."""
     proven = {
-        edge.get("agent")
+        edge["agent"]
         for finding in snapshot["findings"]
         if finding["code"] in ("FL001", "FL002", "FL012") and finding["tier"] == "proven"
         for edge in finding["edges"]
     }
-    waits = {wait["agent"]: wait for wait in snapshot["waits"]}
-    owner = {lock["id"]: lock["owner"] for lock in snapshot["locks"]}
-    circles: list[dict[str, Any]] = []
-    seen: set[Any] = set()
-    for start in waits:
-        path: list[Any] = []
-        at = start
-        while at in waits and at not in seen:
-            seen.add(at)
-            path.append(at)
-            at = owner.get(waits[at]["lock"])
-        if at in path:
-            agents = path[path.index(at) :]
-            clears = any(waits[agent]["deadline_s"] is not None for agent in agents)
-            circles.append({"agents": agents, "dead": False, "clears": clears, "proven": proven.issuperset(agents)})
-    return circles
+    return [
+        {"agents": circle, "clears": moment.clears(circle), "proven": proven.issuperset(circle)} for circle in moment.forest.circles
+    ]
 
 
 # ---- text ---------------------------------------------------------------------------------------------------------
 
 
 def text(shown: dict[str, Any]) -> str:
-    """Return the dump for people: circles first, then other waits, the oldest first, then findings."""
-    snapshot = shown["snapshot"]
-    names = _Names(snapshot, shown["dead"])
+    """Return the dump for people: circles first, then who else is waited for in the end, other waits, the oldest first, and findings."""
+    snapshot, moment = shown["snapshot"], shown["moment"]
+    names = _Names(moment)
     lines = [
         f"{printable(snapshot['process'])}, pid {snapshot['pid']}, level {printable(snapshot['level'])}, "
         f"{_count(len(snapshot['agents']), 'agent')}, {_count(len(snapshot['waits']), 'wait')}, at {printable(snapshot['captured_at'])}"
     ]
     if shown.get("stopped"):
         lines.append("The process is stopped: nothing in it runs until it gets SIGCONT.")
-    told: set[Any] = set()
-    waits = {wait["agent"]: wait for wait in reversed(snapshot["waits"])}
-    for circle in shown["circles"]:
-        lines += ["", *_circle(circle, waits, names)]
-        told.update(circle["agents"])
-    others = sorted((wait for wait in snapshot["waits"] if wait["agent"] not in told), key=lambda wait: -wait["since_s"])
+    circles = {frozenset(circle["agents"]): circle for circle in shown["circles"]}
+    roots = moment.roots(cut=True)
+    for root in roots[:MOST_ROOTS]:
+        members = [link.agent for link in root.agents] if root.kind != "circle" else moment.forest.circle_of(root.agents[0].agent)
+        lines += ["", *(_circle(circles[frozenset(members)], root, names) if root.kind == "circle" else _root(root, names))]
+    if len(roots) > MOST_ROOTS:
+        lines += ["", f"And {len(roots) - MOST_ROOTS:,} more who are waited for, see --json"]
+    behind = {*moment.forest.parent, *(each for root in moment.forest.roots() for each in root)}
+    others = sorted((wait for wait in snapshot["waits"] if wait["agent"] not in behind), key=lambda wait: -wait["since_s"])
     if others:
-        lines += ["", "Other waits" if told else "Waits", *_waits(others, names)]
+        lines += ["", "Other waits" if roots else "Waits", *_waits(others, names)]
     if not snapshot["waits"]:
         lines += ["", "Nobody waits for a lock."]
     elif not shown["circles"]:
         lines += ["", "No circle over locks. Whether an event, a condition or a result still comes is not known."]
     if snapshot["findings"]:
-        lines += ["", "Findings", *map(_finding, snapshot["findings"])]
+        lines += ["", "Findings", *(line for finding in snapshot["findings"] for line in _finding(finding))]
     if shown["unseen"]:
         lines += ["", f"The table is full: {shown['unseen']:,} records of agents and locks cannot be seen from outside."]
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 class _Names:
-    """What the text calls agents and locks."""
+    """What the text calls agents, locks and sites; equal names are numbered."""
 
-    def __init__(self, snapshot: dict[str, Any], dead: Sequence[Any]) -> None:
-        self.agents = {agent["id"]: agent for agent in snapshot["agents"]}
-        self.locks = {lock["id"]: lock for lock in snapshot["locks"]}
-        self._dead = set(dead)
+    def __init__(self, moment: Moment) -> None:
+        self.locks = moment.locks
+        self._moment = moment
+        self._agents = distinct({number: self._agent(agent) for number, agent in moment.agents.items()})
+        self._locks = distinct({number: f"{lock['name']} ({lock['kind']})" for number, lock in moment.locks.items()})
+
+    def _agent(self, agent: Mapping[str, Any]) -> str:
+        name = agent["name"] or f"a {agent['kind']}"
+        return name if agent["loop"] is None else f"{name} (loop of {agent['loop']})"
 
     def agent(self, agent_id: Any) -> str:
-        agent = self.agents.get(agent_id)
-        if agent is None:
-            return "an unknown agent"
-        name = printable(agent["name"]) or f"a {agent['kind']}"
-        ended = " (ended)" if agent_id in self._dead else ""
-        return f"{name}{ended}" if agent["loop"] is None else f"{name} (loop of {printable(str(agent['loop']))}){ended}"
+        return self._agents.get(agent_id, "an unknown agent")
 
-    def lock(self, lock_id: Any) -> str:
-        lock = self.locks.get(lock_id)
-        return "something" if lock is None else f"{printable(lock['name'])} ({printable(lock['kind'])})"
+    def lock(self, lock_id: Any, otherwise: str = "something") -> str:
+        return self._locks.get(lock_id, otherwise)
+
+    def site(self, site: Site | None) -> str:
+        """file:line function of a site, "" where it is not known."""
+        return "" if site is None else f"{basename(site.file)}:{site.line} {site.function}"
+
+    def taken(self, lock: Mapping[str, Any]) -> str:
+        """Where the owner took a lock, with a comma before it."""
+        at = self.site(site_of(lock["held_at"]))
+        return f", taken at {at}" if at else ""
 
     def held(self, lock_id: Any) -> str:
         """By whom a lock is held, and where it was taken; "" where nobody is known."""
@@ -225,22 +236,46 @@ class _Names:
         if lock is None:
             return ""
         if lock["owner"] is not None:
-            at = _place(lock["held_at"])
-            return f"held by {self.agent(lock['owner'])}{', taken at ' + at if at else ''}"
+            return f"held by {self.agent(lock['owner'])}{self.taken(lock)}"
         readers = [self.agent(reader) for reader in lock["readers"][:4]]
         more = len(lock["readers"]) - len(readers)
         return f"held by {', '.join(readers)}{f' and {more} more' if more else ''}" if readers else ""
 
+    def held_by(self, agent_id: Any) -> list[str]:
+        """What of others' wants an agent holds, and where it took that."""
+        locks = [lock for child in self._moment.forest.children.get(agent_id, ()) if (lock := self._wanted(child)) is not None]
+        held = {lock["id"]: lock for lock in locks if agent_id == lock["owner"] or agent_id in lock["readers"]}
+        return [f"holds {self.lock(number)}{self.taken(lock) if lock['owner'] == agent_id else ''}" for number, lock in held.items()]
 
-def _circle(circle: dict[str, Any], waits: dict[Any, dict[str, Any]], names: _Names) -> list[str]:
-    agents = [agent for agent in circle["agents"] if agent in waits]
-    if circle["dead"]:
-        head = "ABANDONED: who holds the lock has ended"
-    else:
-        what = "CIRCLE that a timeout will end" if circle["clears"] else "DEADLOCK" if circle["proven"] else "POSSIBLE DEADLOCK"
-        doubt = "" if circle["proven"] else ", if those who hold the locks are those who release them"
-        head = f"{what}: {_count(len(agents), 'agent')} in a circle{doubt}"
-    return [head, *(line for agent in agents[:MOST_LINES] for line in _wait(waits[agent], names))]
+    def _wanted(self, agent_id: Any) -> Mapping[str, Any] | None:
+        wait = self._moment.waits.get(agent_id)
+        return None if wait is None else self.locks.get(wait["lock"])
+
+
+def _circle(circle: dict[str, Any], root: Root, names: _Names) -> list[str]:
+    what = "CIRCLE that a timeout will end" if circle["clears"] else "DEADLOCK" if circle["proven"] else "POSSIBLE DEADLOCK"
+    doubt = "" if circle["proven"] else ", if those who hold the locks are those who release them"
+    lines = [f"{what}: {_count(root.number, 'agent')} in a circle{doubt}"]
+    for link in root.agents:
+        lines.append(f"  {trees.told(link, names)}")
+        held = names.held(link.lock)
+        lines += [f"      {held}"] if held else []
+    more = root.number - len(root.agents)
+    lines += [f"  and {more:,} more, see --json"] if more else []
+    return lines + ([f"  Behind it: {trees.behind_of(root)}", *_rows(root, names)] if root.total else [])
+
+
+def _root(root: Root, names: _Names) -> list[str]:
+    head = "ABANDONED" if root.kind in ("ended", "lost-in-fork") else "ROOT"
+    lines = [f"{head}: {trees.who_of(root, names)}; {trees.behind_of(root)}"]
+    held = names.held_by(root.agents[0].agent)
+    lines += [f"  {each}" for each in held[:MOST_HELD]]
+    lines += [f"  and {len(held) - MOST_HELD:,} more"] if len(held) > MOST_HELD else []
+    return [*lines, *_rows(root, names)]
+
+
+def _rows(root: Root, names: _Names) -> list[str]:
+    return [f"  {line}" for line in trees.rows_of(root, names)]
 
 
 def _waits(waits: Sequence[dict[str, Any]], names: _Names) -> list[str]:
@@ -250,7 +285,7 @@ def _waits(waits: Sequence[dict[str, Any]], names: _Names) -> list[str]:
 
 
 def _wait(wait: dict[str, Any], names: _Names) -> list[str]:
-    at = _place(wait["wanted_at"])
+    at = names.site(site_of(wait["wanted_at"]))
     left = "" if wait["deadline_s"] is None else f", gives up in {duration(wait['deadline_s'])}"
     lines = [
         f"  {names.agent(wait['agent'])} waits for {names.lock(wait['lock'])}{' at ' + at if at else ''}, "
@@ -260,18 +295,13 @@ def _wait(wait: dict[str, Any], names: _Names) -> list[str]:
     return [*lines, f"      {held}"] if held else lines
 
 
-def _place(site: Any) -> str:
-    """file:line function of a site, "" where it is not known."""
-    if site is None:
-        return ""
-    return printable(f"{basename(site['file'])}:{site['line']} {site['function']}")
-
-
-def _finding(finding: dict[str, Any]) -> str:
+def _finding(finding: dict[str, Any]) -> list[str]:
     often = "" if finding["count"] == 1 else f", {finding['count']:,} times"
     often += f", report {finding['fingerprint'][:6]}" if isinstance(finding.get("fingerprint"), str) else ""
-    summary = f"{finding['code']} {finding['title']} ({finding['tier']}{often}): {finding['explanation']}"
-    return f"  {printable(summary)}"
+    told = f"{finding['code']} {finding['title']} ({finding['tier']}{often}): {finding['explanation']}"
+    lines = wrapped(told, COLUMNS, "  ", " " * 6)
+    lines += wrapped(f"Fix: {finding['fix']}", COLUMNS, " " * 6, " " * 11) if finding.get("fix") else []
+    return [*lines, f"      Explain: fastlock explain {finding['code']}"]
 
 
 def _count(number: int, what: str) -> str:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from fastlock.findings import CODES
+from fastlock.findings import CODES, Site
 from fastlock.outside import circles
-from fastlock.outside.circles import EXCLUSIVE, FLAG, NOTIFY, PERMIT, RESULT, SHARED, Circle, Waiters
+from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
+from fastlock.roots import Moment
 
 LEVELS = ("off", "detect", "order", "trace")
-KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result"}
-MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared"}
-_CALLS = {EXCLUSIVE: "acquire", SHARED: "acquire_read", PERMIT: "acquire", NOTIFY: "wait", FLAG: "wait"}
+KINDS = {1: "Lock", 2: "RLock", 3: "RWLock", 4: "Semaphore", 5: "Condition", 6: "Event", 7: "Barrier", 8: "Result",
+         9: "ThreadPoolExecutor", 10: "Wait"}  # fmt: skip
+MODES = {EXCLUSIVE: "exclusive", SHARED: "shared", PERMIT: "exclusive", NOTIFY: "exclusive", FLAG: "shared", UPGRADABLE: "shared"}
+STATES = {ALIVE: "alive", 2: "ended", 3: "lost-in-fork"}
+_CALLS = {
+    EXCLUSIVE: "acquire",
+    SHARED: "acquire_read",
+    PERMIT: "acquire",
+    NOTIFY: "wait",
+    FLAG: "wait",
+    UPGRADABLE: "acquire_upgradable",
+}
+_CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get")
 STALLED_S = 10.0
-_STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012")
+_STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012", "FL030")
 
 
 class View:
@@ -49,18 +60,27 @@ class View:
     def snapshot(self) -> dict[str, Any]:
         """Return what Snapshot.to_dict() returns; linear in what is waited for."""
         header = self.header
-        locks = [self._lock(lock) for _, lock in sorted(self._locks.items())]
         return {
             "pid": header.pid,
             "process": header.program,
             "level": LEVELS[header.level] if header.level < len(LEVELS) else str(header.level),
             "captured_at": iso(self._wall_s),
             "raw_locks": None if header.raw_locks < 0 else header.raw_locks,
-            "agents": [self._agent(agent) for agent in self._agents],
-            "locks": locks,
+            "agents": self.agents,
+            "locks": self.locks,
             "waits": self.waits,
             "findings": self.findings,
         }
+
+    @cached_property
+    def agents(self) -> list[dict[str, Any]]:
+        """Every agent, as snapshots have it."""
+        return [self._agent(agent) for agent in self._agents]
+
+    @cached_property
+    def locks(self) -> list[dict[str, Any]]:
+        """Every lock, as snapshots have it."""
+        return [self._lock(lock) for _, lock in sorted(self._locks.items())]
 
     @cached_property
     def _locks(self) -> dict[int, Lock]:
@@ -174,7 +194,9 @@ class View:
     def _wait(self, agent: Agent, wait: Wait) -> dict[str, Any]:
         lock = self._locks[wait.serial]
         owner = self.owners.get(wait.serial)
-        call = "Future.result" if lock.kind == RESULT else f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+        call = f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+        if lock.kind in (RESULT, OPAQUE) or (lock.kind == CONDITION and lock.limit):  # its record is there for this wait alone
+            call = _CALLS_OF_ONE[lock.limit] if lock.limit < len(_CALLS_OF_ONE) else call
         return {
             "agent": agent.id,
             "lock": wait.serial,
@@ -203,19 +225,38 @@ class View:
     # ---- what follows from it
 
     @cached_property
-    def stuck(self) -> tuple[set[int], list[Circle]]:
-        """Who can never run, and the circles."""
-        return circles.find(self.records.agents, Waiters(self.records, self.holders).needs)
+    def moment(self) -> Moment:
+        """Who waits for whom, with what snapshots do not tell."""
+        agents = [
+            {**shown, "state": STATES.get(agent.state, "ended"), "runs": agent.runs}
+            for agent, shown in zip(self._agents, self.agents)
+        ]
+        locks = [{**shown, **self._beside(self._locks[shown["id"]])} for shown in self.locks]
+        return Moment(agents, locks, self.waits, site=site_of)
 
-    def clears(self, circle: Circle) -> bool:
+    def _beside(self, lock: Lock) -> dict[str, Any]:
+        """What else decides who may have a lock."""
+        upgrader = self.records.agents.get(lock.limit) if lock.kind == circles.RWLOCK else None
+        return {
+            "open": circles.is_open(lock, self.holders.get(lock.serial, ())),
+            "pools": (lock.permits,) if lock.kind == RESULT and lock.permits else (),
+            "upgrader": None if upgrader is None else upgrader.id,
+            "lets_readers_in": bool(lock.marks & circles.READERS),
+        }
+
+    @property
+    def circles(self) -> Sequence[tuple[int, ...]]:
+        """The circles, as ids of agents of which each waits for the next."""
+        return self.moment.forest.circles
+
+    def clears(self, circle: Iterable[int]) -> bool:
         """Tell whether somebody in the circle has a timeout."""
-        return any(wait.deadline_ns >= 0 for index in circle.agents for wait in self.records.agents[index].waits[:1])
+        return self.moment.clears(circle)
 
-    def is_proven(self, circle: Circle) -> bool:
+    def is_proven(self, circle: Iterable[int]) -> bool:
         """Tell whether each lock in the circle is known to be released by its holder alone."""
-        agents = [self.records.agents[index] for index in circle.agents if not (circle.dead and index == circle.agents[-1])]
-        waits = [wait for agent in agents if (wait := circles.wait_of(agent, self.records.locks)) is not None]
-        return all(circles.has_evidence(self._locks[wait.serial]) for wait in waits)
+        waits = [self.moment.waits[agent] for agent in circle if agent in self.moment.waits]
+        return all(circles.has_evidence(self._locks[wait["lock"]]) for wait in waits)
 
     @cached_property
     def standing(self) -> list[dict[str, Any]]:
@@ -233,11 +274,14 @@ class View:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
         agents = self.records.agents
         since = [
-            wait.since_ns for agent in agents.values() for wait in agent.waits[:1] if wait.mode in (EXCLUSIVE, SHARED, PERMIT)
+            wait.since_ns
+            for agent in agents.values()
+            for wait in agent.waits[:1]
+            if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT) and self._locks[wait.serial].kind not in (RESULT, OPAQUE)
         ]
         oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
         deadlocked = bool(self.standing) or any(
-            not circle.dead and not self.clears(circle) and self.is_proven(circle) for circle in self.stuck[1]
+            not self.clears(circle) and self.is_proven(circle) for circle in self.circles
         )
         version = self.header.python
         return {
@@ -256,6 +300,11 @@ class View:
             "health": "deadlocked" if deadlocked else "stalled" if oldest_s is not None and oldest_s >= STALLED_S else "ok",
             "unseen": sum(area.hidden for area in self.header.areas[2:5]),
         }
+
+
+def site_of(site: Mapping[str, Any] | None) -> Site | None:
+    """Return a place of a snapshot's JSON form as a Site."""
+    return None if site is None else Site(site["file"], site["line"], site["function"])
 
 
 _SHAPE: Mapping[str, type | tuple[type, ...]] = {

@@ -6,7 +6,13 @@ import os
 import re
 import unicodedata
 
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
+from fastlock.roots import Link, Root
+
+_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 def shorten(text: str, width: int) -> str:
@@ -72,9 +78,22 @@ def fact(label: str, text: str) -> list[str]:
     return wrapped(text, 112, f"  {label:<14}", " " * 16)
 
 
+def is_stdlib(file: str) -> bool:
+    """Tell whether a file is the interpreter's own."""
+    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)
+
+
 def times(number: int) -> str:
     """Return how often: ``once``, ``18,204 times``."""
     return "once" if number == 1 else f"{number:,} times"
+
+
+class Names(Protocol):
+    """What agents, locks and sites are called in one text."""
+
+    def agent(self, agent_id: int | None) -> str: ...
+    def lock(self, lock_id: int | None, otherwise: str = ...) -> str: ...
+    def site(self, site: Site | None) -> str: ...
 
 
 class Labels:
@@ -82,14 +101,34 @@ class Labels:
 
     def __init__(self, finding: Finding) -> None:
         agents, locks, edges = finding.told
-        self._agents = _distinct({agent.id: _agent_name(agent) for agent in agents})
-        self._locks = _distinct({lock.id: _lock_name(lock) for lock in locks})
-        named = {site.file for edge in edges for site in (edge.held_at, edge.wanted_at) if site is not None}
-        named |= {site.file for order in finding.orders for site in (order.held_at, order.wanted_at) if site is not None}
-        named |= {site.file for lock in locks for site in (lock.created, lock.held_at) if site is not None}
+        links = [] if finding.root is None else _links(finding.root)
+        sites = [site for edge in edges for site in (edge.held_at, edge.wanted_at)]
+        sites += [site for order in finding.orders for site in (order.held_at, order.wanted_at)]
+        sites += [site for lock in locks for site in (lock.created, lock.held_at)]
+        sites += [] if finding.root is None else [finding.root.at]
+        self._name(agents, {lock.id: _lock_name(lock) for lock in locks}, links, sites)
+
+    @classmethod
+    def of_root(cls, root: Root) -> Labels:
+        """Return the names for a root that belongs to no finding."""
+        self = cls.__new__(cls)
+        links = _links(root)
+        self._name((), {}, links, [root.at])
+        return self
+
+    def _name(
+        self, agents: Iterable[AgentFact], locks: dict[int, str], links: Iterable[Link], sites: Iterable[Site | None]
+    ) -> None:
+        # What a finding is about keeps its names, whoever stands behind it.
+        self._agents = distinct({agent.id: _agent_name(agent) for agent in agents})
+        self._agents |= distinct({link.agent: _agent_name(link) for link in links}, self._agents)
+        self._locks = distinct(locks)
+        behind = {link.lock: shorten(_tidy(link.what) or link.lock_kind, _NAME_WIDTH) for link in links if link.lock is not None}
+        self._locks |= distinct(behind, self._locks)
         files: dict[str, set[str]] = {}
-        for file in named:
-            files.setdefault(basename(file), set()).add(file)
+        for site in (*sites, *(link.wanted_at for link in links)):
+            if site is not None:
+                files.setdefault(basename(site.file), set()).add(site.file)
         self._vague = {base for base, full in files.items() if len(full) > 1} | {"__init__.py", "__main__.py"}
 
     def agent(self, agent_id: int | None) -> str:
@@ -116,12 +155,16 @@ _SELF_TELLING = re.compile(r"MainThread|(?:Thread|Task|Dummy)-\d+|Thread \d+")
 _ADDRESS = re.compile(r"(?: at)? ?\b0x[0-9a-fA-F]{6,}")
 
 
-def _agent_name(agent: AgentFact) -> str:
+def _links(root: Root) -> list[Link]:
+    return [*root.agents, *(row for row in root.rows if isinstance(row, Link))]
+
+
+def _agent_name(agent: AgentFact | Link) -> str:
     name = _tidy(agent.name)
     numbered = _NUMBERED.fullmatch(name)
     if numbered:
         return shorten(f'{numbered[1]} "{numbered[2]}"', _NAME_WIDTH)
-    if _SELF_TELLING.fullmatch(name):
+    if agent.kind == "agent" or _SELF_TELLING.fullmatch(name):
         return name
     return f'{agent.kind} "{shorten(name, _NAME_WIDTH - 9)}"' if name else f"{agent.kind} without a name"
 
@@ -136,13 +179,23 @@ def _tidy(name: str) -> str:
     return _ADDRESS.sub("", name).strip() if "0x" in name else name
 
 
-def _distinct(names: dict[int, str]) -> dict[int, str]:
+def distinct(names: dict[int, str], given: Mapping[int, str] | None = None) -> dict[int, str]:
+    """Return names that differ from each other, and from those that others have been given."""
     # Two locks of one class, or two workers of one name, are the most common circle of all.
+    given = given or {}
+    taken = set(given.values())
     same: dict[str, list[int]] = {}
     for key in sorted(names):
-        same.setdefault(names[key], []).append(key)
+        if key not in given:
+            same.setdefault(names[key], []).append(key)
     distinct = {}
     for name, keys in same.items():
-        for number, key in enumerate(keys, 1):
-            distinct[key] = f"{name} #{number}" if len(keys) > 1 else name
+        number = 1 if name in taken else 0
+        for key in keys:
+            told = name
+            while told in taken or (told == name and len(keys) > 1):
+                number += 1
+                told = f"{name} #{number}"
+            distinct[key] = told
+            taken.add(told)
     return distinct

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, pad, printable, shorten, width, wrapped
+from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, stalls, starvation, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -26,11 +25,14 @@ _SHOWN = 12  # agents, in the picture and as sections: more is scrolled past
 _FRAMES = 16  # of the application, for each stack
 _PICTURE_NAME = 30
 _SOURCE = 64
+_LEAST_SOURCE = 24
+_WIDE = 100  # columns, which names, places and lines of source together keep to where they can
+_INDENT = 11  # of what stands behind a row's verb
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
-_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
 _REASONS = {"FL006": "Stopped", "FL011": "Declared", "FL020": "Because of"}
+_WAKES = ("wakes", "woke ")  # who does so, and who has ended
 _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"}
 
 
@@ -82,6 +84,8 @@ class _Page:
         if self.finding.code == "FL010":
             # Not the agents: one worker of a pool may have done both, in two jobs.
             return f"{_count(len(self.finding.locks), 'lock')}, {_count(len(self.finding.edges), 'order')}"
+        if self.finding.code == "FL030":
+            return starvation.subject(self.finding, self.names)
         if self.finding.code != "FL001" and len(self.finding.locks) == 1:
             return self.names.lock(self.finding.locks[0].id)
         return f"{_count(len(self.finding.agents), 'agent')}, {_count(len(self.finding.locks), 'lock')}"
@@ -102,7 +106,8 @@ class _Page:
         """The circle, drawn; anything else in a sentence."""
         edges = self.told.edges
         if self.finding.code != "FL001" or len(edges) < 2:
-            return wrapped(self.finding.explanation, _TEXT, "  ", "  ")
+            told = self.finding.explanation.removesuffix(trees.sentence(self.finding, self.names))  # that stands in the foot
+            return wrapped(told, _TEXT, "  ", "  ")
         return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
 
     def _pair(self, first: EdgeFact, second: EdgeFact) -> list[str]:
@@ -167,6 +172,8 @@ class _Page:
         table = {agent: list(self._rows(agent)) for agent in shown}
         rows = [row for rows in table.values() for row in rows]
         columns = [max((width(cells[at]) for cells in map(self._cells, rows)), default=0) for at in range(3)]
+        room = _WIDE - _INDENT - columns[0] - columns[1] - max((len(row.note) for row in rows), default=0) - 9
+        columns[2] = min(columns[2], max(room, _LEAST_SOURCE))
         heads = {agent: self.names.agent(agent) for agent in shown}
         column = max((width(head) for head in heads.values()), default=0) + 4
         lines = []
@@ -213,12 +220,14 @@ class _Page:
             if lock.id in self.wanted and (agent == lock.owner or agent in lock.readers):
                 holds[lock.id] = None
         for held in holds:
-            name = self.names.lock(held) + self._held_how(held, agent)
-            yield _Row("owes " if is_result(self.locks.get(held)) else "holds", name, held_site(self.finding, held, agent))
+            verb, how = self._holding(held, agent)
+            yield _Row(verb, how + self.names.lock(held) + self._held_how(held, agent), held_site(self.finding, held, agent))
         for edge in edges:
             if edge.is_wait:
                 left = "" if edge.deadline_s is None else f", gives up in {duration(edge.deadline_s)}"
                 name = wanted_name(edge, self.names) + self._wanted_how(edge)
+                if self.finding.code == "FL031":
+                    name = stalls.wanted(edge, self.names)
                 if self.finding.code == "FL005":
                     yield _Row("await", "", edge.wanted_at)
                 elif self.finding.code in _NOBODY_WAITS:
@@ -227,10 +236,21 @@ class _Page:
                     age = "" if edge.waits is None else duration(edge.since_s)
                     yield _Row("waits", name, edge.wanted_at, f"{age}{left}".removeprefix(", "))
 
+    def _holding(self, lock_id: int, agent: int) -> tuple[str, str]:
+        """How others depend on the agent for this."""
+        lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == starvation.POOL:
+            return "runs ", "a job of "
+        if any(edge.agent == agent and edge.holds == lock_id and stalls.is_woken(lock, edge) for edge in self.told.edges):
+            return _WAKES[agent in self.agents and self.agents[agent].state != "alive"], ""
+        return "owes " if is_result(lock) else "holds", ""
+
     def _held_how(self, lock_id: int, agent: int) -> str:
         lock = self.locks.get(lock_id)
+        if lock is not None and lock.kind == starvation.POOL:
+            return ""
         if lock is not None and lock.kind == "RWLock":
-            return " (read)" if agent in lock.readers else " (write)" if agent == lock.owner else ""
+            return " (write)" if agent == lock.owner else " (read)" if agent in lock.readers else ""
         return f" (one of {len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
 
     def _wanted_how(self, edge: EdgeFact) -> str:
@@ -240,10 +260,13 @@ class _Page:
         return f" ({len(lock.holders)} holders)" if lock is not None and len(lock.holders) > 1 else ""
 
     def _cells(self, row: _Row) -> tuple[str, str, str]:
-        return row.name, self.names.site(row.site), _cut(row.site.text) if row.site is not None else ""
+        if row.site is None:
+            return row.name, "" if row.verb in ("owes ", *_WAKES) else self.names.site(None), ""
+        return row.name, self.names.site(row.site), _cut(row.site.text)
 
     def _line(self, row: _Row, columns: list[int]) -> str:
-        cells = "   ".join(pad(cell, column) for cell, column in zip(self._cells(row), columns))
+        name, site, source = self._cells(row)
+        cells = "   ".join(pad(cell, column) for cell, column in zip((name, site, _cut(source, columns[2])), columns))
         return f"    {row.verb}  {cells}   {row.note}"
 
     def _stopped(self, agent: AgentFact | None) -> list[str]:
@@ -258,8 +281,11 @@ class _Page:
         if hidden > 0:
             entries = [(f"… {_count(hidden, 'outer frame')}", ""), *entries[hidden:]]
         column = max((width(place) for place, text in entries if text), default=0)
-        marks = ["stack"] + ["     "] * len(entries)
-        return [f"    {mark}  {pad(place, column)}   {text}" for mark, (place, text) in zip(marks, entries)]
+        if _INDENT + column + 3 + max((width(text) for _, text in entries), default=0) > _WIDE:
+            rows = [line for place, text in entries for line in (place, f"  {text}") if line.strip()]
+        else:
+            rows = [f"{pad(place, column)}   {text}" for place, text in entries]
+        return [f"    {mark}  {row}" for mark, row in zip(["stack", *["     "] * len(rows)], rows)]
 
     def completed(self) -> list[str]:
         """Who completed an inversion, and on which way: its lines may be in helpers that everybody calls."""
@@ -274,20 +300,32 @@ class _Page:
             facts.append(("Passed", ", ".join(inversion.passed(finding, self.names))))
         label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
-        if finding.behind:
-            name = self.names.lock(finding.locks[0].id) if len(finding.locks) == 1 else "these locks"
-            verb = "waits" if finding.behind == 1 else "wait"
-            facts.append(("Behind it", f"{finding.behind:,} more {verb} for {name}"))
+        lines = [line for label, text in facts if text for line in fact(label, text)] + self._behind()
+        end = []
         if finding.refused:
-            facts.append(("Refused", self._refused()))
+            end.append(("Refused", self._refused()))
         elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
-            facts.append(("By itself?", self._clears()))
-        facts += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
-        return [line for label, text in facts if text for line in fact(label, text)]
+            end.append(("By itself?", self._clears()))
+        end += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
+        return lines + [line for label, text in end if text for line in fact(label, text)]
+
+    def _behind(self) -> list[str]:
+        """How many more wait for what it is about; whom everybody waits for in the end, and the tree of those behind that one."""
+        told = [self._more()] if self.finding.behind else []
+        return trees.foot(self.finding, self.names, told, len(self.agents))
+
+    def _more(self) -> str:
+        number = self.finding.behind
+        if self.finding.code == "FL030":
+            return f"{_count(number, 'job')} in the queue"
+        name = self.names.lock(self.finding.locks[0].id) if len(self.finding.locks) == 1 else "these locks"
+        return f"{number:,} more {'waits' if number == 1 else 'wait'} for {name}"
 
     def _refused(self) -> str:
         edge = waiting_edge(self.finding)
         lock = wanted_name(edge, self.names)
+        if is_result(self.locks.get(edge.waits)):
+            return f"the wait in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised"
         return f"the acquire in {self.names.site(edge.wanted_at)}: {self.finding.refused} was raised, and {lock} was not taken"
 
     def _reasons_are(self) -> str:
@@ -305,11 +343,14 @@ class _Page:
         if self.finding.clears:
             return "yes" if soonest is None else f"yes: {self._gives_up(soonest)}"
         no = "only if somebody else releases it" if self.finding.tier == "possible" else "no"
+        if code == "FL031":
+            return f"{no.replace('releases it', 'wakes them')}: no wait in it has a timeout"
         if code in ("FL003", "FL004"):
             return f"{no}: its owner {'has ended' if code == 'FL003' else 'is not in this process'}"
         if soonest is not None:
             return no
-        return f"{no}: {'nobody in the circle has a timeout' if code == 'FL001' else 'the wait has no timeout'}"
+        nobody = {"FL001": "nobody in the circle has a timeout", "FL030": "nobody in it has a timeout"}
+        return f"{no}: {nobody.get(code, 'the wait has no timeout')}"
 
     def _released(self) -> str:
         edge = waiting_edge(self.finding)
@@ -331,15 +372,15 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _SOURCE else f"{text[: _SOURCE - 1]}…"
+def _cut(text: str, most: int = _SOURCE) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
     """Yield (place, source) for each frame of the application, and one entry for each run of library frames."""
     folded: list[Site] = []
     for site in stack:
-        if _is_stdlib(site.file):
+        if is_stdlib(site.file):
             folded.append(site)
             continue
         if folded:
@@ -353,7 +394,3 @@ def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
 def _folded(frames: list[Site]) -> str:
     files = dict.fromkeys(basename(site.file) for site in frames)
     return f"… {_count(len(frames), 'frame')} in {', '.join(files)}"
-
-
-def _is_stdlib(file: str) -> bool:
-    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)

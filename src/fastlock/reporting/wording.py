@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastlock.findings import EdgeFact, Finding, LockFact, Site, classes_of
-from fastlock.reporting import Labels, duration, orders
+from fastlock.findings import EdgeFact, Finding, LockFact, Site
+from fastlock.fingerprints import classes_of
+from fastlock.reporting import Labels, duration, orders, stalls, starvation
 
 _Phrase = Callable[[Finding, Labels], str]
 
@@ -17,6 +18,9 @@ CONFIRMED = "confirmed twice"
 # Its words for what a task waits for whose loop's thread is blocked, and for a lock that is held across await.
 ITS_LOOP = "its loop"
 _ACROSS = "FL005: "
+
+# And for a wait for the one share of an RWLock that can be upgraded.
+_UPGRADABLE = "acquire_upgradable"
 
 # And for the way into a self-deadlock; without one of them in a reason it is a direct one.
 _WAYS = {
@@ -32,7 +36,8 @@ def complete(finding: Finding) -> Finding:
         return replace(finding, explanation=f"{finding.title}: no details are known.")
     names = Labels(finding)
     inversion = finding.code == "FL010"
-    if finding.tier == "possible" and not inversion and not any("release" in reason for reason in finding.reasons):
+    says_why = inversion or finding.code == "FL031" or any("release" in reason for reason in finding.reasons)
+    if finding.tier == "possible" and not says_why:
         finding = replace(finding, reasons=(_why_possible(finding, names), *finding.reasons))
     explanation = _EXPLAIN[finding.code](finding, names)
     if finding.tier == "possible" and finding.reasons:
@@ -221,6 +226,8 @@ def _explain_rwlock(finding: Finding, names: Labels) -> str:
     again = _at(edge.wanted_at, names)
     if edge.mode == "exclusive":
         return f"{reads} and wants to write it{again}: a writer waits for all readers to end, and it is one of them."
+    if edge.what == _UPGRADABLE:
+        return f"{reads} and wants to read it upgradably{again}: nobody who reads already may, for two would wait for each other."
     return f"{reads} and wants to read it again{again}, behind a writer that waits for the first read to end."
 
 
@@ -274,8 +281,9 @@ def _easiest(finding: Finding, names: Labels) -> EdgeFact:
     pairs = {(id(edge.held_at), id(edge.wanted_at)): edge for edge in reversed(edges) if edge.is_wait}
     said = orders.turns_as_said(finding)
 
-    def rank(edge: EdgeFact) -> tuple[bool, bool, tuple[int, str, str]]:
-        return not said(edge.holds, edge.waits), edge.holds is None, orders.effort(edge, names)
+    def rank(edge: EdgeFact) -> tuple[bool, bool, bool, tuple[int, str, str]]:
+        owes = is_result(lock_of(finding, edge.holds))
+        return not said(edge.holds, edge.waits), edge.holds is None, owes, orders.effort(edge, names)
 
     return min(pairs.values(), key=rank, default=edges[0])
 
@@ -292,6 +300,8 @@ def _fix_order(finding: Finding, names: Labels) -> str:
         return of_one_class
     if is_result(lock_of(finding, edge.waits)) and edge.holds is None:
         return _await_it(edge, names)
+    if is_result(lock_of(finding, edge.holds)):
+        return f"do not wait in {names.site(wanted)} for {theirs}, which can only come after {mine}"
     if edge.waits is None or is_result(lock_of(finding, edge.waits)):
         return f"release {mine} before {names.site(wanted)}"
     if held is None or wanted is None:
@@ -342,9 +352,9 @@ def _fix_rwlock(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
     name, held = names.lock(edge.waits), names.site(held_site(finding, edge.waits, edge.agent))
     if edge.mode == "exclusive":
-        return (
-            f"end the read of {held} before {names.site(edge.wanted_at)}, or take {name} for writing from the start"
-        )
+        return f"in {held} use {name}.upgradable() in place of read(), or end the read before {names.site(edge.wanted_at)}"
+    if edge.what == _UPGRADABLE:
+        return f"use {name}.upgradable() in {held} already, in place of read()"
     return f"in {names.site(edge.wanted_at)} do not read {name} again: pass on what was read in {held}"
 
 
@@ -405,17 +415,6 @@ def _fix_loop(finding: Finding, names: Labels) -> str:
     return f"make {wanted_name(edge, names)} a fastlock.aio.Lock, or {away}"
 
 
-def _fix_pool(finding: Finding, names: Labels) -> str:
-    where = names.site(waiting_edge(finding).wanted_at)
-    return f"do not wait in {where} for work of the same pool: give that work a pool of its own"
-
-
-def _fix_stall(finding: Finding, names: Labels) -> str:
-    edge = waiting_edge(finding)
-    limit = f"give {names.site(edge.wanted_at)} a timeout"
-    return f"make sure that somebody still wakes those who wait for {wanted_name(edge, names)}, or {limit}"
-
-
 _EXPLAIN: dict[str, _Phrase] = {
     "FL001": _explain_circle,
     "FL002": _explain_self,
@@ -427,8 +426,8 @@ _EXPLAIN: dict[str, _Phrase] = {
     "FL011": _explain_rank,
     "FL012": _explain_rwlock,
     "FL020": _explain_slow,
-    "FL030": _explain_pair,
-    "FL031": _explain_pair,
+    "FL030": starvation.explain,
+    "FL031": stalls.explain,
 }
 
 _TURNED = {"FL001": _turned_of_circle, "FL010": _turned_of_inversion}
@@ -444,6 +443,6 @@ _FIX: dict[str, _Phrase] = {
     "FL011": _fix_rank,
     "FL012": _fix_rwlock,
     "FL020": _fix_slow,
-    "FL030": _fix_pool,
-    "FL031": _fix_stall,
+    "FL030": starvation.fix,
+    "FL031": stalls.fix,
 }

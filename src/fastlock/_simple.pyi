@@ -1,0 +1,3 @@
+from typing import Any
+
+def followed_queue(base: type[Any]) -> type[Any]: ...

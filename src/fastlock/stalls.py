@@ -1,0 +1,159 @@
+"""Stalls: waiters whom nobody who can run is known to wake (FL031).
+
+The look itself is the core's. Here stands what it cannot know: which Python threads there are, what a thread that waits in a queue's method is in,
+whether C code has threads of its own, and whether signal handlers may wake somebody. The queue module is not patched: its calls are recognised by
+the frames of those who wait, when somebody looks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from fastlock import _stuck, _stuck_facts, _sync, chains
+from fastlock.reporting import is_stdlib
+
+OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
+_CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
+_told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and in which tier they were told
+
+
+def find(late_ns: int) -> list[dict[str, Any]]:
+    """Return the stalls of now with a victim that waits since before ``late_ns`` (CLOCK_MONOTONIC), as events."""
+    frames = chains.frames_now()
+    methods = _queue_methods()
+    calls = {ident: call for ident, frame in frames.items() if (call := methods.get(id(frame.f_code))) is not None}
+    others = _consumers(frames, calls)
+    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives)
+    events = []
+    for group in look.stalls(late_ns):
+        event = _stuck_facts.stall_event(look, group)
+        if event is not None:
+            _name_calls(event, frames, calls)
+            events.append(event)
+    return events
+
+
+def news(late_ns: int) -> list[dict[str, Any]]:
+    """Return as find() those of whose waits none has been returned before in that tier; for the reporting thread."""
+    events = find(late_ns)
+    waits = [_waits_of(event) for event in events]
+    fresh = [event for event, own in zip(events, waits) if not own & _told]
+    _told.clear()  # what is over is never again
+    _told.update(*waits)
+    return fresh
+
+
+def _waits_of(event: dict[str, Any]) -> set[tuple[int, int, str]]:
+    return {(edge["agent"], edge["since_ns"], event["tier"]) for edge in event["edges"] if edge["waits"] is not None}
+
+
+def _after_fork_in_child() -> None:
+    _told.clear()
+
+
+# ---- queues -------------------------------------------------------------------------------------
+
+
+def _queue_methods() -> dict[int, str]:
+    """Return the calls of queue.Queue that wait, by the id of their code; none where the module is not loaded."""
+    queue = getattr(sys.modules.get("queue"), "Queue", None)
+    methods = {call: getattr(getattr(queue, call, None), "__code__", None) for call in _CALLS}
+    return {id(code): call for call, code in methods.items() if code is not None}
+
+
+def _queue_in(frame: FrameType) -> Any:
+    """Return the queue whose method the frame is of, None where the frame has gone on."""
+    queue = frame.f_locals.get("self")
+    return queue if isinstance(queue, sys.modules["queue"].Queue) else None
+
+
+def _consumers(frames: Mapping[int, FrameType], calls: Mapping[int, str]) -> dict[int, int]:
+    """Return for each queue that is joined whose wakers bring its end: who takes from it wakes who waits for room."""
+    others = {}
+    for ident, call in calls.items():
+        queue = _queue_in(frames[ident]) if call == "join" else None
+        joined, taken = (_sync.number_of(getattr(queue, name, None)) for name in ("all_tasks_done", "not_full"))
+        if joined is not None and taken is not None:
+            others[joined[1]] = taken[0]
+    return others
+
+
+def _name_calls(event: dict[str, Any], frames: Mapping[int, FrameType], calls: Mapping[int, str]) -> None:
+    """Say of each wait in a queue which call it is, and how full the queue."""
+    idents = {agent["id"]: agent["ident"] for agent in event["agents"] if agent["kind"] == "thread"}
+    locks = {lock["id"]: lock for lock in event["locks"]}
+    names = {number: lock["name"] for number, lock in locks.items()}
+    for edge in event["edges"]:
+        ident: int = idents.get(edge["agent"], 0)
+        queue = _queue_in(frames[ident]) if edge["waits"] is not None and ident in calls else None
+        if queue is None:
+            continue
+        call, lock = calls[ident], locks[edge["waits"]]
+        edge["what"] = f"{type(queue).__name__}.{call} on {names[lock['id']]}{_filling(queue, call)}"
+        edge["wanted_at"] = _caller(frames[ident]) or edge["wanted_at"]
+        lock["name"] = f"{names[lock['id']]}.{_CALLS[call]}"
+
+
+def _caller(frame: FrameType) -> tuple[str, int, str] | None:
+    """Return the innermost place outside the standard library, as a site that nobody has interned."""
+    outer: FrameType | None = frame
+    while outer is not None and is_stdlib(outer.f_code.co_filename):
+        outer = outer.f_back
+    if outer is None:
+        return None
+    return outer.f_code.co_filename, outer.f_lineno, getattr(outer.f_code, "co_qualname", outer.f_code.co_name)
+
+
+def _filling(queue: Any, call: str) -> str:
+    if call == "put":
+        return f", {queue._qsize()} of {queue.maxsize}"
+    return f", {queue.unfinished_tasks} unfinished" if call == "join" else ", empty"
+
+
+# ---- the process ----------------------------------------------------------------------------------
+
+
+def _awaited_at_exit(frames: Mapping[int, FrameType]) -> dict[int, int]:
+    """Return the threads for whose end the interpreter waits before it ends itself, each with the main one; none where it does not end yet."""
+    threading = sys.modules.get("threading")
+    shutdown = getattr(getattr(threading, "_shutdown", None), "__code__", None)
+    if threading is None or shutdown is None:
+        return {}
+    main = threading._main_thread.ident
+    frame = frames.get(main)
+    if frame is None or frame.f_code is not shutdown:
+        return {}
+    return {ident: main for ident, thread in list(threading._active.items()) if ident != main and not thread._daemonic}
+
+
+def _has_handlers() -> bool:
+    """Tell whether a signal handler of the program's may run in its main thread, beside the one that raises KeyboardInterrupt."""
+    signal = sys.modules.get("signal")
+    if signal is None:
+        return False
+    default = signal.default_int_handler
+    return any(callable(handler) and handler is not default for handler in map(signal.getsignal, signal.valid_signals()))
+
+
+def _natives(known: frozenset[int]) -> int | None:
+    """Return how many threads the process has beside those of these numbers and fastlock's own, None where nobody says."""
+    try:
+        tids = set(map(int, os.listdir("/proc/self/task"))) - known
+    except OSError:
+        return None
+    return sum(_name_of(tid) not in OWN_NATIVES for tid in tids)
+
+
+def _name_of(tid: int) -> str:
+    try:
+        with open(f"/proc/self/task/{tid}/comm", encoding="utf-8", errors="replace") as comm:
+            return comm.read().rstrip("\n")
+    except OSError:
+        return "fastlock"  # it has ended meanwhile
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
