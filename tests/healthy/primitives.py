@@ -275,6 +275,29 @@ def readers_first(pace: Pace) -> None:
 
 
 @program()
+def upgraded(pace: Pace) -> None:
+    """A cache that is looked at and, where nothing is there yet, written to, by who has the one share that may become the writer's, beside readers."""
+    lock = fastlock.RWLock()
+    cache: dict[int, int] = {}
+    made: list[int] = []
+
+    def get(number: int) -> int:
+        with lock.read():
+            if number in cache:
+                return cache[number]
+        with lock.upgradable():
+            if number not in cache:
+                pace.maybe_long(0.3)
+                made.append(number)
+                with lock.write():
+                    cache[number] = number * number
+            return cache[number]
+
+    together(*[lambda: [get(number) for number in pace.shuffled(range(6))]] * 4)
+    assert sorted(made) == list(range(6))
+
+
+@program()
 def philosophers(pace: Pace) -> None:
     """They dine: each takes the fork with the lower number first."""
     forks = [threading.Lock() for _ in range(4)]
