@@ -20,6 +20,7 @@ THEMES = (
     "pools",
     "futures",
     "primitives",
+    "locks",
     "monitors",
     "signals",
     "wakers",

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import Any
 
-from .programs import Pace, program, joined, started, together
+from .programs import Pace, joined, program, started
 
 
 @program()

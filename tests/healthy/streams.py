@@ -14,6 +14,8 @@ import tempfile
 import threading
 from typing import Any
 
+import fastlock
+
 from .programs import Pace, joined, program, started, together
 
 
@@ -258,3 +260,24 @@ def locked_file(pace: Pace) -> None:
 
         together(*[use] * 4)
     assert count == [4]
+
+
+@program()
+def declared(pace: Pace) -> None:
+    """Waits that the program declares itself, and whom it waits for, around sockets; each ends."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs:
+            while data := theirs.recv(1):
+                pace.maybe_long(0.5)
+                theirs.sendall(data)
+
+    (server,) = started(serve)
+    with ours:
+        for number in range(4):
+            ours.sendall(b"x")
+            with fastlock.waiting_for("the answer", wakers=[server] if number % 2 else None):
+                assert ours.recv(1) == b"x"
+    with fastlock.waiting_for("the server's end", wakers=[server]):
+        server.join()
