@@ -110,7 +110,8 @@ def _caller(frame: FrameType) -> tuple[str, int, str] | None:
 
 def _filling(queue: Any, call: str) -> str:
     if call == "put":
-        return f", {queue._qsize()} of {queue.maxsize}"
+        ours_to_call = type(queue)._qsize.__module__ == "queue"  # else it is code of the program's
+        return f", {queue._qsize()} of {queue.maxsize}" if ours_to_call else f", full at {queue.maxsize}"
     return f", {queue.unfinished_tasks} unfinished" if call == "join" else ", empty"
 
 
