@@ -63,6 +63,26 @@ watch(told)
     assert "keep somebody who takes from jobs" in fix
 
 
+def test_who_asks_is_told_at_once_what_may_be() -> None:
+    """find_deadlocks() does not wait for it to last, nor for three who have woken; the report does."""
+    answer = told(
+        """
+fastlock.configure(slow_wait=10)
+jobs = queue.Queue(1)
+
+def producer():
+    for number in range(3):
+        jobs.put(number)
+
+start(producer)
+start(jobs.get).join()
+wait_until(stalls, 25)
+tell([finding.tier for finding in stalls()] + [len(told())])
+"""
+    )
+    assert answer == ["possible", 0]
+
+
 def test_a_consumer_that_puts_into_its_own_full_queue() -> None:
     """The only one who takes from the queue waits for room in it."""
     tier, explanation, fix, _ = told(
