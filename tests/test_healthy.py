@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import pytest
 
 from healthy.programs import THEMES, all_programs
 from healthy.runs import Outcome, Way, run
 
-SEEDS = {"detect": "1", "order": "2"}
+AT_A_TIME = 4  # processes: they wait most of the time
+ONE_BY_ONE = Way("detect")
+TOGETHER = Way("order", together=True, always=True)
+SEED = "1"
+
+Outcomes = dict[tuple[str, Way], "Future[Outcome]"]
 
 
-def judge(outcome: Outcome) -> None:
-    """Fail with all that was wrong, in full."""
+def names(theme: str, way: Way) -> list[str]:
+    """Return the programs of a theme that can be run in this way."""
+    return [each.name for each in all_programs().values() if each.theme == theme and not (way.together and each.alone)]
+
+
+CASES = [(theme, way) for way in (ONE_BY_ONE, TOGETHER) for theme in THEMES if names(theme, way)]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Iterator[Outcomes]:
+    """What comes of each case, some of them at a time."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        yield {(theme, way): pool.submit(run, names(theme, way), SEED, way) for theme, way in CASES}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("theme", [theme for theme, way in CASES if way == ONE_BY_ONE])
+def test_one_by_one_with_late_looks(theme: str, outcomes: Outcomes) -> None:
+    """Each program by itself: fastlock looks when somebody waits for long, and no thread is there but the program's who could run."""
+    outcome = outcomes[theme, ONE_BY_ONE].result()
     assert not outcome.wrong, "\n\n".join(outcome.wrong)
 
 
-def names(theme: str, *, with_alone: bool = True) -> list[str]:
-    """Return the programs of a theme."""
-    return [each.name for each in all_programs().values() if each.theme == theme and (with_alone or not each.alone)]
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_one_by_one_with_late_looks(theme: str) -> None:
-    """Each program alone in its process's threads: fastlock looks when somebody waits for long, and nobody else is there who could run."""
-    judge(run(names(theme), SEEDS["detect"], Way("detect")))
-
-
-@pytest.mark.parametrize("theme", [theme for theme in THEMES if names(theme, with_alone=False)])
-def test_together_and_looked_at_all_the_time(theme: str) -> None:
+@pytest.mark.parametrize("theme", [theme for theme, way in CASES if way == TOGETHER])
+def test_together_and_looked_at_all_the_time(theme: str, outcomes: Outcomes) -> None:
     """All programs of a theme at once, while a thread calls find_deadlocks() without end."""
-    outcome = run(names(theme, with_alone=False), SEEDS["order"], Way("order", together=True, always=True))
-    judge(outcome)
+    outcome = outcomes[theme, TOGETHER].result()
+    assert not outcome.wrong, "\n\n".join(outcome.wrong)
     assert outcome.looks > 10

@@ -32,11 +32,12 @@ THEMES = (
     "libraries",
     "storms",
 )
-SLOW_WAIT_S = 0.02  # what the programs' processes are configured to: a `long()` moment makes somebody late
+SLOW_WAIT_S = 0.005  # what the programs' processes are configured to
+LONG_S = (0.06, 0.12)  # a long moment makes somebody late, and so late that guesses are made of why
 
 
 class Pace:
-    """The timings of one program, made of a seed: how long what it does takes; any thread. Long moments are `stretch` times as long as need be."""
+    """The timings of one program, made of a seed: how long what it does takes; any thread. Long moments are `stretch` times as long."""
 
     def __init__(self, seed: str, stretch: float = 1.0) -> None:
         self._random = random.Random(seed)
@@ -52,7 +53,7 @@ class Pace:
 
     def long_s(self) -> float:
         """Return how many seconds a long piece of work takes."""
-        return self._random.uniform(2, 5) * SLOW_WAIT_S * self._stretch
+        return self._random.uniform(*LONG_S) * self._stretch
 
     def maybe_long(self, chance: float = 0.15) -> None:
         """Work for long now and then, else for a moment."""
