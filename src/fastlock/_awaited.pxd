@@ -35,6 +35,7 @@ cdef FNode* await_any(FSelf* me, FLock* L, uint8_t mode, int64_t limit_ns, uint3
 cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str label)
 cdef void await_inside(Awaited self) noexcept
 cdef int await_end(Awaited self) except -1
+cdef int64_t await_limit(object timeout) except? -2
 cdef FSelf* thread_of(object loop) noexcept
 cdef Source end_of(object thread)
 cdef Awaited future_begin(object expected, uint32_t site, int64_t limit_ns)

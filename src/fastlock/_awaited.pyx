@@ -15,7 +15,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastlock._block cimport look_for_task
+from fastlock._block cimport look_for_task, to_ns
 from fastlock._contended cimport contended_watch
 from fastlock._core cimport lock_dropped, lock_made
 from fastlock._native cimport *
@@ -29,6 +29,8 @@ from fastlock._tasks cimport running_loop, running_task, task_agent_in, task_kno
 from fastlock._wakers cimport *
 
 import os
+
+from _thread import TIMEOUT_MAX
 
 cdef enum:
     MOST_CALLS = 4
@@ -171,6 +173,15 @@ cdef class Awaited:
 
     def __dealloc__(self):
         lock_dropped(self.rec)
+
+
+cdef int64_t await_limit(object timeout) except? -2:
+    """Nanoseconds of a call's timeout: -1 for none, 0 for what does not wait, or is for the call itself to refuse."""
+    if timeout is None:
+        return -1
+    if type(timeout) is not int and type(timeout) is not float or not timeout > 0:
+        return 0
+    return to_ns(timeout) if timeout <= TIMEOUT_MAX else 0
 
 
 cdef Awaited await_made(uint8_t kind, uint8_t call, str name, str label, list sources, FSelf* waiter):

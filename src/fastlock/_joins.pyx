@@ -10,21 +10,12 @@ call there still is that join, see _waits. Guard: the GIL.
 """
 from libc.stdint cimport int64_t
 
-from fastlock._awaited cimport Awaited, Source, await_begin, await_end, await_unknown, end_of
-from fastlock._block cimport is_looking, slow_after, to_ns, wait_is_late
+from fastlock._awaited cimport Awaited, Source, await_begin, await_end, await_limit, await_unknown, end_of
+from fastlock._block cimport is_looking, slow_after, wait_is_late
 from fastlock._native cimport fl_finalizing
 from fastlock._wakers cimport B_JOIN, B_PROCESS
 
-from _thread import TIMEOUT_MAX, get_ident
-
-
-cdef int64_t limit_of(object timeout) except? -2:
-    """Nanoseconds of a call's timeout: -1 for none, 0 for what does not wait, or is for the call itself to refuse."""
-    if timeout is None:
-        return -1
-    if type(timeout) is not int and type(timeout) is not float or not timeout > 0:
-        return 0
-    return to_ns(timeout) if timeout <= TIMEOUT_MAX else 0
+from _thread import get_ident
 
 
 # ---- threads ---------------------------------------------------------------------------------------------------
@@ -33,7 +24,7 @@ def join(original, is_alive, thread, timeout):
     """Joins a thread by the original method; where that is to block, the table says for what."""
     cdef Awaited wait
     cdef Source source
-    cdef int64_t limit_ns = limit_of(timeout) if is_looking() and not fl_finalizing() else 0
+    cdef int64_t limit_ns = await_limit(timeout) if is_looking() and not fl_finalizing() else 0
     if limit_ns == 0 or getattr(thread, "_ident", None) in (None, get_ident()) or not is_alive(thread):
         return original(thread, timeout)
     source = end_of(thread)
@@ -61,7 +52,7 @@ cdef object join_slowly(object original, object is_alive, object thread, object 
 def wait_for_process(original, process, timeout):
     """Waits for a process's end by the original Popen._wait; what is waited for is in the table meanwhile."""
     cdef Awaited wait
-    cdef int64_t limit_ns = limit_of(timeout) if is_looking() and not fl_finalizing() else 0
+    cdef int64_t limit_ns = await_limit(timeout) if is_looking() and not fl_finalizing() else 0
     if limit_ns == 0 or process.returncode is not None:
         return original(process, timeout)
     wait = await_unknown(B_PROCESS, f"process {process.pid}", "process", limit_ns)

@@ -12,9 +12,9 @@ Guard: the GIL; for a pool's count, changed by its workers, the bucket mutex whe
 """
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastlock._awaited cimport Source, thread_of
+from fastlock._awaited cimport Awaited, Source, await_begin, await_end, await_limit, thread_of
 from fastlock._block cimport is_looking
 from fastlock._contended cimport contended_refresh, contended_shared
 from fastlock._core cimport lock_dropped, lock_made
@@ -25,7 +25,7 @@ from fastlock._sites cimport site_created
 from fastlock._sync cimport expect
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop
-from fastlock._wakers cimport B_COMPLETED, B_WAIT, S_POOL, set_source, source_agent, source_of
+from fastlock._wakers cimport B_COMPLETED, B_FUTURE, B_WAIT, S_POOL, set_source, source_agent, source_of
 
 import weakref
 
@@ -90,6 +90,18 @@ cdef class Expected(Source):
         self.done = True
         self.task = None
         self.over()
+
+    def wait(self, done, call, timeout):
+        """Returns call(timeout), a wait for the future, whose condition is none of ours and says nothing: so it is said here."""
+        cdef Awaited wait
+        cdef int64_t limit_ns = await_limit(timeout) if is_looking() and not fl_finalizing() else 0
+        if limit_ns == 0 or done():
+            return call(timeout)
+        wait = await_begin([self], False, B_FUTURE, self.name, self.label, limit_ns)
+        try:
+            return call(timeout)
+        finally:
+            await_end(wait)
 
     cdef int wanted(self) except -1:
         cdef FSelf* thread

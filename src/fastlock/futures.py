@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from fastlock import _awaited, _joins, _results, _simple
+from fastlock import _awaited, _joins, _results, _simple, _sync
 
 Replacement = tuple[Any, str, Any]
 
@@ -70,22 +70,22 @@ def _followed_init(original: Any) -> Any:
 
 
 def _followed_threadsafe(original: Any) -> Any:
-    future_type, followed_type = _future_types()
+    future_type, followed_type, alone_type = _future_types()
 
     @functools.wraps(original)
     def run_coroutine_threadsafe(coro: Any, loop: Any) -> Any:
         future = original(coro, loop)
         if type(future) is future_type:
             future._fastlock = _results.Expected(loop, coro, future)
-            future.__class__ = followed_type
+            future.__class__ = followed_type if isinstance(future._condition, _sync.Condition) else alone_type
         return future
 
     return run_coroutine_threadsafe
 
 
 @functools.cache
-def _future_types() -> tuple[type[Any], type[Any]]:
-    """Return concurrent.futures.Future, and what a future of run_coroutine_threadsafe is made: no other pays for it."""
+def _future_types() -> tuple[type[Any], type[Any], type[Any]]:
+    """Return concurrent.futures.Future, what a future of run_coroutine_threadsafe is made, and what where threading's conditions are not ours."""
     from concurrent.futures import Future
 
     class Followed(Future):  # type: ignore[type-arg]
@@ -109,6 +109,22 @@ def _future_types() -> tuple[type[Any], type[Any]]:
                 self._fastlock.ends()
             return cancelled
 
+    class Alone(Followed):
+        __slots__ = ()
+
+        def result(self, timeout: float | None = None) -> Any:
+            try:
+                return self._fastlock.wait(self.done, super().result, timeout)
+            finally:
+                del self  # an exception that is raised keeps this frame, and the future keeps the exception
+
+        def exception(self, timeout: float | None = None) -> Any:
+            try:
+                return self._fastlock.wait(self.done, super().exception, timeout)
+            finally:
+                del self  # as above
+
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(Followed, name, getattr(Future, name))
-    return Future, Followed
+        setattr(Alone, name, getattr(Future, name))
+    return Future, Followed, Alone
