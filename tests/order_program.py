@@ -320,7 +320,7 @@ class Program:
 
     def _reports(self) -> list[tuple[frozenset[Any], str]]:
         """Return what has been reported since the last time: the classes of each circle's edges, and its tier."""
-        assert watchdog.flush(10)
+        assert watchdog.flush(90)
         found = []
         for finding in fastlock.suppressed():
             if seen.get(finding.fingerprint) != (finding.count, finding.tier):

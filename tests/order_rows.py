@@ -40,7 +40,7 @@ class Stage:
         self._locks: dict[str, Any] = {}
         self._stacks: dict[int, list[tuple[str, Callable[[], Any]]]] = {}
         self.crew = Crew()
-        watchdog.flush()
+        watchdog.flush(90)
         self._filtered = dict(fastlock.order_graph().filtered)
 
     def __enter__(self) -> Stage:
@@ -123,7 +123,7 @@ class Stage:
 
     def findings(self) -> list[Any]:
         """Return the findings about the row's locks."""
-        assert watchdog.flush(10)
+        assert watchdog.flush(90)
         return [f for f in fastlock.findings() if any(lock.lock_class.startswith(f"{self.name}.") for lock in f.locks)]
 
     def found(self) -> list[str]:

@@ -231,7 +231,7 @@ async def main():
         return type(error).__name__
 said = asyncio.run(main())
 from fastlock import watchdog
-watchdog.flush()
+watchdog.flush(90)
 tell([said, [(finding.code, finding.count) for finding in fastlock.findings()]])
 """
     )
@@ -268,7 +268,7 @@ async def long():
     await asyncio.sleep(0.2)
 asyncio.run_coroutine_threadsafe(long(), loop).result()
 from fastlock import watchdog
-watchdog.flush()
+watchdog.flush(90)
 tell([len(fastlock.findings()), results()])
 """
     )
@@ -364,7 +364,7 @@ future = asyncio.run_coroutine_threadsafe(for_later(), loop)
 start(lambda: (in_result(), signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)))
 future.result(30)
 from fastlock import watchdog
-watchdog.flush()
+watchdog.flush(90)
 tell([released, [finding.code for finding in fastlock.findings()]])
 """
     )

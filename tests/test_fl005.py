@@ -13,7 +13,7 @@ ASYNC = """
 import asyncio, contextlib
 from fastlock import watchdog
 def told():
-    watchdog.flush()
+    watchdog.flush(90)
     return [finding.to_dict() for finding in fastlock.findings()]
 def codes():
     return [[finding["code"], finding["tier"], finding["count"]] for finding in told()]

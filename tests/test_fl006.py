@@ -15,7 +15,7 @@ from fastlock import watchdog
 fastlock.configure(loop_block=0.02)
 taken, end = threading.Event(), threading.Event()
 def seen(code="FL006", count=1):
-    watchdog.flush()
+    watchdog.flush(90)
     return [finding for finding in fastlock.findings() if finding.code == code and finding.count >= count]
 def hold(acquire, release, count=1):
     "Holds until the loop's wait has been reported."

@@ -109,7 +109,7 @@ def test_every_confirmed_deadlock_fails(name: str) -> None:
     ok, reason, deadlocked = told(
         f"""
         {source}
-        found("{name[:5]}"); fastlock.watchdog.flush(10)
+        found("{name[:5]}"); fastlock.watchdog.flush(90)
         now = fastlock.health()
         tell([now.ok, now.reason, fastlock.metrics().deadlocked_agents])
         """
@@ -129,7 +129,7 @@ UNPROVEN = {
 def test_what_is_not_a_confirmed_deadlock_leaves_it_well(source: str) -> None:
     """What ends by itself, is only possible, only slow, or has been refused, is no reason to restart a process."""
     source = source.replace("\n", "\n        ")
-    assert told(f"{source}\n        fastlock.watchdog.flush(10)\n        tell(fastlock.health().ok)") is True
+    assert told(f"{source}\n        fastlock.watchdog.flush(90)\n        tell(fastlock.health().ok)") is True
 
 
 def test_the_second_circle_of_one_defect_is_a_deadlock_as_well() -> None:

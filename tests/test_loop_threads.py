@@ -175,7 +175,7 @@ async def main():
     return runs_loop()
 loop = uvloop.new_event_loop()
 running = loop.run_until_complete(main())
-watchdog.flush()
+watchdog.flush(90)
 tell([running, runs_loop(), [f.code for f in fastlock.findings()]])
 """
     ) == [True, False, ["FL005"]]

@@ -206,7 +206,7 @@ def test_findings_are_counted_by_code_each_time() -> None:
             except fastlock.DeadlockError: pass
         for number in range(1003): twice(f"n{number}")
         twice("n1002")
-        fastlock.watchdog.flush(10)
+        fastlock.watchdog.flush(90)
         tell([dict(fastlock.metrics().findings), fastlock.metrics().dropped_findings])
         """
     )
@@ -219,13 +219,13 @@ def test_a_deadlock_that_its_agents_meet_again_is_one() -> None:
         """
         ring([fastlock.RLock(), fastlock.RLock()])
         found("FL001")
-        fastlock.watchdog.flush(10)
+        fastlock.watchdog.flush(90)
         since = fastlock.health().reason
         tellings = []
         fastlock.configure(slow_wait=0.05, on_deadlock=tellings.append)
         start(lambda: ring([fastlock.RLock(name="a"), fastlock.RLock(name="b")])).join()
         wait_until(lambda: len(tellings) >= 2)
-        fastlock.watchdog.flush(10)
+        fastlock.watchdog.flush(90)
         now = fastlock.metrics()
         tell([sorted(f.count for f in fastlock.findings()), now.findings["FL001"], now.deadlocked_agents, fastlock.health().reason.startswith(since)])
         """
@@ -258,8 +258,8 @@ def test_hooks_that_hang_are_counted() -> None:
     assert told(
         """
         import logging
-        from fastlock import watchdog
-        watchdog._limited.__defaults__ = (0.05,)
+        from fastlock import guests, watchdog
+        guests.limited.__defaults__ = (0.05,)
         gate = threading.Event()
         class Hangs(logging.Handler):
             def emit(self, record): gate.wait()
@@ -271,7 +271,7 @@ def test_hooks_that_hang_are_counted() -> None:
                 with lock, lock: pass
             except fastlock.DeadlockError: pass
         twice("first"), twice("second")
-        watchdog.flush(10)
+        watchdog.flush(90)
         now = fastlock.metrics()
         tell([now.hooks_cut_off, now.missed_findings])
         """
@@ -326,7 +326,7 @@ for number in range(5):
     try:
         with lock, lock: pass
     except fastlock.DeadlockError: pass
-fastlock.watchdog.flush(10)
+fastlock.watchdog.flush(90)
 print(len(seen), len(fastlock.findings()), fastlock.metrics().withheld_reports)
 """,
             env={"FASTLOCK_JSON": file.name},

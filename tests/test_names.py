@@ -272,7 +272,7 @@ alone = service(sys.argv[1])
 [take(main_lock, service(name).lock) for name in sys.argv[2:]]
 one, other = Worker(), Worker()
 one.do(take, main_lock, alone.lock), other.do(take, alone.lock, main_lock)
-fastlock.watchdog.flush()
+fastlock.watchdog.flush(90)
 tell([[lock.lock_class for lock in finding.locks] + [finding.fingerprint] for finding in fastlock.suppressed()])
 """,
             *names,

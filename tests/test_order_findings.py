@@ -191,7 +191,7 @@ _core.site = order_events.site
 order_events.provide_sources()
 def outcome(event):
     error = watchdog.handle(event)
-    assert fastlock.config.current() is not None and watchdog.flush()
+    assert fastlock.config.current() is not None and watchdog.flush(90)
     return error if error is None else [type(error).__name__, isinstance(error, RuntimeError), error.finding.code, str(error)[:30]]
 """
 
@@ -247,7 +247,7 @@ def test_a_conditions_reacquisition_is_never_refused() -> None:
         threads = start(inwards), start(outwards)
         started.set()
         for thread in threads: thread.join()
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         tell([[each.code, each.tier, each.refused, "Refused" in str(each)] for each in fastlock.findings()])
         """
     )

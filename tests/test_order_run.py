@@ -42,10 +42,10 @@ circles = [{{"high": True, "reasons": [], "edges": [0, 1]}}]
 order_events.give_graph(dump(nodes, edges, circles=circles, {more}))
 fastlock.configure(suppress=["stock_lock"])
 watchdog.handle(inversion())
-watchdog.flush()
+watchdog.flush(90)
 fastlock.configure(suppress=[])
 watchdog.handle(rank())
-watchdog.flush()
+watchdog.flush(90)
 print(os.getpid())
 """
     )

@@ -39,7 +39,7 @@ async def each(*lines):
     for number, line in enumerate(lines):
         await asyncio.create_task(take(line.split()), name=f"task{number}")
 def inversions():
-    watchdog.flush()
+    watchdog.flush(90)
     return [finding for finding in fastlock.findings() if finding.code == "FL010"]
 def told():
     return [[finding.tier for finding in inversions()], {name: n for name, n in fastlock.order_graph().filtered.items() if n}]
@@ -284,7 +284,7 @@ def test_ranks_count_across_both_kinds() -> None:
             async with high:
                 with low: pass
         asyncio.run(main())
-        watchdog.flush()
+        watchdog.flush(90)
         tell([[f.code, [lock.name for lock in f.locks]] for f in fastlock.findings()])
         """
     ) == [["FL011", ["high", "low"]]]

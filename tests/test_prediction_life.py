@@ -34,7 +34,7 @@ def test_names_of_any_kind() -> None:
         for name in names:
             stage._locks.clear()
             stage.play("A B | B A")
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         graph = fastlock.order_graph()
         graph.to_dot(), graph.to_mermaid(), [f.to_dict() for f in fastlock.findings()]
         with tempfile.NamedTemporaryFile() as file:
@@ -72,7 +72,7 @@ def test_classes_without_locks_make_room() -> None:
         crowd(50_000)
         after = fastlock.order_graph()
         take(end, outer)
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         last = fastlock.Lock(name="last")
         take(last, outer)
         tell([before > 1000, 1000 < len(after.edges()) < 70_000, after.full, [f.tier for f in fastlock.suppressed()],
@@ -206,7 +206,7 @@ def test_a_thousand_threads() -> None:
         quiet = len(fastlock.suppressed()), sum(fastlock.order_graph().filtered.values())
         with locks[85]:
             with locks[7]: pass
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         tell([quiet, {repr(thread.error) for thread in threads} == {"None"}, dict(fastlock.order_graph().filtered)["happens-before"]])
         """
     )
@@ -368,7 +368,7 @@ def test_the_child_of_a_fork_goes_on_with_the_graph() -> None:
                 if child == 0:
                     with b:
                         with a: pass
-                    fastlock.watchdog.flush(10)
+                    fastlock.watchdog.flush(90)
                     os.write(writer, repr(stage.found()).encode())
                     os._exit(0)
             os.waitpid(child, 0)
@@ -406,7 +406,7 @@ for name, work in zip(sys.argv[1:], (shop.sell, shop.audit)):
     done = threading.Event()
     threading.Thread(target=run, args=(work, done), name=name, daemon=True).start()
     done.wait()
-fastlock.watchdog.flush()
+fastlock.watchdog.flush(90)
 stop.set()
 print(__import__("json").dumps([f.fingerprint for f in fastlock.findings()]))
 """
@@ -471,7 +471,7 @@ def test_locks_that_come_and_go_leave_nothing_behind() -> None:
     before = resident_kb()
     work(%d)
     gc.collect()
-    fastlock.watchdog.flush()
+    fastlock.watchdog.flush(90)
     tell([before, resident_kb(), len(fastlock.findings()), len(fastlock.order_graph().edges())])
     """
     before, after, findings, edges = ask(source % (MILLION // 5), timeout_s=300)

@@ -126,7 +126,7 @@ def test_starts_and_joins_count_below_level_order_too() -> None:
         fastlock.set_level("order")
         start(parent).join()
         start(joiner).join()
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         tell([len(fastlock.findings()), dict(fastlock.order_graph().filtered)])
         """
     )
@@ -161,7 +161,7 @@ def test_jobs_of_one_pool_thread_could_run_at_once(name: str) -> None:
                 with a: pass
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             {jobs}
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         tell([[f"{{f.code}} {{f.tier}}" for f in fastlock.findings()], fastlock.order_graph().filtered["agents"]])
         """
     )
@@ -334,7 +334,7 @@ def test_evidence_of_ownership_that_comes_later_counts() -> None:
                 for call in (a.acquire, b.acquire, b.release, a.release):
                     stage.crew[0].do(call)
             stage.do(1, "B A")
-            fastlock.watchdog.flush()
+            fastlock.watchdog.flush(90)
             answers.append([[f.tier, list(f.reasons)] for f in fastlock.findings() if f.locks[0].lock_class[1] == str(times)])
         tell(answers)
         """

@@ -246,7 +246,7 @@ def test_aa(name: str) -> None:
                         with {second}: pass
                 except fastlock.DeadlockError:
                     raised += 1
-        fastlock.watchdog.flush()
+        fastlock.watchdog.flush(90)
         edges = [(edge.count, edge.held_at.text) for edge in fastlock.order_graph().edges()]
         tell([raised, [f"{{finding.code}} {{finding.tier}}" for finding in fastlock.findings()], edges, lock.locked()])
         """

@@ -122,7 +122,7 @@ def test_it_is_scraped_while_prometheus_clients_own_locks_are_ours_and_contended
             wait_until(lambda: fastlock.metrics().waiting_agents == 8)
         [t.join() for t in threads]
         assert [t.error for t in threads] == 8 * [None]
-        fastlock.watchdog.flush(10)
+        fastlock.watchdog.flush(90)
         tell([generate_latest().decode(), [f.code for f in fastlock.findings()]])
         """
     )

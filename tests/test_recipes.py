@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not RECIPES.is_file(), reason="the docs are not 
 DEADLOCK = """
 ring([fastlock.RLock(name="left"), fastlock.RLock(name="right")])
 finding = found("FL001")[0]
-fastlock.watchdog.flush(30)
+fastlock.watchdog.flush(90)
 """
 
 

@@ -90,7 +90,7 @@ for _ in range(5):
 """
 
 
-@pytest.mark.parametrize("before", ["start(rarely).join(); fastlock.watchdog.flush()", ""], ids=["told before", "told afterwards"])
+@pytest.mark.parametrize("before", ["start(rarely).join(); fastlock.watchdog.flush(90)", ""], ids=["told before", "told afterwards"])
 def test_a_program_that_does_what_was_predicted(before: str) -> None:
     """The deadlock's fix turns the rarer order, as the inversion's does."""
     told = ask(
@@ -99,7 +99,7 @@ def test_a_program_that_does_what_was_predicted(before: str) -> None:
 {before}
 both = threading.Barrier(2)
 start(often, both.wait), start(rarely, both.wait)
-found("FL001"); fastlock.watchdog.flush()
+found("FL001"); fastlock.watchdog.flush(90)
 tell([[finding.code, finding.turns] for finding in fastlock.findings()])
 """
     )

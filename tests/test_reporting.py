@@ -280,8 +280,8 @@ def test_a_hook_that_hangs_is_left_behind() -> None:
     """It is cut off after its limit, said so, and called no more; who waits behind it is served."""
     done = run(
         """
-from fastlock import watchdog
-watchdog._limited.__defaults__ = (0.1,)
+from fastlock import guests
+guests.limited.__defaults__ = (1,)
 seen, hung = [], []
 def hangs(finding):
     hung.append(finding)
@@ -294,7 +294,7 @@ print(len(hung))
 """
     )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-    assert "fastlock: on_finding has not returned in 0.1 s and is left behind\n" in done.stderr
+    assert "fastlock: on_finding has not returned in 1 s and is left behind\n" in done.stderr
 
 
 SINKS = {
@@ -322,7 +322,7 @@ def test_a_sink_that_hangs_is_skipped_until_it_returns(what: str) -> None:
     done = run(
         f"""
 import _thread
-from fastlock import watchdog
+from fastlock import guests, watchdog
 gate, got, seen = _thread.allocate_lock(), [], []
 gate.acquire()
 def sink(name):
@@ -331,24 +331,24 @@ def sink(name):
         gate.acquire()
 {textwrap.dedent(SINKS[what])}
 fastlock.on_finding(lambda finding: seen.append(finding.locks[0].name))
-watchdog._limited.__defaults__ = (0.1,)
+guests.limited.__defaults__ = (1,)
 twice("first")
-wait_until(lambda: watchdog._hung)
-watchdog._limited.__defaults__ = (1000.0,)  # who waited for it once more would wait for ever
+wait_until(lambda: guests._hung)
+guests.limited.__defaults__ = (1000.0,)  # who waited for it once more would wait for ever
 twice("second")
 wait_until(lambda: seen == ["first", "second"])
 twice("third")
 wait_until(lambda: seen == ["first", "second", "third"])
-assert watchdog.flush(30)
+assert watchdog.flush(90)
 gate.release()
-wait_until(lambda: not watchdog._hung)
+wait_until(lambda: not guests._hung)
 twice("fourth")
 wait_until(lambda: got == ["first", "fourth"])
 tell("ok")
 """
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count(f"fastlock: {what} has not returned in 0.1 s and is left behind\n") == 1
+    assert done.stderr.count(f"fastlock: {what} has not returned in 1 s and is left behind\n") == 1
     assert done.stderr.count(f"fastlock: {what} has returned and is used again; findings that it missed: 2\n") == 1
     assert done.stderr.count("fastlock explain FL002") == 4
 
@@ -359,8 +359,8 @@ def test_user_code_may_want_a_lock_of_the_circle(code: str) -> None:
     done = run(
         f"""
 import logging
-from fastlock import watchdog
-watchdog._limited.__defaults__ = (0.1,)
+from fastlock import guests
+guests.limited.__defaults__ = (1,)
 fastlock.install()
 handler = logging.StreamHandler()
 handler.createLock()
@@ -380,7 +380,7 @@ threading.Event().wait()
     assert done.returncode == 3, done.stderr
     assert "fastlock explain FL001" in done.stderr
     what = "on_finding" if code.startswith("hook") else "logging"
-    assert f"fastlock: {what} has not returned in 0.1 s and is left behind\n" in done.stderr
+    assert f"fastlock: {what} has not returned in 1 s and is left behind\n" in done.stderr
 
 
 def test_a_finaliser_in_the_middle_of_fastlock() -> None:
@@ -450,6 +450,28 @@ def test_ctrl_c_in_the_middle_of_a_report_is_not_swallowed() -> None:
             tell([lock.locked(), len(fastlock.snapshot().waits)])
         """
     ) == [False, 0]
+
+
+def test_the_reporting_thread_takes_no_signal_of_the_program() -> None:
+    """A signal that the program blocks in all its threads, to wait for it, is not delivered to a thread of fastlock's that was there before."""
+    done = run(
+        """
+import signal
+from fastlock import watchdog
+twice("first")
+assert watchdog.flush(30)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+for _ in range(20):
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert signal.sigwait([signal.SIGUSR2]) == signal.SIGUSR2
+seen = []
+fastlock.on_finding(lambda finding: seen.append(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+twice("second")
+wait_until(lambda: seen)
+print(seen)
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "[set()]\n"), done.stderr
 
 
 def test_the_schema_itself_is_valid() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from support import answer, ask, run_program
@@ -59,6 +61,26 @@ watch(told)
     assert 'Who has taken from it so far: thread "consumer", which has ended' in explanation
     assert reasons == ["confirmed twice", "assumed: nobody wakes who waits for jobs but who has so far"]
     assert "keep somebody who takes from jobs" in fix
+
+
+def test_who_asks_is_told_at_once_what_may_be() -> None:
+    """find_deadlocks() does not wait for it to last, nor for three who have woken; the report does."""
+    answer = told(
+        """
+fastlock.configure(slow_wait=10)
+jobs = queue.Queue(1)
+
+def producer():
+    for number in range(3):
+        jobs.put(number)
+
+start(producer)
+start(jobs.get).join()
+wait_until(stalls, 25)
+tell([finding.tier for finding in stalls()] + [len(told())])
+"""
+    )
+    assert answer == ["possible", 0]
 
 
 def test_a_consumer_that_puts_into_its_own_full_queue() -> None:
@@ -345,6 +367,7 @@ def test_a_callable_policy_is_given_a_proven_stall() -> None:
     assert (done.returncode, done.stdout) == (0, "FL031 proven 2\n"), done.stderr
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="3.12 starts no thread any more once the main one is over: fastlock's neither")
 def test_a_process_that_cannot_end_says_for_whom_it_waits() -> None:
     """The main thread is over, and a thread that is no daemon waits for ever: the interpreter waits for it."""
     done = run_program(
@@ -358,7 +381,7 @@ def test_a_process_that_cannot_end_says_for_whom_it_waits() -> None:
         """
     )
     assert done.returncode == 3, done.stderr
-    assert 'Thread "reader" waits in Queue.get on results, empty, at program.py' in done.stderr or "reader" in done.stderr
+    assert 'Thread "reader" waits in Queue.get on results, empty' in done.stderr
 
 
 def test_a_deadlock_is_told_as_one() -> None:

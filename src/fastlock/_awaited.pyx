@@ -344,7 +344,7 @@ cdef Awaited futures_begin(object expected, int64_t limit_ns):
     futures, any_of, call = expected
     known = set()
     for future in list(futures):
-        source = future.__dict__.get("_fastlock")
+        source = source_of(future)
         sources.append(source if isinstance(source, Source) else None)
         known.add((<Source>source).called() if isinstance(source, Source) else None)
     if not sources or fl_finalizing():

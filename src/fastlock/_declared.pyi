@@ -4,6 +4,9 @@ from typing import Any
 import asyncio
 import threading
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class waiting_for:
     def __init__(self, what: str, *, wakers: Iterable[threading.Thread | asyncio.Task[Any]] | None = None) -> None: ...
     def __enter__(self) -> waiting_for: ...

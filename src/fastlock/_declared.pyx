@@ -38,7 +38,7 @@ cdef object checked_wakers(object wakers):
     return wakers
 
 
-cdef Source source_of(object waker):
+cdef Source end_for(object waker):
     cdef Source source
     if is_of(waker, "threading", "Thread"):
         return end_of(waker) if waker.ident is not None else None     # one that has not been started may be at any time
@@ -94,7 +94,7 @@ cdef Awaited begin(waiting_for self):
     if not is_looking() or fl_finalizing():
         return None
     me = caller()
-    sources = [source_of(waker) for waker in self.wakers]
+    sources = [end_for(waker) for waker in self.wakers]
     if me.task != NULL:
         wait = await_in_task(me, sources, B_DECLARED, self.what, self.what)
     elif sources:

@@ -8,6 +8,7 @@ WHATS: Mapping[int, str]
 RW_VERBS: Mapping[int, str]
 STATES: Mapping[int, str]
 TITLES: Mapping[int, str]
+CALLS: Mapping[int, str]
 
 def table() -> dict[str, list[dict[str, Any]]]: ...
 def site(number: int) -> tuple[str, int, str, int] | None: ...

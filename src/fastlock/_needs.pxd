@@ -72,6 +72,7 @@ cdef struct Copy:
     uint32_t n_shares, shares_room
     uint32_t at                # the next agent to be copied
     int64_t young_ns
+    bint asked                 # somebody wants to know what may be: then what has been seen once says who will wake
     bint failed                # memory is out: nothing is claimed
     bint handlers              # the program has signal handlers: its main thread may run one, and wake whom it will
     Node* nodes

@@ -195,7 +195,7 @@ cdef void need_wakers(Copy* c, uint32_t number, FLock* L, FLock* other) noexcept
     cdef uint64_t times = add_wakers(c, number, L)
     if other != NULL:
         times += add_wakers(c, number, other)
-    if c.needs[number].rule == ANY and (times < ESTABLISHED or (L.kind == K_BARRIER and known(L) < L.limit)):
+    if c.needs[number].rule == ANY and (times < (1 if c.asked else ESTABLISHED) or (L.kind == K_BARRIER and known(L) < L.limit)):
         c.needs[number].rule = ANYBODY
 
 

@@ -25,7 +25,7 @@ from fastlock._sites cimport site_created
 from fastlock._sync cimport expect
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop
-from fastlock._wakers cimport B_COMPLETED, B_WAIT, S_POOL, source_agent
+from fastlock._wakers cimport B_COMPLETED, B_WAIT, S_POOL, set_source, source_agent, source_of
 
 import weakref
 
@@ -206,7 +206,7 @@ cdef void add_busy(FLock* L, int n) noexcept nogil:
 
 
 cdef Pool pool_of(object executor):
-    pool = executor.__dict__.get("_fastlock")
+    pool = source_of(executor)
     if type(pool) is Pool:
         return <Pool>pool
     return pool_made(executor, executor._thread_name_prefix)    # it is from before install(), or another's: its place is not known
@@ -215,7 +215,7 @@ cdef Pool pool_of(object executor):
 cdef Pool pool_made(object executor, object name):
     foreign = any([base.__module__ == "concurrent.futures.interpreter" for base in type(executor).__mro__])
     cdef Pool pool = Pool.__new__(Pool, executor, foreign, name if type(name) is str and name else None)
-    executor.__dict__["_fastlock"] = pool
+    set_source(executor, pool)
     return pool
 
 
@@ -289,13 +289,13 @@ cdef int queue_job(object future) except -1:
         job.s.pool_serial = job.pool.rec.serial
         job.s.state = S_POOL
     job.s.future = <PyObject*>future
-    future.__dict__["_fastlock"] = job
+    set_source(future, job)
     expect(future._condition, job)
     return 0
 
 
 cdef Job job_of(object future):
-    job = future.__dict__.get("_fastlock") if future is not None else None
+    job = source_of(future) if future is not None else None
     return <Job>job if type(job) is Job else None
 
 

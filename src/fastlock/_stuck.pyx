@@ -4,7 +4,7 @@
 A stall is what is left when everybody who can run, and everybody whom those could let go on, is taken out, and so is who stands still for locks alone:
 that is a circle or an abandoned lock, and told as such. Who is merely idle is no stall: a thread other than the main one that waits to be given
 something to do, and for whom nobody else waits. While somebody can run, what is known of who wakes whom is no more than what has been so far, and a
-new one may come, or one that has ended be replaced: so only waits count then that have lasted for PATIENCE times slow_wait. A stall has a victim: the main thread, or somebody who waits for a lock, a permit,
+new one may come, or one that has ended be replaced: so only waits count then that have lasted for PATIENCE times slow_wait, unless somebody has asked. A stall has a victim: the main thread, or somebody who waits for a lock, a permit,
 a result, a barrier, for room in a queue or for its end; the others in it are those who could have woken it. Where nothing in the whole process can run, all are victims.
 
 A look copies the table with the GIL held for some milliseconds at a time, works without it, and then compares every wait and every record
@@ -43,16 +43,17 @@ def own_thread(runs):
         own.pop(get_ident(), None)
 
 
-def look(idents, calls, others, awaited, bint handlers, natives):
+def look(idents, calls, others, awaited, bint handlers, natives, bint asked):
     """Who is stuck now; `idents` are of all Python threads, `others` records by serial who are also woken by those of the record with that index.
 
-    `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
+    `asked`: whoever wants to know what may be stuck now is not to wait for it to last. `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
     """
     cdef Look self = Look.__new__(Look)
     self.handlers = self.copy.handlers = handlers
     self.calls = dict(calls)
     self.awaited = dict(awaited)
-    self.copy.young_ns = fl_now_ns() - PATIENCE * (slow_after() if slow_after() >= 0 else OTHERWISE_NS)
+    self.copy.asked = asked
+    self.copy.young_ns = fl_now_ns() - (0 if asked else PATIENCE * (slow_after() if slow_after() >= 0 else OTHERWISE_NS))
     while copy_some(&self.copy, others):
         with nogil:
             usleep(NAP_US)

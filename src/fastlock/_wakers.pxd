@@ -45,3 +45,5 @@ cdef FSelf* source_agent(FSource* s) noexcept nogil
 cdef FLock* source_pool(FSource* s) noexcept nogil
 cdef bint owes(FLock* L, FSelf* s) noexcept nogil
 cdef bint wakers_refresh(FLock* L) except -1
+cdef object source_of(object thing)
+cdef int set_source(object thing, object source) except -1

@@ -16,11 +16,13 @@ from fastlock._table cimport *
 
 cdef extern from "Python.h":
     object PyObject_GenericGetAttr(object, object)
+    int PyObject_GenericSetAttr(object, object, object) except -1
 
 cdef extern from "pthread.h" nogil:
     int pthread_atfork(void (*)() noexcept nogil, void (*)() noexcept nogil, void (*)() noexcept nogil)
 
 cdef str STATE = "_state"
+cdef str SOURCE = "_fastlock"
 cdef frozenset OVER = frozenset(("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"))
 cdef fl_mutex mutex
 fl_mutex_init(&mutex)
@@ -129,6 +131,18 @@ cdef bint is_over(object future):
         return PyObject_GenericGetAttr(future, STATE) in OVER
     except (AttributeError, TypeError):     # of a class of the program's, that keeps it otherwise
         return False
+
+
+cdef object source_of(object thing):
+    """What an object of the program's was given by set_source(), else None; runs no code of the program, and makes no dict where it has none."""
+    try:
+        return PyObject_GenericGetAttr(thing, SOURCE)
+    except AttributeError:
+        return None
+
+
+cdef int set_source(object thing, object source) except -1:
+    return PyObject_GenericSetAttr(thing, SOURCE, source)
 
 
 # ---- fork ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import os
 import sys
 import time
 
-from fastlock import _listen, assemble, config, levels, patching, sockets, watchdog
+from fastlock import _listen, assemble, config, levels, patching, sockets, stderr
 
 CALL_LIMIT_S = 1.0  # that one who has connected has for asking, and for taking the answer
 NO_DESCRIPTOR_NAP_S = 0.1
@@ -132,7 +132,7 @@ def _tell(word: str) -> None:
     global _told
     if word != _told:  # once, however often it is tried again
         _told = word
-        watchdog.write(word)
+        stderr.write(word)
 
 
 # ---- in the thread ------------------------------------------------------------------------------------------

@@ -364,7 +364,7 @@ EXPLANATIONS: dict[str, Explanation] = {
                 futures = [parts.submit(part, url, n) for n in range(3)]
                 return [each.result() for each in futures]
         """,
-        tier="proven: all workers wait, and what they wait for is queued behind them.",
+        tier="proven: all workers wait, and what they wait for is queued behind them. will-clear: one wait has a timeout.",
         related=("FL031", "FL001"),
     ),
     "FL031": Explanation(

@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 
-from fastlock import _stuck, assemble, circles, config, exposition, look, responder, vitals, watchdog
+from fastlock import _stuck, assemble, circles, config, exposition, look, responder, stderr, vitals
 from fastlock.addresses import Address
 from fastlock.measures import metrics
 
@@ -91,7 +91,7 @@ def _start(address: Address) -> None:
     except (OSError, RuntimeError) as error:  # RuntimeError: no thread to be had
         reason = getattr(error, "strerror", None) or error
         hint = "" if address.each_has_its_own else "; several processes need unix:/path-{pid}.sock"
-        watchdog.write(f"fastlock: no /livez of process {os.getpid()} at {address}: {reason}{hint}\n")
+        stderr.write(f"fastlock: no /livez of process {os.getpid()} at {address}: {reason}{hint}\n")
 
 
 def _answer(request: responder.Request) -> responder.Answer:
@@ -102,7 +102,7 @@ def _answer(request: responder.Request) -> responder.Answer:
             return responder.Answer(200, exposition.text(metrics()), exposition.CONTENT_TYPE)
         return responder.Answer(404, "there are /livez and /metrics\n")
     except Exception:
-        watchdog.write(f"fastlock: {request.path} failed\n{assemble.failure()}")
+        stderr.write(f"fastlock: {request.path} failed\n{assemble.failure()}")
         return responder.Answer(500, "fastlock failed; its standard error says how\n")
 
 
@@ -122,7 +122,7 @@ def _tell(deadlocks: tuple[circles.Circle, ...]) -> None:
     for circle in deadlocks:
         if circle.waits not in _told:
             _told.add(circle.waits)
-            watchdog.write(f"fastlock: /livez fails: {circle.reason}{_dumped(circle)}\n")
+            stderr.write(f"fastlock: /livez fails: {circle.reason}{_dumped(circle)}\n")
 
 
 def _dumped(circle: circles.Circle) -> str:
@@ -165,7 +165,7 @@ def _after_fork_in_child() -> None:
     if _address.each_has_its_own:
         _start(_address)
     elif serving is not None:
-        watchdog.write(f"fastlock: no /livez of process {os.getpid()}: {_address} is its parent's; several processes need unix:/path-{{pid}}.sock\n")
+        stderr.write(f"fastlock: no /livez of process {os.getpid()}: {_address} is its parent's; several processes need unix:/path-{{pid}}.sock\n")
 
 
 def _at_exit() -> None:

@@ -27,7 +27,7 @@ def snapshot() -> Snapshot:
 
 def find_deadlocks() -> list[Finding]:
     """Return the circles, self-deadlocks, abandoned locks and stalls there are now, whatever the level; any thread."""
-    events = [*_core.find_circles(), *stalls.find(time.monotonic_ns())]
+    events = [*_core.find_circles(), *stalls.find(time.monotonic_ns(), asked=True)]
     if not events:
         return []
     rooting = rooted.Rooting(_core.table())

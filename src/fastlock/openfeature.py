@@ -65,9 +65,12 @@ class Following:
             config.say(levels.FLAG, None)
 
     def _begin(self) -> None:
-        for event in ProviderEvent:
-            self._client.add_handler(event, self._on_event)
-        self.refresh()
+        with self._asking:  # a provider that is ready says so at once, on a thread of the SDK's: that one must not ask in our place
+            for event in ProviderEvent:
+                self._client.add_handler(event, self._on_event)
+            self._ask()
+        if self._again:
+            self.refresh()
 
     def _on_event(self, details: Any) -> None:
         self.refresh()

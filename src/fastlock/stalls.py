@@ -21,13 +21,13 @@ _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # an
 _told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and in which tier they were told
 
 
-def find(late_ns: int) -> list[dict[str, Any]]:
-    """Return the stalls of now with a victim that waits since before ``late_ns`` (CLOCK_MONOTONIC), as events."""
+def find(late_ns: int, asked: bool = False) -> list[dict[str, Any]]:
+    """Return the stalls of now with a victim that waits since before ``late_ns`` (CLOCK_MONOTONIC), as events; `asked`, also what may be one."""
     frames = chains.frames_now()
     methods = _queue_methods()
     calls = {ident: call for ident, frame in frames.items() if (call := methods.get(id(frame.f_code))) is not None}
     others = _consumers(frames, calls)
-    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives)
+    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives, asked)
     events = []
     for group in look.stalls(late_ns):
         event = _stuck_facts.stall_event(look, group)
@@ -110,7 +110,8 @@ def _caller(frame: FrameType) -> tuple[str, int, str] | None:
 
 def _filling(queue: Any, call: str) -> str:
     if call == "put":
-        return f", {queue._qsize()} of {queue.maxsize}"
+        ours_to_call = type(queue)._qsize.__module__ == "queue"  # else it is code of the program's
+        return f", {queue._qsize()} of {queue.maxsize}" if ours_to_call else f", full at {queue.maxsize}"
     return f", {queue.unfinished_tasks} unfinished" if call == "join" else ", empty"
 
 

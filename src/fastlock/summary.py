@@ -6,7 +6,7 @@ import atexit
 import os
 from collections.abc import Mapping, Sequence
 
-from fastlock import _core, config, suppression, watchdog
+from fastlock import _core, config, stderr, suppression, watchdog
 from fastlock.advising import Advice, advice_from_dump
 from fastlock.assemble import Sites, failure, process_name
 from fastlock.findings import Finding
@@ -47,9 +47,9 @@ def _tell() -> None:
         facts = dump()
         graph = graph_from_dump(facts, Sites(_core.site))
         lines = summary(graph, advice_from_dump(facts), watchdog.findings())
-        watchdog.write("\n".join([*lines, *_save(graph), ""]))
+        stderr.write("\n".join([*lines, *_save(graph), ""]))
     except Exception:
-        watchdog.write(f"fastlock: the summary failed\n{failure()}")
+        stderr.write(f"fastlock: the summary failed\n{failure()}")
 
 
 def _save(graph: OrderGraph) -> list[str]:

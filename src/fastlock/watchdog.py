@@ -5,10 +5,10 @@ goes on or an exception takes its place, and leaves the rest to the reporting th
 the JSON file, logging, hooks, and the exit that a policy asks for, in this order, for each fingerprint once.
 
 Guards. No mutex: any allocation may run a finaliser, and any bytecode a signal handler, that waits for a lock of a thread
-which is on its way in here. What several threads change is changed by single atomic calls: `_inbox`, `_tickets` (deques) and
-`_hung` (a dict); `_known`, `_predictions`, `_pace`, `_suppressed_told`, what is suppressed, counted or stands are written by
-the reporting thread alone. Code of the user's (log handlers, hooks) runs on a thread of its own with a limit; one that hangs is cut
-off and said so, a hook for good, logging and a policy until they return. The locks here are raw, bound before any patching.
+which is on its way in here. What several threads change is changed by single atomic calls: `_inbox` and `_tickets` (deques);
+`_known`, `_predictions`, `_pace`, `_suppressed_told`, what is suppressed, counted or stands are written by the reporting thread
+alone, which takes no signal. Code of the user's (log handlers, hooks) runs as a guest, with a limit; one that hangs is cut off and
+said so, a hook for good, logging and a policy until they return. The locks here are raw, bound before any patching.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, hooks, related, rooted, stalls, standing, suppression, suspended, tabled, ways
+from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, guests, hooks, related, rooted, stalls, standing, stderr, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -33,7 +33,6 @@ from fastlock.pace import Pace
 from fastlock.reporting import logs, trees
 from fastlock.tally import tally
 
-HOOK_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 1.0
 PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
 EXIT_STATUS = 3
@@ -42,7 +41,6 @@ MOST_BEFORE = 250  # waiting agents up to which it costs the report of a deadloc
 _known = KeptFindings()
 _pace = Pace()
 _suppressed_told = ""
-_hung: dict[int, list[str]] = {}  # what each sink has missed that has not returned: fingerprints, by its id
 _last_words: list[Callable[[], Any]] = []
 # An event with the waiting agent's stack and, where it was made there, the finding; or the lock of somebody who waits
 # until all before it is reported.
@@ -130,18 +128,19 @@ def _take_ticket() -> bool:
 
 def _run() -> None:
     _stuck.own_thread(True)
+    guests.block_signals()
     while True:
         if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
         _report_late_waits()
         _report_stalls()
         if _pace.due_s() == 0:
-            write(_pace.told())
+            stderr.write(_pace.told())
         while _inbox:
             item = _inbox.popleft()
             if not isinstance(item, tuple):
                 _report_predictions()
-                write(_pace.told())
+                stderr.write(_pace.told())
                 item.release()
             elif item[0]["code"] in suppression.CODES:
                 _predictions.append(item)
@@ -179,7 +178,7 @@ def _report_stalls() -> None:
         found = stalls.news(late_ns)
     except Exception:  # of a queue of the program's own
         found = []
-        write(f"fastlock: looking for stalls failed\n{assemble.failure()}")
+        stderr.write(f"fastlock: looking for stalls failed\n{assemble.failure()}")
     for event in found:
         _report_of_others(event)
     _overdue.ends(late_ns)
@@ -201,7 +200,7 @@ def _try_to_report(event: dict[str, Any], stack: tuple[Site, ...], finding: Find
     try:
         _report(event, stack, finding)
     except Exception:
-        write(f"fastlock: a report failed\n{assemble.failure()}")
+        stderr.write(f"fastlock: a report failed\n{assemble.failure()}")
 
 
 def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | None) -> None:
@@ -217,10 +216,10 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     is_news = _known.is_news(finding)
     shown = is_news and _pace.admits(finding.code)
     if shown:
-        write(f"{_page(finding)}\n{_suppressed()}")
+        stderr.write(f"{_page(finding)}\n{_suppressed()}")
     if is_news and late:
         finding = _rooted(finding, event)
-        write(trees.afterwards(finding) if shown else "")
+        stderr.write(trees.afterwards(finding) if shown else "")
     circle = circles.circle_of(event, finding)
     again = circle is not None and circles.is_known(circle)
     if not again:
@@ -234,14 +233,14 @@ def _report(event: dict[str, Any], stack: tuple[Site, ...], finding: Finding | N
     if is_news:
         _append(finding)
     if shown:
-        _unless_hung("logging", logs.emit, finding)
+        guests.unless_hung("logging", logs.emit, finding)
         _call_hooks(finding)
     policy = event["policy"]
     if callable(policy):
-        _unless_hung("on_deadlock", policy, finding)
+        guests.unless_hung("on_deadlock", policy, finding)
     elif policy == "exit":
         _report_predictions()
-        write(_pace.told())
+        stderr.write(_pace.told())
         _exit()
 
 
@@ -262,7 +261,7 @@ def _append(finding: Finding) -> None:
         try:
             jsonl.append(path, finding)
         except OSError as error:
-            write(f"fastlock: cannot append to {path}: {error.strerror}\n")
+            stderr.write(f"fastlock: cannot append to {path}: {error.strerror}\n")
 
 
 def _in_context(finding: Finding) -> Finding:
@@ -282,7 +281,7 @@ def _rooted(finding: Finding, event: dict[str, Any]) -> Finding:
     try:
         return rooted.Rooting(_core.table(), _known.all()).rooted(finding, event)
     except Exception:
-        write(f"fastlock: the root of a report cannot be told\n{assemble.failure()}")
+        stderr.write(f"fastlock: the root of a report cannot be told\n{assemble.failure()}")
         return finding
 
 
@@ -304,61 +303,8 @@ def _suppressed() -> str:
 
 def _call_hooks(finding: Finding) -> None:
     for hook in hooks.wanting(finding):
-        if not _limited("on_finding", functools.partial(hook, finding)):
+        if not guests.limited("on_finding", functools.partial(hook, finding)):
             hook.remove()
-
-
-def _unless_hung(what: str, sink: Callable[[Finding], Any], finding: Finding) -> None:
-    """Give the finding to a sink, unless that still has an earlier one: nobody waits for it twice, and it says what it missed."""
-    key = id(sink)  # as long as it hangs, its thread keeps it
-
-    def call() -> None:
-        try:
-            sink(finding)
-        finally:
-            returned.release()
-            back()
-
-    def back() -> None:
-        missed = _hung.pop(key, None)
-        if missed:
-            write(f"fastlock: {what} has returned and is used again; findings that it missed: {len(missed)}\n")
-
-    missed = _hung.get(key)
-    if missed is not None:
-        missed.append(finding.fingerprint)
-        tally.missed_findings += 1
-        return
-    returned = _thread.allocate_lock()
-    returned.acquire()
-    if not _limited(what, call):
-        _hung[key] = []
-        if returned.acquire(blocking=False):  # just now
-            back()
-
-
-def _limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) -> bool:
-    """Run code of the user's on a thread of its own; False where it has not come back in time."""
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException:  # also SystemExit: a hook must not end a thread of ours silently
-            write(f"fastlock: {what} failed\n{assemble.failure()}")
-        finally:
-            done.release()
-
-    try:
-        _thread.start_new_thread(run, ())
-    except RuntimeError:  # none to be had, as when the interpreter ends: then here, where it holds up reports alone
-        run()
-    if done.acquire(timeout=limit_s):
-        return True
-    tally.hooks_cut_off += 1
-    write(f"fastlock: {what} has not returned in {limit_s:g} s and is left behind\n")
-    return False
 
 
 def before_exit(call: Callable[[], Any]) -> None:
@@ -369,24 +315,14 @@ def before_exit(call: Callable[[], Any]) -> None:
 def _exit() -> None:
     """End the process with status 3. A stream may be locked by a thread of the circle, so flushing has a limit."""
     for call in _last_words:
-        _limited("the summary", call, FLUSH_LIMIT_S)
-    _limited("flushing", lambda: [stream.flush() for stream in (sys.stdout, sys.stderr) if stream], FLUSH_LIMIT_S)
+        guests.limited("the summary", call, FLUSH_LIMIT_S)
+    guests.limited("flushing", lambda: [stream.flush() for stream in (sys.stdout, sys.stderr) if stream], FLUSH_LIMIT_S)
     os._exit(EXIT_STATUS)
-
-
-def write(message: str) -> None:
-    """Write to standard error in one piece, whatever the program has done with sys.stderr."""
-    data = message.encode("utf-8", "backslashreplace")
-    try:
-        while data:
-            data = data[os.write(2, data) :]
-    except OSError:
-        return  # standard error is closed: logging and hooks still get it
 
 
 def warn(word: str) -> None:
     """Say something that is no finding on standard error, and to logging where the program has that; runs its handlers."""
-    write(f"fastlock: {word}\n")
+    stderr.write(f"fastlock: {word}\n")
     logs.warn(word)
 
 
@@ -410,7 +346,7 @@ def _after_fork_in_child() -> None:
     _pace = Pace()
     _work = _thread.allocate_lock()
     _work.acquire()
-    _hung.clear()  # their threads are not here
+    guests.forget()
 
 
 def start() -> None:
