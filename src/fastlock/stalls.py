@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from fastlock import _stuck, _stuck_facts, _sync, chains
+from fastlock import _simple, _stuck, _stuck_facts, _sync, chains
 from fastlock.reporting import is_stdlib
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
@@ -27,7 +27,7 @@ def find(late_ns: int, asked: bool = False) -> list[dict[str, Any]]:
     methods = _queue_methods()
     calls = {ident: call for ident, frame in frames.items() if (call := methods.get(id(frame.f_code))) is not None}
     others = _consumers(frames, calls)
-    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives, asked)
+    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives, _simple.served, asked)
     events = []
     for group in look.stalls(late_ns):
         event = _stuck_facts.stall_event(look, group)
