@@ -144,7 +144,7 @@ cdef object raw_line(Edge* e):
         text += " (ended)" if s.pub.state == A_ENDED else " (lost in fork)"
     if e.holds != NULL:
         verb = "owes" if e.holds.kind == K_RESULT else "runs a job of" if e.holds.kind == K_POOL else "holds" if e.holds.kind != K_RWLOCK else "reads" if owner_bits(e.holds.word) == 0 else "writes"
-        text += f" {verb} {lock_name(e.holds)} [{place(e.held_site)}]"
+        text += f" {verb} {lock_name(e.holds)}" + (f" [{place(e.held_site)}]" if e.held_site or e.holds.kind != K_RESULT else "")
     if e.wait_number:
         verb = RW_VERBS[e.mode] if e.waits.kind == K_RWLOCK else "waits for"
         text += f"{',' if e.holds != NULL else ''} {verb} {lock_name(e.waits)} [{place(e.wanted_site)}]"

@@ -16,7 +16,7 @@ from fastlock.findings import Finding, Site
 from fastlock.reporting import is_stdlib, trees, wording
 from fastlock.roots import Moment, Root
 
-CODES = trees.ENDS | {"FL006", "FL020", "FL031"}
+CODES = trees.ENDS | {"FL006", "FL020"}
 MOST_QUESTIONS = 4  # to asyncio, for a chain that leads from task to task
 
 

@@ -10,7 +10,7 @@ from fastlock.reporting import Labels, Names, duration, fact, printable
 from fastlock.roots import ITS_LOOP, WHAT_IT_AWAITS, Link, More, Root
 
 # Whoever is in one of these is waited for in the end. In other findings about waits somebody else is.
-ENDS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})
+ENDS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
 _MEMBERS = 12  # of a circle, as lines
 
 
