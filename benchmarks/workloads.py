@@ -212,8 +212,9 @@ def wsgi() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(buy, range(4)))
-    server.close()
+    server.trigger.pull_trigger(server.close)  # in the server's own thread, which ends with its last connection
     serving.join()
+    server.task_dispatcher.shutdown()
     assert sum(sales.values()) == 4 * 1000
 
 

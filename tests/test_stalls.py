@@ -520,3 +520,24 @@ tell(len(stalls()))
         )
         == 0
     )
+
+
+def test_who_has_been_given_something_by_a_simple_queue_can_run() -> None:
+    """A thread that still waits in C, because it has not got the GIL yet, counts as one that runs; afterwards nothing of it is kept."""
+    source = """
+    import queue, sys
+    from fastlock import _simple
+    fastlock.install()
+    things = queue.SimpleQueue()
+    taker = start(things.get)
+    blocked(taker.name)
+    before = _simple.served()
+    sys.setswitchinterval(100)
+    things.put(1)
+    given = _simple.served()
+    sys.setswitchinterval(0.005)
+    taker.join()
+    expected = {taker.ident} if sys.version_info < (3, 13) else set()     # from then on put() hands it over
+    tell([len(before), given == expected, len(_simple.served()), [finding.code for finding in fastlock.find_deadlocks()]])
+    """
+    assert ask(source) == [0, True, 0, []]

@@ -2,8 +2,8 @@
 """queue.SimpleQueue whose get() says that it waits, where it does.
 
 The queue is C's own, and so is put(); get() looks for an item first, as C's does, and only where there is none is anything else paid. Who wakes it
-is whoever puts, in C: nobody notes that. One record, a condition of which nothing is known, stands for all such queues: which one it is can be read
-from the waiting thread's frames by who wants to know. Guard: the GIL.
+is whoever puts, in C: nobody notes that. One record, a condition of which nothing is known, stands for all such queues; which one a thread waits for is
+kept beside it, for who has been given something still waits until it gets the GIL. Guard: the GIL.
 """
 from libc.stdint cimport int64_t
 
@@ -16,9 +16,21 @@ from fastlock._sites cimport site_created
 from fastlock._table cimport K_CONDITION, WAIT_NOTIFY, FNode, FSelf, current_agent
 from fastlock._wakers cimport B_SIMPLE
 
+import os
+
 from _queue import Empty
+from _queue import SimpleQueue as plain_queue
+
+size_of = plain_queue.qsize         # C's own, whatever a subclass makes of it
 
 cdef Awaited every = None           # made with the first wait
+cdef dict queues = {}               # what a thread waits for, by its ident; of a wait within a wait, the inner one
+os.register_at_fork(after_in_child=queues.clear)
+
+
+def served():
+    """Return the idents of the threads that wait for a queue in which something is: they can run."""
+    return {ident for ident, queue in list(queues.items()) if size_of(queue)}
 
 
 def followed_queue(base):
@@ -52,10 +64,17 @@ cdef object waits(object get, object queue, object block, object timeout):
     if every is None:
         every = await_made(K_CONDITION, B_SIMPLE, "SimpleQueue", "SimpleQueue", [], NULL)
     me = current_agent()
+    ident = me.pub.ident
+    outer = queues.get(ident)
     n = await_any(me, every.rec, WAIT_NOTIFY, limit_ns, site_created())
+    queues[ident] = queue
     try:
         return get_in_time(get, queue, timeout, limit_ns)
     finally:
+        if outer is None:
+            queues.pop(ident, None)
+        else:
+            queues[ident] = outer
         wait_pop(me, n)
 
 

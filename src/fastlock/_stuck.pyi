@@ -16,6 +16,7 @@ def look(
     awaited: Mapping[int, int],
     handlers: bool,
     natives: Callable[[frozenset[int]], int | None],
+    served: Callable[[], set[int]],
     asked: bool,
 ) -> Look: ...
 def own_thread(runs: bool) -> None: ...

@@ -43,10 +43,11 @@ def own_thread(runs):
         own.pop(get_ident(), None)
 
 
-def look(idents, calls, others, awaited, bint handlers, natives, bint asked):
+def look(idents, calls, others, awaited, bint handlers, natives, served, bint asked):
     """Who is stuck now; `idents` are of all Python threads, `others` records by serial who are also woken by those of the record with that index.
 
     `asked`: whoever wants to know what may be stuck now is not to wait for it to last. `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
+    `served()` has the threads that C code has given what they wait for. It is asked when all is copied: who has gone on by then is in another wait when that is compared.
     """
     cdef Look self = Look.__new__(Look)
     self.handlers = self.copy.handlers = handlers
@@ -59,6 +60,7 @@ def look(idents, calls, others, awaited, bint handlers, natives, bint asked):
             usleep(NAP_US)
     with nogil:
         copy_end(&self.copy)
+    mark_served(&self.copy, served())
     strangers = mark_idle(&self.copy, idents, {*own, *awaited.values()})
     with nogil:
         mark_locked(&self.copy)
@@ -70,6 +72,16 @@ def look(idents, calls, others, awaited, bint handlers, natives, bint asked):
     with nogil:
         settle(&self.copy, LOCKED if self.nothing_runs else LOCKED | SOMEBODY | YOUNG)
     return self
+
+
+cdef int mark_served(Copy* c, set idents) except -1:
+    """Marks as running who waits, and has been given what it waits for."""
+    cdef uint32_t i
+    for i in range(1, c.n_nodes if idents else 0):
+        if c.nodes[i].kind == WAITS and c.nodes[i].ident != 0 and c.nodes[i].ident in idents:
+            c.nodes[i].kind = RUNS
+            c.nodes[i].need = 0
+    return 0
 
 
 cdef set mark_idle(Copy* c, object idents, set idle):

@@ -7,17 +7,20 @@ the frames of those who wait, when somebody looks.
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
+import time
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from fastlock import _stuck, _stuck_facts, _sync, chains
+from fastlock import _simple, _stuck, _stuck_facts, _sync, chains
 from fastlock.reporting import is_stdlib
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
 _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
+_PAUSE_S = 0.2  # for who has been woken to go on
 _told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and in which tier they were told
 
 
@@ -27,7 +30,9 @@ def find(late_ns: int, asked: bool = False) -> list[dict[str, Any]]:
     methods = _queue_methods()
     calls = {ident: call for ident, frame in frames.items() if (call := methods.get(id(frame.f_code))) is not None}
     others = _consumers(frames, calls)
-    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives, asked)
+    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives, _simple.served, asked)
+    if look.nothing_runs and not _rests():
+        return []  # somebody was about to run; whoever waits on is looked at again
     events = []
     for group in look.stalls(late_ns):
         event = _stuck_facts.stall_event(look, group)
@@ -138,6 +143,27 @@ def _has_handlers() -> bool:
         return False
     default = signal.default_int_handler
     return any(callable(handler) and handler is not default for handler in map(signal.getsignal, signal.valid_signals()))
+
+
+def _rests() -> bool:
+    """Let those go on who have been woken and lack the GIL or a processor, and tell whether nobody but the caller wants to run afterwards.
+
+    C's SimpleQueue hands over what is put to who waits, and nothing but that thread's going on tells of it.
+    """
+    time.sleep(_PAUSE_S)
+    try:
+        tids = set(map(int, os.listdir("/proc/self/task"))) - {_thread.get_native_id()}
+    except OSError:
+        return True
+    return all(_state_of(tid) not in ("R", "D") for tid in tids)
+
+
+def _state_of(tid: int) -> str:
+    try:
+        with open(f"/proc/self/task/{tid}/stat", encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "X"  # it has ended meanwhile
 
 
 def _natives(known: frozenset[int]) -> int | None:
