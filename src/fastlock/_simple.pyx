@@ -7,9 +7,8 @@ kept beside it, for who has been given something still waits until it gets the G
 """
 from libc.stdint cimport int64_t
 
-from fastlock._awaited cimport Awaited, await_any, await_made
+from fastlock._awaited cimport Awaited, await_any, await_limit, await_made
 from fastlock._block cimport is_looking, slow_after, wait_is_late
-from fastlock._joins cimport limit_of
 from fastlock._native cimport fl_finalizing
 from fastlock._park cimport wait_pop
 from fastlock._sites cimport site_created
@@ -58,7 +57,7 @@ cdef object waits(object get, object queue, object block, object timeout):
     global every
     cdef FSelf* me
     cdef FNode* n
-    cdef int64_t limit_ns = limit_of(timeout) if block and is_looking() and not fl_finalizing() else 0
+    cdef int64_t limit_ns = await_limit(timeout) if block and is_looking() and not fl_finalizing() else 0
     if limit_ns == 0 or not queue.empty():
         return get(queue, block, timeout)
     if every is None:
