@@ -249,6 +249,8 @@ cdef int look(FLock* L, FSelf* me, FNode* n, bint policy, bint late, uint64_t* r
     cdef bint taken
     if not looking or fl_finalizing():
         return WAITING          # at the end nothing is looked for: what reports need is being taken apart
+    if L.kind == K_SEMAPHORE and not late:
+        return WAITING          # what is never proven is told when it lasts
     while got == WAITING:
         code = examine_all(me, &found, L, n, &taken)
         if taken:
@@ -278,7 +280,9 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     """The same for a task that is about to wait: returns what a policy wants raised, None where it may wait."""
     cdef Found found
     cdef bint taken
-    if not looking or fl_finalizing() or examine_all(me, &found, L, NULL, &taken) == NOTHING:
+    if not looking or fl_finalizing() or L.kind == K_SEMAPHORE:
+        return None             # a semaphore's circle is never proven, and told when it lasts
+    if examine_all(me, &found, L, NULL, &taken) == NOTHING:
         return None
     if not found.proven or not confirm(&found):
         release_found(&found)
