@@ -88,7 +88,16 @@ def _future_types() -> tuple[type[Any], type[Any], type[Any]]:
     """Return concurrent.futures.Future, what a future of run_coroutine_threadsafe is made, and what where threading's conditions are not ours."""
     from concurrent.futures import Future
 
-    class Followed(Future):  # type: ignore[type-arg]
+    followed = _followed_type(Future)
+    alone = _alone_type(followed)
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(followed, name, getattr(Future, name))
+        setattr(alone, name, getattr(Future, name))
+    return Future, followed, alone
+
+
+def _followed_type(future: Any) -> Any:
+    class Followed(future):  # type: ignore[misc]
         __slots__ = ()  # or no future could be made one
         _fastlock: _results.Expected
 
@@ -107,9 +116,13 @@ def _future_types() -> tuple[type[Any], type[Any], type[Any]]:
         def cancel(self) -> bool:
             if cancelled := super().cancel():
                 self._fastlock.ends()
-            return cancelled
+            return bool(cancelled)
 
-    class Alone(Followed):
+    return Followed
+
+
+def _alone_type(followed: Any) -> Any:
+    class Alone(followed):  # type: ignore[misc]
         __slots__ = ()
 
         def result(self, timeout: float | None = None) -> Any:
@@ -124,7 +137,4 @@ def _future_types() -> tuple[type[Any], type[Any], type[Any]]:
             finally:
                 del self  # as above
 
-    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(Followed, name, getattr(Future, name))
-        setattr(Alone, name, getattr(Future, name))
-    return Future, Followed, Alone
+    return Alone
