@@ -273,8 +273,9 @@ def test_a_nested_semaphore_is_possible_only(tmp_path: Path) -> None:
     """Anybody may release a semaphore, so the report is no proof, and names both lines."""
     findings = tmp_path / "findings.json"
     with pytest.raises(subprocess.TimeoutExpired):
-        run("nested_semaphore", words=("--json", str(findings)), timeout_s=6, FASTLOCK_SLOW_WAIT="0.3")
-    found = [json.loads(line) for line in findings.read_text().splitlines()]
+        run("nested_semaphore", words=("--json", str(findings)), timeout_s=15, FASTLOCK_SLOW_WAIT="1")
+    told = [json.loads(line) for line in findings.read_text().splitlines()]
+    found = [each for each in told if each["code"] != "FL020"]  # on a slow machine one waits for long before the other comes
     assert found and {each["tier"] for each in found} == {"possible"} and {each["code"] for each in found} <= {"FL001", "FL002"}
     sites = {(edge[at]["line"]) for each in found for edge in each["edges"] for at in ("held_at", "wanted_at") if edge[at]}
     assert sites == {int(line_of("nested_semaphore", "with connections:", nth).rpartition(":")[2]) for nth in (1, 2)}

@@ -116,7 +116,7 @@ def snapshot_from_table(
         captured_at=iso(None),
         raw_locks=raw_locks,
         agents=tuple(_agent_state(agent) for agent in table["agents"]),
-        locks=tuple(LockState(**_lock_fields(lock, sites), **{name: lock[name] for name in _BESIDE}) for lock in table["locks"]),
+        locks=tuple(LockState(**_lock_fields(lock, sites), **{name: lock[name] for name in _BESIDE if name in lock}) for lock in table["locks"]),
         waits=tuple(_wait(wait, sites, now) for wait in table["waits"]),
         findings=tuple(findings),
     )
