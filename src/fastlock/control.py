@@ -162,9 +162,11 @@ def _renew() -> None:
         except OSError as exc:
             _tell(f"fastlock: this process cannot be reached by `fastlock level`: {exc.strerror or exc}\n")
             return
-        _listening, _address, _owner = listening, address, (os.getpid(), os.geteuid())
+        _address = address
         if not _forking:
+            # Before anybody can know of it: a number that a program has used again by then would be taken for this socket's.
             _listen.listen_on(listening.fileno(), _name())
+        _listening, _owner = listening, (os.getpid(), os.geteuid())
         sockets.sweep(os.path.dirname(address), sockets.MOST_SWEPT)
 
 
