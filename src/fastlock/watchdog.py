@@ -30,7 +30,7 @@ from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
-from fastlock.reporting import logs, trees
+from fastlock.reporting import logs, text, trees
 from fastlock.tally import tally
 
 FLUSH_LIMIT_S = 1.0
@@ -289,7 +289,7 @@ def _page(finding: Finding) -> str:
     """The report, or one line for the prediction of what has been reported as a deadlock."""
     deadlock = related.deadlock_of(finding, _known.all())
     if deadlock is None:
-        return str(finding)
+        return text.render(finding)
     ours, theirs = finding.fingerprint[:6], deadlock.fingerprint[:6]
     return f"{finding.code} {finding.title}: the orders of deadlock {theirs}, which has happened (report {ours})"
 
