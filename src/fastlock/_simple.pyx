@@ -20,7 +20,7 @@ import os
 from _queue import Empty
 from _queue import SimpleQueue as plain_queue
 
-size_of = plain_queue.qsize         # C's own, whatever a subclass makes of it
+cdef object size_of = plain_queue.qsize         # C's own, whatever a subclass makes of it
 
 cdef Awaited every = None           # made with the first wait
 cdef dict queues = {}               # what a thread waits for, by its ident; of a wait within a wait, the inner one

@@ -166,8 +166,10 @@ def _renew() -> None:
         if not _forking:
             # Before anybody can know of it: a number that a program has used again by then would be taken for this socket's.
             _listen.listen_on(listening.fileno(), _name())
-        _listening, _owner = listening, (os.getpid(), os.geteuid())
-        sockets.sweep(os.path.dirname(address), sockets.MOST_SWEPT)
+        try:
+            sockets.sweep(os.path.dirname(address), sockets.MOST_SWEPT)
+        finally:  # and while nothing else of ours is open: who closes all descriptors then would take a number from under this thread
+            _listening, _owner = listening, (os.getpid(), os.geteuid())
 
 
 def _take_call() -> None:
