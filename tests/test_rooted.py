@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -408,7 +409,8 @@ def test_a_dump_tells_the_roots(tmp_path: Path) -> None:
         (tmp_path / "saved.json").write_text(fastlock("dump", program.pid, "--json").stdout)
     for told in (lines, dump(tmp_path / "saved.json")):
         at = told.index("DEADLOCK: 2 agents in a circle")
-        assert told[at + 5 : at + 7] == ["  Behind it: 1 waits for it in the end", "  └ late waits for a (RLock) at support.py:92 start.<locals>.run"]
+        run = "start.<locals>.run" if sys.version_info >= (3, 11) else "run"  # 3.10's code objects have no qualified name
+        assert told[at + 5 : at + 7] == ["  Behind it: 1 waits for it in the end", f"  └ late waits for a (RLock) at support.py:92 {run}"]
         at = told.index("ROOT: MainThread, which waits for no lock; 2 wait for it in the end")
         assert re.match(r"  holds crowd \(Lock\), taken at program\.py:\d+ <module>", told[at + 1])
         assert re.match(r"  └ middle waits for crowd \(Lock\) at program\.py:\d+ middle", told[at + 2])

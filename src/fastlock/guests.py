@@ -23,7 +23,12 @@ _signals: set[int] | None = None  # that are blocked where guests run: as in the
 def block_signals() -> None:
     """Have the calling thread, one of fastlock's, take no signal of the program's; guests take those that the program had left open before."""
     global _signals
-    _signals = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
+    _signals = _take_none()
+
+
+def _take_none() -> set[int]:
+    before: set[int] = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - _FAULTS)
+    return before
 
 
 def forget() -> None:
@@ -71,6 +76,7 @@ def limited(what: str, call: Callable[[], Any], limit_s: float = HOOK_LIMIT_S) -
         except BaseException:  # also SystemExit: a hook must not end a thread of ours silently
             stderr.write(f"fastlock: {what} failed\n{assemble.failure()}")
         finally:
+            _take_none()  # the thread is there for a moment yet
             done.release()
 
     def begin() -> None:

@@ -59,7 +59,7 @@ def logging_threads(pace: Pace) -> None:
     """Threads log to a handler that is slow while it has its lock, and to a buffer in front of another one."""
     out = io.StringIO()
 
-    class Slow(logging.StreamHandler[io.StringIO]):
+    class Slow(logging.StreamHandler):
         def emit(self, record: logging.LogRecord) -> None:
             pace.maybe_long(0.1)
             super().emit(record)
