@@ -138,8 +138,6 @@ cdef void* run(void* argument) noexcept nogil:
             break
         if l.listens.fd >= 0 and not fl_file_is_there(&l.listens):
             l.listens.fd = -1           # no other socket was to be had; the handler is asked again with the next look
-    if fl_load32(&l.asked) and l.listens.fd >= 0 and fl_file_is_there(&l.listens):
-        fl_turn_away(l.listens.fd)
     if not fl_cas64(&l.state, KEPT, ENDED):
         free_listener(l)
     return NULL
@@ -248,6 +246,8 @@ cdef void end(Listener* l) noexcept nogil:
     if not fl_thread_ends(l.thread, STOP_LIMIT_NS):
         let_go(l)
         return
+    if l.listens.fd >= 0 and fl_file_is_there(&l.listens):
+        fl_turn_away(l.listens.fd)      # our own knock, which the next thread would take for a call
     native_id = fl_load32(&l.native_id)
     free_listener(l)
     while fl_thread_exists(native_id) and fl_now_ns() < end_ns:
