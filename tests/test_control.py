@@ -515,8 +515,7 @@ def fork():
     if not child:
         os._exit(turns[0] != before)
     between = turns[0] - before
-    assert os.waitpid(child, 0)[1] == 0
-    return between > 0
+    return between + os.waitpid(child, 0)[1]
 turns = [0]
 if sys.argv[1] != "plain":
     import fastlock
@@ -537,6 +536,9 @@ threading.Thread(target=take_turns, daemon=True).start()
 while not turns[0]:
     time.sleep(0)
 sys.setswitchinterval(1000)  # from here on nobody gets the GIL who is not given it
+seen = turns[0]
+while turns[0] == seen:  # nor who was waiting: he would have asked for it after the interval that there was
+    time.sleep(0)
 lost, listeners = 0, 0
 for _ in range(50):
     lost += fork()
@@ -547,12 +549,8 @@ tell([lost, listeners])
 
 @pytest.mark.parametrize("how", ["plain", "without a socket", "with a socket"])
 def test_nobody_gets_the_gil_in_a_fork(how: str) -> None:
-    """A fork with fastlock is one step as a plain one is: who waits for the GIL does not get it before, nor until os.fork() is back.
-
-    On a loaded machine one in a thousand does, which nobody has explained yet; where the GIL was let go nearly all of the fifty did.
-    """
-    lost, listeners = answer(run_program(TURNS, how))
-    assert (lost <= 2, listeners) == (True, 0 if how == "plain" else 50)
+    """A fork with fastlock is one step as a plain one is: who waits for the GIL does not get it before, nor until os.fork() is back."""
+    assert answer(run_program(TURNS, how)) == [0, 0 if how == "plain" else 50]
 
 
 def test_importing_fastlock_starts_nothing() -> None:
