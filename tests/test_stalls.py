@@ -278,6 +278,24 @@ tell(len(stalls()))
     )
 
 
+# A thread waits for a condition that only an ended thread has notified.
+UNNOTIFIED = """
+ready = threading.Condition()
+
+def setup():
+    for _ in range(3):
+        with ready:
+            ready.notify_all()
+
+def waits():
+    with ready:
+        ready.wait()
+
+start(setup).join()
+waiter = start(waits)
+"""
+
+
 def test_a_stall_is_told_once_and_no_more() -> None:
     """Later looks find the same waits, and neither tell nor count them again."""
     assert (
@@ -292,19 +310,9 @@ def counted(late_ns):
         looks.append(events[0]["tier"])
     return events
 module.find = counted
-ready = threading.Condition()
-
-def setup():
-    for _ in range(3):
-        with ready:
-            ready.notify_all()
-
-def waits():
-    with ready:
-        ready.wait()
-
-start(setup).join()
-waiter = start(waits)
+"""
+            + UNNOTIFIED
+            + """
 start(waiter.join, name="joins")
 wait_until(lambda: len(looks) > 2, 25)
 tell([(finding.tier, finding.count) for finding in told()])
@@ -321,19 +329,9 @@ def test_a_policy_acts_on_what_is_proven_only() -> None:
             """
 acted = []
 fastlock.configure(on_deadlock=lambda finding: acted.append(finding.code))
-ready = threading.Condition()
-
-def setup():
-    for _ in range(3):
-        with ready:
-            ready.notify_all()
-
-def waits():
-    with ready:
-        ready.wait()
-
-start(setup).join()
-waiter = start(waits)
+"""
+            + UNNOTIFIED
+            + """
 joins = start(waiter.join, name="joins")
 wait_until(told, 25)
 tell([acted, waiter.error is None, joins.error is None])
