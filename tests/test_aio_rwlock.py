@@ -188,7 +188,7 @@ def test_an_upgrade(prefer: str) -> None:
             async with lock.upgradable():
                 await ends["u1"].wait()
                 async with lock.write():
-                    assert repr(lock).endswith(", waiters:5]>") and "write-locked, one of them upgradable" in repr(lock)
+                    assert repr(lock).endswith(", waiters:5]>") and "write-locked, upgraded" in repr(lock)
                     log.append("u1")
                     await writes.wait()
                 assert lock.readers == (1 if prefer == "writer" else 3)

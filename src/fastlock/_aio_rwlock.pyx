@@ -62,7 +62,7 @@ cdef class RWLock(SharedPrimitive):
 
     def __repr__(self):
         state = "write-locked" if self.rec.word else f"read-locked by {self.rec.count}" if self.rec.count else "unlocked"
-        return self.shown(f"{state}, one of them upgradable" if self.rec.limit else state)
+        return self.shown(f"{state}{', upgraded' if self.rec.word else ', one of them upgradable'}" if self.rec.limit else state)
 
     def acquire_read(self):
         """Takes a share when awaited, and returns True; it belongs to the calling task."""

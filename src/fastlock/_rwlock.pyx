@@ -98,7 +98,7 @@ cdef class RWLock:
 
     def __repr__(self):
         state = "write-locked" if is_held(self.rec) else f"read-locked by {self.rec.count}" if self.rec.count else "unlocked"
-        return f"<fastlock.RWLock {state}{', one of them upgradable' if self.rec.limit else ''} at {id(self):#x}>"
+        return f"<fastlock.RWLock {state}{shown_upgrade(self.rec)} at {id(self):#x}>"
 
 
 cdef int read_take(RWLock self, int64_t timeout_ns) except -1:
@@ -238,6 +238,13 @@ cdef int write_take(RWLock self, int64_t timeout_ns) except -1:
         return 1
     note_taken(L, me, how_held(timeout_ns))
     return 1
+
+
+cdef str shown_upgrade(FLock* L):
+    """What its repr adds about the upgradable share."""
+    if L.limit == 0:
+        return ""
+    return ", upgraded" if is_held(L) else ", one of them upgradable"
 
 
 cdef int write_in_loop(FLock* L, FSelf* me, int64_t timeout_ns) except -1:
