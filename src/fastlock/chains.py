@@ -135,9 +135,10 @@ def has_entered(links: Iterable[Any], frame: int, depth: int = 3) -> bool:
 
 
 def frames_now() -> dict[int, FrameType]:
-    """Return the innermost frame of each thread.
+    """Return the innermost frame of each thread; who has asked clears it in the end.
 
-    Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so none
+    Our own frame is one of them and has it for a local: such a circle would keep what all threads stood in, and so all that was local to
+    them, until the collector comes by (and 3.12.1's falls over some of that). Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so none
     starts meanwhile.
     """
     enabled = gc.isenabled()
