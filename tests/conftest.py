@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import os
 import subprocess
@@ -14,6 +15,12 @@ import pytest
 import finding_events
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what the whole suite is made of: tests have it come by some thousand times, and it would look at all of that each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
