@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import linecache
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,12 @@ import pytest
 import finding_events
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure() -> None:
+    """Take SIGINT back where a shell has us ignore it, as it has what it starts in the background: programs would inherit that, and some send it to themselves."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
