@@ -71,6 +71,7 @@ LAYERS = (
     {"advising", "exposition"},
     {"summary", "prometheus", "livez"},
     {"serving"},
+    {"console"},
     {"__init__"},
     {"auto", "cli"},
     {"__main__"},

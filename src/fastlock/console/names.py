@@ -1,0 +1,100 @@
+"""What the agents, locks and places of one process are called on a screen; equal names are numbered as in reports, and nothing is an address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from fastlock.console.seen import Agent, Lock, Seen
+from fastlock.findings import Site, basename
+from fastlock.reporting import printable, tidy
+
+NOBODY = "-"
+_VAGUE = ("__init__.py", "__main__.py")
+
+
+class Names:
+    """The names of one moment of a process. What is equal is numbered when it is first asked for: that is linear, once."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    def agent(self, agent_id: int | None) -> str:
+        """Return for example ``exporter``, or ``refresher (task)``."""
+        agent = None if agent_id is None else self._seen.agents.get(agent_id)
+        if agent is None:
+            return "an unknown agent"
+        return _numbered(_agent_name(agent), agent.id, self._equal_agents)
+
+    def lock(self, lock_id: int | None, otherwise: str = "something") -> str:
+        """Return for example ``ledger_lock``, or ``Account._lock #2`` where several have the name."""
+        lock = None if lock_id is None else self._seen.locks.get(lock_id)
+        return otherwise if lock is None else _numbered(_lock_name(lock), lock.id, self._equal_locks)
+
+    def site(self, site: Site | None) -> str:
+        """Return for example ``export.py:120``, "" where it is not known."""
+        return place(site)
+
+    def holders(self, lock: Lock | None) -> str:
+        """Return who keeps a lock from others: a name, or how many of which sort."""
+        if lock is None:
+            return NOBODY
+        if lock.owner is not None:
+            return self.agent(lock.owner)
+        readers = dict.fromkeys(lock.readers)
+        if len(readers) == 1:
+            return self.agent(next(iter(readers)))
+        return f"{len(readers):,} {_SORTS.get(lock.kind, 'holders')}" if readers else NOBODY
+
+    @cached_property
+    def _equal_agents(self) -> Mapping[str, Mapping[int, int]]:
+        return _equal((agent.id, _agent_name(agent)) for agent in self._seen.agents.values())
+
+    @cached_property
+    def _equal_locks(self) -> Mapping[str, Mapping[int, int]]:
+        return _equal((lock.id, _lock_name(lock)) for lock in self._seen.locks.values())
+
+
+_SORTS = {"RWLock": "readers", "ThreadPoolExecutor": "workers"}
+
+
+def place(site: Site | None) -> str:
+    """Return a place as ``export.py:120``, with its directory where the name says too little; "" for none."""
+    if site is None:
+        return ""
+    name = basename(site.file)
+    if name in _VAGUE:
+        name = f"{basename(os.path.dirname(site.file))}/{name}"
+    return f"{printable(name)}:{site.line}"
+
+
+def place_in(site: Site | None) -> str:
+    """Return a place with its function: ``export.py:120 in run``."""
+    return "" if site is None else f"{place(site)} in {printable(site.function)}"
+
+
+def _agent_name(agent: Agent) -> str:
+    name = tidy(agent.name) or f"{agent.kind} without a name"
+    return f"{name} (task)" if agent.kind == "task" else name
+
+
+def _lock_name(lock: Lock) -> str:
+    made = "" if lock.created is None else f"@{basename(lock.created[0])}:{lock.created[1]}"
+    return tidy(lock.name) or printable(f"{lock.kind}{made}")
+
+
+def _equal(named: Iterable[tuple[int, str]]) -> Mapping[str, Mapping[int, int]]:
+    """Return the ids that have a name in common with others, each with its number."""
+    first: dict[str, int] = {}
+    same: dict[str, list[int]] = {}
+    for number, name in named:
+        if name in first:
+            same.setdefault(name, [first[name]]).append(number)
+        else:
+            first[name] = number
+    return {name: {number: at for at, number in enumerate(sorted(numbers), 1)} for name, numbers in same.items()}
+
+
+def _numbered(name: str, number: int, equal: Mapping[str, Mapping[int, int]]) -> str:
+    return f"{name} #{equal[name][number]}" if name in equal else name

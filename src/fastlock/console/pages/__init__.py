@@ -1,0 +1,48 @@
+"""What a screen, or a page of text, says: one page for each view. Every claim is made here, and drawn by whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from fastlock.console.history import History
+from fastlock.console.pages import processes, waits
+from fastlock.console.pages.base import Fleet, Page, Section, Sight
+from fastlock.console.seen import Target
+from fastlock.console.tables import Query
+
+__all__ = ["VIEWS", "Fleet", "Page", "Section", "View", "page"]
+
+
+class View(NamedTuple):
+    """A view: its name on the command line, its title, the letter that chooses it, one line of what it is for, what makes its page."""
+
+    name: str
+    title: str
+    key: str
+    about: str
+    make: Callable[[Sight], Page]
+
+
+# In the order of the keys 1 to 8.
+VIEWS: Mapping[str, View] = {
+    view.name: view
+    for view in (
+        View("waits", "Waits", "w", "who waits for what, who has it, since when and where", waits.page),
+        View("processes", "Processes", "p", "how each process is", processes.page),
+    )
+}
+
+# What a row's target shows, by its kind.
+DETAILS: Mapping[str, Callable[[Sight], Page]] = {
+    "process": processes.one,
+}
+
+
+def page(view: str, fleet: Fleet, query: Query = Query(), target: Target | None = None, history: History | None = None) -> Page:
+    """Return the page of a view or, where there is a `target`, of what that names; KeyError for a view that there is not.
+
+    `history` is what the same fleet's last readings were noted in; without it nothing is said that needs more than one moment.
+    """
+    make = VIEWS[view].make if target is None else DETAILS[target.kind]
+    return make(Sight(fleet, query, target, history or History()))
