@@ -56,7 +56,7 @@ class Top(App[None]):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(f"{number},{view.key}", f"view('{view.name}')", show=False) for number, view in enumerate(VIEWS.values(), 1)),
-        Binding("escape,backspace", "back", show=False),
+        Binding("escape,backspace", "leave_page", show=False),
         Binding("slash", "filter", show=False),
         Binding("s", "sort", show=False),
         Binding("S,upper_s", "reverse", show=False),
@@ -106,8 +106,7 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        loop = asyncio.get_running_loop()
-        self._loop = loop
+        self._here = loop = asyncio.get_running_loop()
         if not self.is_headless:
             self._leaving.follow_signals(loop)
             self.set_interval(1.0, self._leaving.look)
@@ -146,7 +145,7 @@ class Top(App[None]):
 
     def _tell(self, told: Told) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            self._loop.call_soon_threadsafe(self._show, told)
+            self._here.call_soon_threadsafe(self._show, told)
 
     # ---- showing: on the screen's
 
@@ -203,7 +202,7 @@ class Top(App[None]):
         """Go to what the row under the cursor names."""
         self._listing.action_open()
 
-    def action_back(self) -> None:
+    def action_leave_page(self) -> None:
         """Go back; in a view take the filter away."""
         here = self.trail.here
         if not self.trail.back():
@@ -215,7 +214,7 @@ class Top(App[None]):
     def action_help(self) -> None:
         """Show the keys, or go back from there."""
         if self.trail.here.view == HELP:
-            self.action_back()
+            self.action_leave_page()
         else:
             self.trail.enter(HELP)
             self._order()

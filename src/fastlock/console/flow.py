@@ -18,7 +18,7 @@ class Spot(NamedTuple):
     """A row of a page: the number of its section, and its own in that."""
 
     section: int
-    index: int
+    number: int
 
 
 class _Block(NamedTuple):
@@ -84,11 +84,11 @@ class Flow:
 
     def line(self, spot: Spot) -> int:
         """Return the line of a row."""
-        return next(block.start for block in self._blocks if block.kind == ROW and block.section == spot.section) + spot.index
+        return next(block.start for block in self._blocks if block.kind == ROW and block.section == spot.section) + spot.number
 
     def row(self, spot: Spot) -> Row:
         """Return a row."""
-        return self._grid(spot.section).rows[spot.index]
+        return self._grid(spot.section).rows[spot.number]
 
     def tables(self) -> Iterator[tuple[int, int]]:
         """Yield (section, number of rows) of each table that has rows, from above."""

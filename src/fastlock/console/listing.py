@@ -68,34 +68,40 @@ class Listing(ScrollView, can_focus=True):
         """What the row under the cursor names, None where there is none."""
         return None if self._flow is None or self._spot is None else self._flow.row(self._spot).target
 
+    @property
+    def _room(self) -> Size:
+        """What is left for lines beside the scrollbar."""
+        return self.scrollable_content_region.size
+
     def _arrange(self, keep: bool) -> None:
-        if self._page is None or self.size.width < 1:
+        if self._page is None or self._room.width < 1:
             return
-        self._flow = Flow(self._page, self.size.width)
+        self._flow = Flow(self._page, self._room.width)
         self._spot = self._cursor.settle(self._flow)
-        size = Size(self.size.width, self._flow.height)
+        size = Size(self._room.width, self._flow.height)
         if size != self.virtual_size:
             self.virtual_size = size
-        top = round(self.scroll_y)
-        if self._spot is not None:
-            line = self._flow.line(self._spot)
-            if self._cursor.moved or not keep:
-                top = line - self._cursor.offset if keep or self._cursor.moved else 0
-            top = self._seen_from(top, line)
-        elif not keep:
-            top = 0
-        self._scroll(top)
+        self._scroll(self._top(round(self.scroll_y) if keep else 0))
         self._draw()
+
+    def _top(self, top: int) -> int:
+        """Return the first line to be seen of a new reading: the cursor's row stays where it was, once somebody has moved it or the page is about it."""
+        if self._flow is None or self._spot is None:
+            return top
+        line = self._flow.line(self._spot)
+        if self._cursor.moved:
+            return self._seen_from(line - self._cursor.offset, line)
+        return top if self._page is None or self._page.focus is None else self._seen_from(top, line)
 
     def _seen_from(self, top: int, line: int) -> int:
         """Return the nearest first line of the screen with which a row's line can be seen, below the titles that stay."""
         assert self._flow is not None
-        lowest = line - self.size.height + 1
+        lowest = line - self._room.height + 1
         highest = max(0, line - 1)
         return max(lowest, min(top, highest))
 
     def _scroll(self, top: int) -> None:
-        top = max(0, min(top, self.virtual_size.height - self.size.height))
+        top = max(0, min(top, self.virtual_size.height - self._room.height))
         if top != round(self.scroll_y):
             self.scroll_to(y=top, animate=False, force=True)
         self._note_offset()
@@ -108,11 +114,11 @@ class Listing(ScrollView, can_focus=True):
 
     def _draw(self) -> None:
         """Have those lines drawn that have changed."""
-        for y in range(self.size.height):
+        for y in range(self._room.height):
             strip = self._strip(y)
             if self._drawn.get(y) != strip:
                 self._drawn[y] = strip
-                self.refresh(Region(0, y, self.size.width, 1))
+                self.refresh(Region(0, y, self._room.width, 1))
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""
@@ -123,7 +129,7 @@ class Listing(ScrollView, can_focus=True):
 
     def _strip(self, y: int) -> Strip:
         if self._flow is None:
-            return Strip([Segment("Reading …" if y == 0 else "")]).adjust_cell_length(self.size.width)
+            return Strip([Segment("Reading …" if y == 0 else "")]).adjust_cell_length(self._room.width)
         top = round(self.scroll_y)
         sticky = self._sticky(top) if y == 0 else None
         if sticky is not None:
@@ -142,9 +148,9 @@ class Listing(ScrollView, can_focus=True):
         theme = self.app.theme
         if not at_cursor:
             segments = [Segment(cell.text, meanings.style(theme, cell.style)) for cell in cells]
-            return Strip(segments).adjust_cell_length(self.size.width)
+            return Strip(segments).adjust_cell_length(self._room.width)
         text = _MARK + "".join(cell.text for cell in cells[1:])
-        return Strip([Segment(text, meanings.CURSOR)]).adjust_cell_length(self.size.width, meanings.CURSOR)
+        return Strip([Segment(text, meanings.CURSOR)]).adjust_cell_length(self._room.width, meanings.CURSOR)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Other lines are seen."""
@@ -165,34 +171,31 @@ class Listing(ScrollView, can_focus=True):
     # ---- the cursor
 
     def action_move(self, step: int) -> None:
-        """Go up or down by rows; where there are none, the page moves."""
+        """Go up or down by rows; where the next one is out of sight, or there is none, the page moves by a line."""
+        self._go(step, step)
+
+    def action_page(self, direction: int) -> None:
+        """Go up or down by a screen."""
+        self._go(direction * max(1, self._room.height - 2), direction)
+
+    def _go(self, step: int, direction: int) -> None:
         if self._flow is None:
             return
-        if self._spot is None:
-            self._scroll(round(self.scroll_y) + step)
-            self._draw()
-            return
-        line = self._flow.line(self._spot) + step
-        while 0 <= line < self._flow.height and self._flow.spot(line) is None:
-            line += 1 if step > 0 else -1
-        spot = self._flow.spot(line)
-        if spot is None:  # beyond the last row there may still be text
+        spot = None
+        if self._spot is not None and not self._is_ahead(self._spot, direction):
+            line = self._flow.line(self._spot) + step
+            spot = self._nearest(max(0, min(line, self._flow.height - 1)), direction)
+        if spot is None or spot == self._spot:
             self._scroll(round(self.scroll_y) + step)
             self._draw()
         else:
             self._put(spot)
 
-    def action_page(self, direction: int) -> None:
-        """Go up or down by a screen."""
-        if self._flow is None:
-            return
-        step = max(1, self.size.height - 2) * direction
-        if self._spot is None:
-            self._scroll(round(self.scroll_y) + step)
-            self._draw()
-            return
-        here = self._flow.line(self._spot)
-        self._put(self._nearest(max(0, min(here + step, self._flow.height - 1)), -direction) or self._spot)
+    def _is_ahead(self, spot: Spot, direction: int) -> bool:
+        """Tell whether a row is out of sight, on that side."""
+        assert self._flow is not None
+        y = self._flow.line(spot) - round(self.scroll_y)
+        return y >= self._room.height if direction > 0 else y < 0
 
     def action_end(self, direction: int) -> None:
         """Go to the first row or the last one."""
@@ -206,7 +209,7 @@ class Listing(ScrollView, can_focus=True):
         self._draw()
 
     def _nearest(self, line: int, direction: int) -> Spot | None:
-        """Return the row in a line, or the next one in a direction, else in the other."""
+        """Return the row in a line, or the next one in a direction, else the last one before."""
         assert self._flow is not None
         for way in (direction, -direction):
             at = line
@@ -225,9 +228,13 @@ class Listing(ScrollView, can_focus=True):
         self._draw()
 
     def action_open(self) -> None:
-        """Follow the row under the cursor."""
+        """Follow the row under the cursor; one that is out of sight is shown first."""
+        if self._flow is None or self._spot is None:
+            return
         target = self.row_target
-        if target is not None:
+        if not 0 <= self._flow.line(self._spot) - round(self.scroll_y) < self._room.height:
+            self._put(self._spot)
+        elif target is not None:
             self.post_message(self.Opened(target))
 
     # ---- the mouse

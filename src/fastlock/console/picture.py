@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rich.color import ColorTriplet, blend_rgb
+from rich.color import blend_rgb
+from rich.color_triplet import ColorTriplet
 from rich.terminal_theme import SVG_EXPORT_THEME, TerminalTheme
 
 _LIGHT = TerminalTheme(

@@ -15,7 +15,7 @@ from fastlock.reporting import duration, width
 
 _KEYS = (
     ("Enter", "open", "open"),
-    ("Esc", "back", "back"),
+    ("Esc", "back", "leave_page"),
     ("?", "help", "help"),
     ("q", "quit", "quit"),
     ("/", "filter", "filter"),
@@ -35,7 +35,7 @@ def title(trail: Trail, told: Told | None, paused: bool) -> list[Word]:
     elif told is not None and told.period_s > PERIOD_S * 1.5:
         words.append(Word(f" every {duration(told.period_s)}", "warn", right=True))
     if told is not None and told.read_at_s:
-        words.append(Word(clock(told.read_at_s), "", right=True)._replace(text=" " + clock(told.read_at_s)))
+        words.append(Word(f" {clock(told.read_at_s)}", "", right=True))
     return words
 
 
@@ -57,9 +57,9 @@ def keys(room: int) -> list[Word]:
     words: list[Word] = []
     taken = 0
     for key, told, action in _KEYS:
-        parts = [Word(key, "key", action), Word(f" {told}", "", action), Word("  ")]
+        parts = [Word(key, "key", action), Word(f" {told}", "", action), Word(" ")]
         taken += sum(width(part.text) for part in parts)
-        if taken - 2 > room:
+        if taken - 1 > room:
             break
         words += parts
     return words
