@@ -22,12 +22,12 @@ from fastlock.console.questions import Questions
 from fastlock.console.bars import Bar
 from fastlock.console.helping import help_page
 from fastlock.console.history import History
-from fastlock.console.leaving import Leaving
+from fastlock.console.leaving import Leaving, NoTerminal, is_terminal
 from fastlock.console.listing import Listing
-from fastlock.console.pages import VIEWS, Fleet, Page, page
+from fastlock.console.pages import VIEWS, Fleet, Page, Section, page
 from fastlock.console.prompt import Prompt
 from fastlock.console.seen import Target
-from fastlock.console.tables import Grid, Query
+from fastlock.console.tables import Cell, Grid, Query
 from fastlock.console.trail import Trail
 from fastlock.console.watching import PERIOD_S, Order, Told, Watcher, one_line
 
@@ -158,12 +158,13 @@ class Top(App[None]):
     def _show(self, told: Told) -> None:
         if told.number != self._number or not self.is_running:
             return
-        if told.page is None and self.told is not None:
-            told = told._replace(page=self.told.page)
+        if told.page is None:
+            same = self.told is not None and self.told.number == told.number
+            told = told._replace(page=self.told.page if self.told is not None and same else _without(told.trouble))
         self.told = told
-        if told.page is not None:
-            self.trail.here.title = told.page.title
-            self._listing.show(told.page, self.trail.here.cursor)
+        assert told.page is not None
+        self.trail.here.title = told.page.title
+        self._listing.show(told.page, self.trail.here.cursor)
         self._show_bars()
 
     def _show_bars(self) -> None:
@@ -311,3 +312,16 @@ class Top(App[None]):
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
         """Return what is on the screen as an SVG."""
         return picture.drawn(super().export_screenshot(title=title, simplify=simplify), self.current_theme.dark)
+
+
+def _without(trouble: str) -> Page:
+    return Page("No page", (), (Section("", ((Cell(trouble, "warn"),),)),), ())
+
+
+def run(fleet: Watched, *, view: str = "waits", query: Query = Query()) -> int:
+    """Show these processes until the user ends it; the exit status. NoTerminal where there is no terminal."""
+    if not is_terminal():
+        raise NoTerminal("there is no terminal to draw on; `fastlock top --once` prints the same as text")
+    app = Top(fleet, view=view, query=query)
+    app.run()
+    return app.status or app.return_code or 0

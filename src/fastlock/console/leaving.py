@@ -12,8 +12,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from fastlock.errors import FastlockError
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LIMIT_S = 5.0  # for leaving; a terminal that takes nothing any more would hold us for ever
+
+
+class NoTerminal(FastlockError):
+    """The console has nowhere to draw; the message is one line."""
 
 
 class Leaving:

@@ -17,7 +17,7 @@ from fastlock.console.tables import Query
 from fastlock.reporting import printable
 
 PERIOD_S = 0.5
-SHARE = 0.1  # of a core
+SHARE = 0.08  # of a core; the screen itself takes up to 0.02
 SLOWEST_S = 10.0
 
 
