@@ -75,26 +75,35 @@ class Circle(NamedTuple):
 
 
 class ClassFacts(NamedTuple):
-    """What a process itself says of a lock class: how many locks of it live, and its contended waits (buckets: upper bound in seconds, how many up to it)."""
+    """What a process itself says of a lock class: how many locks of it live, and its contended waits (buckets: upper bound in seconds, how many up to it).
+
+    ``name`` is that of `Lock.lock_class`; None is what it does not know. The class "other" without instances is all those together that it has no room for.
+    """
 
     name: str
     kind: str
     instances: int | None
-    contentions: int
-    waits: int
-    waited_s: float
+    contentions: int | None
+    waits: int | None
+    waited_s: float | None
     buckets: tuple[tuple[float, int], ...]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a process answered over its socket, and when; ``why`` says in one line why there is no (newer) answer, "" where there is."""
+    """What a process answered to one request over its socket, and when; ``why`` says in one line why there is no (newer) answer, "" where there is.
 
-    at_ns: int
+    Of an answer that is older than a newer refusal or silence both are here. Each request fills one part: "classes" `classes`, "order" `order`, "agent"
+    `agent`, "level" `level`.
+    """
+
+    at_ns: int = 0  # 0: it has never answered
     why: str = ""
     classes: Mapping[str, ClassFacts] = field(default_factory=dict)
-    order: Mapping[str, Any] | None = None  # the order graph's dump form, with sites
-    level_until_s: float | None = None
+    cut: int = 0  # classes that it has left out
+    order: Mapping[str, Any] | None = None  # level, cycles, edges, classes, filtered, full, size_bytes, cut: as `answers` has it
+    agent: Mapping[str, Any] | None = None  # state, doing, stack, awaits, loop_does, why: the same
+    level: Mapping[str, Any] | None = None  # level, source, left_s
 
 
 @dataclass(frozen=True)
