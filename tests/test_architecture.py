@@ -68,6 +68,7 @@ LAYERS = (
     {"look", "order", "measures"},
     {"answers"},
     {"control", "calling", "openfeature"},
+    {"console"},
     {"advising", "exposition"},
     {"summary", "prometheus", "livez"},
     {"serving"},

@@ -251,6 +251,11 @@ class Moment:
             rows=rows,
         )
 
+    @cached_property
+    def behind(self) -> Mapping[int, int]:
+        """How many are behind each agent that somebody is behind; linear."""
+        return {agent: number for members in self.forest.roots() for agent, number in self._counted(self.forest.behind(members)).items()}
+
     def _kind(self, members: Sequence[int], together: bool) -> str:
         if together or len(members) > 1 or members[0] in self.forest.parent:
             return "circle"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fastlock.errors import FastlockError
+from fastlock.findings import Site
 
 MAGIC = int.from_bytes(b"FSTLOCK1", "little")
 LAYOUT = 1
@@ -197,6 +198,7 @@ class Records:
         self._first = first
         self._second = second
         self._strings: dict[int, str | None] = {0: None}
+        self._sites: dict[int, Site | None] = {}
         # Each share is in one chain: a forged table that has it in many must not cost more.
         self._steps = second.header.areas[SHARES].used + 1
         self.agents = {agent.number: agent for agent in self._agents()}
@@ -254,14 +256,19 @@ class Records:
             return None
         return raw.decode("utf-8", "replace")
 
-    def site(self, number: int) -> tuple[str, int, str] | None:
-        """Return (file, line, function) of a site, None where it is not known."""
+    def site(self, number: int) -> Site | None:
+        """Return the place that a site is, None where it is not known."""
+        if number not in self._sites:
+            self._sites[number] = self._read_site(number)
+        return self._sites[number]
+
+    def _read_site(self, number: int) -> Site | None:
         record = self._second.record(SITES, number) if number else b""
         if not record:
             return None
         known, file, function, line = _SITE.unpack_from(record)
         name = self.text(file)
-        return (name, line, self.text(function) or "") if known and name is not None else None
+        return Site(name, line, self.text(function) or "") if known and name is not None else None
 
     def chain(self, first: int, count: int = MOST_CHAIN) -> list[Share]:
         """Return at most `count` shares of a chain."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from fastlock.findings import CODES, Site
-from fastlock.outside import circles
+from fastlock.outside import circles, facts
 from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
 from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
 from fastlock.roots import Moment
@@ -38,7 +38,7 @@ class View:
     def __init__(self, records: Records, now_ns: int, wall_s: float) -> None:
         self.records = records
         self.header = records.header
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         self._wall_s = wall_s
         self.held = self._held_stacks()
         self.holders = {lock.serial: circles.holders_of(lock, records) for lock in records.locks.values()}
@@ -59,28 +59,48 @@ class View:
 
     def snapshot(self) -> dict[str, Any]:
         """Return what Snapshot.to_dict() returns; linear in what is waited for."""
-        header = self.header
         return {
-            "pid": header.pid,
-            "process": header.program,
-            "level": LEVELS[header.level] if header.level < len(LEVELS) else str(header.level),
-            "captured_at": iso(self._wall_s),
-            "raw_locks": None if header.raw_locks < 0 else header.raw_locks,
-            "agents": self.agents,
-            "locks": self.locks,
-            "waits": self.waits,
+            "pid": self.header.pid,
+            "process": self.header.program,
+            "level": self.level,
+            "captured_at": self.captured_at,
+            "raw_locks": self.raw_locks,
+            "agents": [agent.to_dict() for agent in self.agents.values()],
+            "locks": [lock.to_dict() for lock in self.locks.values()],
+            "waits": [wait.to_dict(self.now_ns) for wait in self.waits],
             "findings": self.findings,
         }
 
-    @cached_property
-    def agents(self) -> list[dict[str, Any]]:
-        """Every agent, as snapshots have it."""
-        return [self._agent(agent) for agent in self._agents]
+    @property
+    def level(self) -> str:
+        """The level that the process runs at."""
+        level = self.header.level
+        return LEVELS[level] if level < len(LEVELS) else str(level)
+
+    @property
+    def captured_at(self) -> str:
+        """When the moment was, as snapshots say it."""
+        return iso(self._wall_s)
+
+    @property
+    def raw_locks(self) -> int | None:
+        """How many locks of the interpreter's own there are, None where that is not known."""
+        return None if self.header.raw_locks < 0 else self.header.raw_locks
 
     @cached_property
-    def locks(self) -> list[dict[str, Any]]:
-        """Every lock, as snapshots have it."""
-        return [self._lock(lock) for _, lock in sorted(self._locks.items())]
+    def agents(self) -> dict[int, facts.Agent]:
+        """Every agent by its id, in the order of their numbers."""
+        return {agent.id: self._agent(agent) for agent in self._agents}
+
+    @cached_property
+    def locks(self) -> dict[int, facts.Lock]:
+        """Every lock by its id, in the order of these."""
+        return {serial: self._lock(lock) for serial, lock in sorted(self._locks.items())}
+
+    @cached_property
+    def waits(self) -> list[facts.Wait]:
+        """Every wait, in the order of the agents' numbers."""
+        return [self._wait(agent, wait) for agent in self.records.agents.values() for wait in agent.waits]
 
     @cached_property
     def _locks(self) -> dict[int, Lock]:
@@ -108,7 +128,7 @@ class View:
         return owners
 
     @cached_property
-    def _holds(self) -> dict[int, list[int]]:
+    def _holds(self) -> dict[int, tuple[int, ...]]:
         holds: dict[int, dict[int, None]] = {}
         for serial, owner in self.owners.items():
             holds.setdefault(owner.number, {})[serial] = None
@@ -117,7 +137,7 @@ class View:
                 holds.setdefault(agent.number, {})[serial] = None
         for index, entries in self.held.items():
             holds.setdefault(index, {}).update((lock.serial, None) for lock, _ in entries)
-        return {index: list(serials) for index, serials in holds.items()}
+        return {index: tuple(serials) for index, serials in holds.items()}
 
     @cached_property
     def _agents(self) -> list[Agent]:
@@ -128,20 +148,20 @@ class View:
             if agent.number in self._holds or (agent.state == ALIVE and (agent.waits or not agent.loop))
         ]
 
-    def _agent(self, agent: Agent) -> dict[str, Any]:
+    def _agent(self, agent: Agent) -> facts.Agent:
         wait = circles.wait_of(agent, self.records.locks)
         thread = self.records.agents.get(agent.loop) if agent.loop else agent
-        return {
-            "id": agent.id,
-            "kind": "task" if agent.loop else "thread",
-            "name": self.agent_name(agent),
-            "native_id": thread.native_id or None if thread is not None else None,
-            "loop": self.agent_name(thread) if agent.loop and thread is not None else None,
-            "holds": self._holds.get(agent.number, []),
-            "waits": None if wait is None else wait.serial,
-        }
+        return facts.Agent(
+            id=agent.id,
+            kind="task" if agent.loop else "thread",
+            name=self._agent_name(agent),
+            native_id=thread.native_id or None if thread is not None else None,
+            loop=self._agent_name(thread) if agent.loop and thread is not None else None,
+            holds=self._holds.get(agent.number, ()),
+            waits=None if wait is None else wait.serial,
+        )
 
-    def agent_name(self, agent: Agent) -> str:
+    def _agent_name(self, agent: Agent) -> str:
         """Return the agent's name, else what its kind is called."""
         if agent.name or agent.loop:
             return agent.name or "Task"
@@ -155,62 +175,49 @@ class View:
             waiters.setdefault(serial, []).append(agent_id)
         return waiters
 
-    def lock_name(self, lock: Lock) -> str:
-        """Return the lock's name, as the process gives it."""
-        name = self.records.text(lock.name)
-        return f"unnamed {KINDS.get(lock.kind, 'Lock')}" if name is None else name
-
-    def _held_site(self, lock: Lock) -> dict[str, Any] | None:
-        if lock.serial not in self.records.locks:
-            owner = self.owners.get(lock.serial)
-            entries = self.held.get(owner.number, ()) if owner is not None else ()
-            return next((self._site(share.site) for held, share in entries if held.serial == lock.serial), None)
-        return self._site(lock.site) if lock.owner and not lock.marks & circles.SIGNAL else None
-
-    def _lock(self, lock: Lock) -> dict[str, Any]:
+    def _lock(self, lock: Lock) -> facts.Lock:
         kind = KINDS.get(lock.kind, "Lock")
+        name = self.records.text(lock.name)
         owner = self.owners.get(lock.serial)
-        created = self._site(lock.created)
+        created = self.records.site(lock.created)
         readers = [agent.id for agent, _ in self.holders.get(lock.serial, ())]
         if lock.serial not in self.records.locks and owner is None:
             readers += [self.records.agents[i].id for i, held in self.held.items() if any(each.serial == lock.serial for each, _ in held)]
-        return {
-            "id": lock.serial,
-            "name": self.lock_name(lock),
-            "class": self.records.text(lock.lock_class) or kind,
-            "kind": kind,
-            "created": None if created is None else {"file": created["file"], "line": created["line"]},
-            "owner": None if owner is None else owner.id,
-            "readers": readers,
-            "waiters": self._waiters.get(lock.serial, []),
-            "held_at": self._held_site(lock),
-        }
+        return facts.Lock(
+            id=lock.serial,
+            name=f"unnamed {kind}" if name is None else name,
+            lock_class=self.records.text(lock.lock_class) or kind,
+            kind=kind,
+            created=None if created is None else (created.file, created.line),
+            owner=None if owner is None else owner.id,
+            readers=tuple(readers),
+            waiters=tuple(self._waiters.get(lock.serial, ())),
+            held_at=self._held_site(lock),
+        )
 
-    @cached_property
-    def waits(self) -> list[dict[str, Any]]:
-        """Every wait, as snapshots have it."""
-        return [self._wait(agent, wait) for agent in self.records.agents.values() for wait in agent.waits]
+    def _held_site(self, lock: Lock) -> Site | None:
+        if lock.serial not in self.records.locks:
+            owner = self.owners.get(lock.serial)
+            entries = self.held.get(owner.number, ()) if owner is not None else ()
+            return next((self.records.site(share.site) for held, share in entries if held.serial == lock.serial), None)
+        return self.records.site(lock.site) if lock.owner and not lock.marks & circles.SIGNAL else None
 
-    def _wait(self, agent: Agent, wait: Wait) -> dict[str, Any]:
+    def _wait(self, agent: Agent, wait: Wait) -> facts.Wait:
         lock = self._locks[wait.serial]
         owner = self.owners.get(wait.serial)
         call = f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
         if lock.kind in (RESULT, OPAQUE) or (lock.kind == CONDITION and lock.limit):  # its record is there for this wait alone
             call = _CALLS_OF_ONE[lock.limit] if lock.limit < len(_CALLS_OF_ONE) else call
-        return {
-            "agent": agent.id,
-            "lock": wait.serial,
-            "what": call,
-            "mode": MODES.get(wait.mode, "exclusive"),
-            "owner": None if owner is None else owner.id,
-            "since_s": max(0, self._now_ns - wait.since_ns) / 1e9,
-            "deadline_s": None if wait.deadline_ns < 0 else max(0, wait.deadline_ns - self._now_ns) / 1e9,
-            "wanted_at": self._site(wait.site),
-        }
-
-    def _site(self, number: int) -> dict[str, Any] | None:
-        site = self.records.site(number)
-        return None if site is None else {"file": site[0], "line": site[1], "function": site[2]}
+        return facts.Wait(
+            agent=agent.id,
+            lock=wait.serial,
+            what=call,
+            mode=MODES.get(wait.mode, "exclusive"),
+            owner=None if owner is None else owner.id,
+            since_ns=wait.since_ns,
+            deadline_ns=None if wait.deadline_ns < 0 else wait.deadline_ns,
+            wanted_at=self.records.site(wait.site),
+        )
 
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
@@ -228,11 +235,10 @@ class View:
     def moment(self) -> Moment:
         """Who waits for whom, with what snapshots do not tell."""
         agents = [
-            {**shown, "state": STATES.get(agent.state, "ended"), "runs": agent.runs}
-            for agent, shown in zip(self._agents, self.agents)
+            {**self.agents[agent.id].to_dict(), "state": STATES.get(agent.state, "ended"), "runs": agent.runs} for agent in self._agents
         ]
-        locks = [{**shown, **self._beside(self._locks[shown["id"]])} for shown in self.locks]
-        return Moment(agents, locks, self.waits, site=site_of)
+        locks = [{**lock.to_dict(), **self._beside(self._locks[lock.id])} for lock in self.locks.values()]
+        return Moment(agents, locks, [wait.to_dict(self.now_ns) for wait in self.waits], site=site_of)
 
     def _beside(self, lock: Lock) -> dict[str, Any]:
         """What else decides who may have a lock."""
@@ -279,7 +285,7 @@ class View:
             for wait in agent.waits[:1]
             if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT) and self._locks[wait.serial].kind not in (RESULT, OPAQUE)
         ]
-        oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
+        oldest_s = max(0, self.now_ns - min(since)) / 1e9 if since else None
         deadlocked = bool(self.standing) or any(
             not self.clears(circle) and self.is_proven(circle) for circle in self.circles
         )
@@ -289,7 +295,7 @@ class View:
             "process": self.header.program,
             "interpreter": self.header.interpreter,
             "python": f"{version >> 24}.{version >> 16 & 255}.{version >> 8 & 255}",
-            "level": LEVELS[self.header.level] if self.header.level < len(LEVELS) else str(self.header.level),
+            "level": self.level,
             "started_at": iso(self.header.started_ns / 1e9),
             "agents": len(self._agents),
             "waiting": len(since),
