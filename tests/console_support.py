@@ -31,11 +31,11 @@ class HandMade(Seen):
             left_s=lambda wait: None if wait["deadline_ns"] is None else (wait["deadline_ns"] - self.now_ns) / 1e9,
         )
 
-    @property
+    @cached_property
     def circles(self) -> Sequence[Circle]:
         return [Circle(each, self._moment.clears(each), True) for each in self._moment.forest.circles]
 
-    @property
+    @cached_property
     def roots(self) -> Sequence[Root]:
         return self._moment.roots(cut=True)
 
@@ -107,14 +107,11 @@ class Fleet:
     """Processes, and what they have answered."""
 
     seen: Sequence[Seen] = ()
-    answers: dict[int, Asked] = field(default_factory=dict)
-    agents: dict[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
+    answers: dict[tuple[int, str, int], Asked] = field(default_factory=dict)
+    why: str = ""
 
-    def asked(self, pid: int) -> Asked | None:
-        return self.answers.get(pid)
-
-    def told(self, pid: int, agent: int) -> Mapping[str, Any] | None:
-        return self.agents.get((pid, agent))
+    def asked(self, pid: int, part: str = "classes", agent: int = 0) -> Asked:
+        return self.answers.get((pid, part, agent), Asked(why="it is being asked"))
 
 
 def fleet(*processes: Process | Seen) -> Fleet:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fastlock.console.history import History
-from fastlock.console.pages import processes, waits
+from fastlock.console.pages import agent, circles, found, linted, lock, locks, order, processes, roots, waits
 from fastlock.console.pages.base import Fleet, Page, Section, Sight
 from fastlock.console.seen import Target
 from fastlock.console.tables import Query
@@ -29,6 +29,12 @@ VIEWS: Mapping[str, View] = {
     view.name: view
     for view in (
         View("waits", "Waits", "w", "who waits for what, who has it, since when and where", waits.page),
+        View("locks", "Locks", "l", "each lock that is waited for, who has it, how contended its class is", locks.page),
+        View("circles", "Circles", "c", "who waits for each other, and can never go on", circles.page),
+        View("order", "Order", "o", "which lock is taken under which; inversions first", order.page),
+        View("findings", "Findings", "f", "what the processes have found", found.page),
+        View("roots", "Roots", "r", "whom everybody waits for in the end", roots.page),
+        View("lints", "Lints", "i", "what looks wrong though nothing is stuck, and what to do", linted.page),
         View("processes", "Processes", "p", "how each process is", processes.page),
     )
 }
@@ -36,6 +42,13 @@ VIEWS: Mapping[str, View] = {
 # What a row's target shows, by its kind.
 DETAILS: Mapping[str, Callable[[Sight], Page]] = {
     "process": processes.one,
+    "agent": agent.one,
+    "lock": lock.one,
+    "class": lock.one_class,
+    "circle": circles.one,
+    "root": roots.one,
+    "finding": found.one,
+    "inversion": order.one,
 }
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from fastlock.console.history import History
 from fastlock.console.names import Names
-from fastlock.console.seen import LIVE, STOPPED, UNSEEN, Asked, Circle, Seen, Target, Wait
+from fastlock.console.seen import ENDED, LIVE, STOPPED, UNSEEN, Asked, Circle, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Line, Query
 from fastlock.reporting import duration, printable
 
@@ -23,11 +23,12 @@ class Fleet(Protocol):
     def seen(self) -> Sequence[Seen]:
         """Each process as it was read last, by its number."""
 
-    def asked(self, pid: int) -> Asked | None:
-        """What it has answered over its socket, None where it has not been asked yet."""
+    @property
+    def why(self) -> str:
+        """Why no process can be found at all, "" where they can."""
 
-    def told(self, pid: int, agent: int) -> Mapping[str, Any] | None:
-        """What it says of an agent: its stack and what it awaits; None where there is no answer yet."""
+    def asked(self, pid: int, part: str = "classes", agent: int = 0) -> Asked:
+        """What it has answered over its socket: of its "classes", "order", "level", or of an "agent". Asks as long as this is called, and does not wait."""
 
 
 class Section(NamedTuple):
@@ -58,8 +59,8 @@ class Sight:
 
     @cached_property
     def seen(self) -> Sequence[Seen]:
-        """The processes, but for those of which there is nothing to see."""
-        return [each for each in self.fleet.seen if each.state in (LIVE, STOPPED)]
+        """The processes; those that have ended only where nothing else is there."""
+        return [each for each in self.fleet.seen if each.state != ENDED] or self.fleet.seen
 
     @property
     def many(self) -> bool:
@@ -77,8 +78,13 @@ class Sight:
         return self._names[seen.pid]
 
     def of(self, pid: int) -> Seen | None:
-        """Return the process with this number, None where it is gone or cannot be seen."""
-        return next((each for each in self.seen if each.pid == pid), None)
+        """Return the process with this number, also one that has ended; None where nothing is left of it."""
+        return next((each for each in self.fleet.seen if each.pid == pid), None)
+
+    @property
+    def nobody(self) -> str:
+        """Why there is nothing at all to show."""
+        return printable(self.fleet.why) or NO_PROCESS
 
     def columns(self, *columns: Column) -> tuple[Column, ...]:
         """Return a table's columns, with the process where there are several."""
@@ -206,14 +212,10 @@ def notes(sight: Sight, *more: str) -> tuple[str, ...]:
     return (*told, *more)
 
 
-def not_told(sight: Sight, what: str) -> list[str]:
+def not_told(sight: Sight, part: str, what: str) -> list[str]:
     """Return why processes say nothing of something that only they themselves can tell."""
-    lines = []
-    for seen in sight.seen:
-        asked = sight.fleet.asked(seen.pid)
-        why = "it has not been asked yet" if asked is None else printable(asked.why)
-        lines += [f"pid {seen.pid}: {what}: {why}"] if why else []
-    return lines
+    asked = [(seen.pid, sight.fleet.asked(seen.pid, part)) for seen in sight.seen]
+    return [f"pid {pid}: {what}: {printable(each.why)}" for pid, each in asked if each.why]
 
 
 def gone(sight: Sight, title: str, sentence: str) -> Page:

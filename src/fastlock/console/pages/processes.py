@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastlock.console.pages.base import NO_PROCESS, Page, Section, Sight, age, age_s, alarming, among, count, for_a_lock, head, health, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, age, age_s, alarming, among, count, for_a_lock, head, health, line, notes
 from fastlock.console.pages.waits import Item, in_circles
 from fastlock.console.pages.waits import table as table_of_waits
-from fastlock.console.seen import ENDED, LIVE, UNSEEN, Seen, Target, Wait
+from fastlock.console.seen import LIVE, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Line, Row, Table
 from fastlock.reporting import duration, printable
 
@@ -26,17 +26,17 @@ _RANK = {"deadlocked": 0, "stalled": 1, "": 3, "ok": 4}
 def page(sight: Sight) -> Page:
     """Return every process that is looked at, also one that cannot be seen."""
     fleet = sight.fleet.seen
-    grid = _table().grid(sorted(fleet, key=lambda seen: (_RANK.get(seen.health, 2), seen.pid)), sight.query)
+    grid = _table(sight).grid(sorted(fleet, key=lambda seen: (_RANK.get(seen.health, 2), seen.pid)), sight.query)
     worst = next((seen for seen in fleet if seen.health == "deadlocked"), None)
     focus = None if worst is None else Target("process", worst.pid, worst.pid)
     return Page("Processes", head(sight), (Section(count(len(fleet), "process", "processes"), grid),), notes(sight), focus)
 
 
-def _table() -> Table[Seen]:
+def _table(sight: Sight) -> Table[Seen]:
     return Table(
         columns=COLUMNS,
         row=_row,
-        empty=NO_PROCESS,
+        empty=sight.nobody,
         keys={
             "pid": lambda seen: seen.pid,
             "program": lambda seen: seen.process.casefold(),
@@ -56,7 +56,7 @@ def _table() -> Table[Seen]:
 
 def _row(seen: Seen) -> Row:
     target = Target("process", seen.pid, seen.pid)
-    if seen.state in (UNSEEN, ENDED):
+    if not seen.captured_at:
         blank = (Cell("-", "dim"),) * 2
         rest = (Cell("-", "dim"),) * 4
         return Row((Cell(str(seen.pid)), Cell(printable(seen.process) or "-"), *blank, health(seen), *rest), target, target)
@@ -99,8 +99,8 @@ def one(sight: Sight) -> Page:
         gone = "This process has ended, or is not looked at any more."
         return Page("Process", head(sight), (Section("", (line(gone),)),), notes(sight))
     title = f"Process {seen.pid}"
-    if seen.state in (UNSEEN, ENDED):
-        return Page(title, head(sight), (Section("", (line(printable(seen.why) or seen.state),)),), ())
+    if not seen.captured_at:
+        return Page(title, head(sight), (Section("", (line(f"It cannot be seen: {printable(seen.why) or seen.state}"),)),), ())
     items = [Item(seen, wait) for wait in sorted(seen.waits, key=lambda wait: (not for_a_lock(wait), wait.since_ns))]
     grid = table_of_waits(sight, in_circles(sight)).grid(items, sight.query)
     focus = next((Target("circle", seen.pid, circle.agents[0]) for circle in alarming(seen)), None)
@@ -130,6 +130,8 @@ def _agents(seen: Seen) -> str:
 
 
 def _level(seen: Seen, sight: Sight) -> str:
-    asked = sight.fleet.asked(seen.pid)
-    until_s = None if asked is None else asked.level_until_s
-    return printable(seen.level) if until_s is None else f"{printable(seen.level)}, goes back by itself in {duration(until_s)}"
+    asked = sight.fleet.asked(seen.pid, "level")
+    left_s = None if asked.level is None else asked.level.get("left_s")
+    if not isinstance(left_s, (int, float)):
+        return printable(seen.level)
+    return f"{printable(seen.level)}, goes back by itself in {duration(max(0.0, left_s - (seen.now_ns - asked.at_ns) / 1e9))}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fastlock.console.names import Names
-from fastlock.console.pages.base import NO_PROCESS, Page, Section, Sight, age, age_s, alarming, for_a_lock, head, notes
+from fastlock.console.pages.base import Page, Section, Sight, age, age_s, alarming, for_a_lock, head, notes
 from fastlock.console.seen import Circle, Seen, Target, Wait
-from fastlock.console.tables import Cell, Column, Grid, Row, Table
+from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table
 from fastlock.reporting import duration
 
 COLUMNS = (
@@ -54,21 +54,26 @@ def focus(sight: Sight) -> Target | None:
     return next((Target("circle", seen.pid, circle.agents[0]) for seen in sight.seen for circle in alarming(seen)), None)
 
 
-def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], empty: str = "") -> Table[Item]:
-    """Return how waits are shown; those in `circles` lead to their circle."""
+def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str = "circle", empty: str = "") -> Table[Item]:
+    """Return how waits are shown, and where a row leads to: its "lock", or its "agent" and, for "circle", the circle where there is one."""
+
+    def target(seen: Seen, wait: Wait, circle: Circle | None) -> Target:
+        if leads_to == "lock":
+            return Target("lock", seen.pid, wait.lock)
+        if circle is None or leads_to == "agent":
+            return Target("agent", seen.pid, wait.agent)
+        return Target("circle", seen.pid, circle.agents[0])
 
     def row(item: Item) -> Row:
         seen, wait = item
-        names = sight.names(seen)
         circle = circles.get((seen.pid, wait.agent))
-        target = Target("agent", seen.pid, wait.agent) if circle is None else Target("circle", seen.pid, circle.agents[0])
-        cells = sight.cells(seen, *_cells(seen, wait, names, "" if circle is None else "bad"))
-        return Row(cells, target, ("wait", seen.pid, wait.agent, wait.lock))
+        cells = sight.cells(seen, *_cells(seen, wait, sight.names(seen), "" if circle is None else "bad"))
+        return Row(cells, target(seen, wait, circle), ("wait", seen.pid, wait.agent, wait.lock))
 
     return Table(
         columns=sight.columns(*COLUMNS),
         row=row,
-        empty=empty or (EMPTY if sight.fleet.seen else NO_PROCESS),
+        empty=empty or (EMPTY if sight.fleet.seen else sight.nobody),
         keys={
             "pid": lambda item: item.seen.pid,
             "who": lambda item: sight.names(item.seen).agent(item.wait.agent).casefold(),
@@ -100,7 +105,7 @@ def words(item: Item, names: Names) -> tuple[str, ...]:
 
 
 def kinds(seen: Seen, wait: Wait) -> tuple[str, ...]:
-    """Return what a filter may call a wait: the kind of its lock, of its agent, and "lock" where it is for a lock or permit."""
+    """Return what a filter may call a wait: the kind of its lock, of its agent, and "locks" where it is for a lock or permit, else "rest"."""
     lock, agent = seen.locks.get(wait.lock), seen.agents.get(wait.agent)
     return ("" if lock is None else lock.kind, "" if agent is None else agent.kind, "locks" if for_a_lock(wait) else "rest")
 
@@ -121,9 +126,6 @@ def _cells(seen: Seen, wait: Wait, names: Names, style: str) -> tuple[Cell, ...]
     )
 
 
-def waits_of(sight: Sight, seen: Seen, waits: list[Wait], empty: str) -> Grid:
+def waits_of(sight: Sight, seen: Seen, waits: Sequence[Wait], leads_to: str, empty: str) -> Grid:
     """Return these waits of one process as a table, in their order and without a filter."""
-    circles = in_circles(sight)
-    shown = table(sight, circles, empty)
-    rows = [shown.row(Item(seen, wait)) for wait in waits]
-    return Grid(shown.columns, rows, empty, len(rows))
+    return table(sight, in_circles(sight), leads_to, empty).grid([Item(seen, wait) for wait in waits], Query())
