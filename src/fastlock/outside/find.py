@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastlock.outside import layout
-from fastlock.outside.layout import HEADER_SIZE, Image, Records, Unseen
+from fastlock.outside.layout import HEADER_SIZE, Image, Unseen
+from fastlock.outside.records import Records
 from fastlock.outside.view import View
 
 _MEMORY = "/memfd:fastlock-table"
@@ -63,13 +64,17 @@ class Table:
     def __del__(self) -> None:
         self.close()
 
-    def view(self) -> View:
-        """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds."""
+    def view(self, before: View | None = None) -> View:
+        """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds.
+
+        `before` is what this has returned the last time: what still holds is taken over.
+        """
         first, second = self._read(), self._read()
         self._still_there()
         header = second.header
         now = header.captured_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        return View(Records(first, second), now, header.captured_wall_ns / 1e9 if header.captured_ns else time.time())
+        wall_s = header.captured_wall_ns / 1e9 if header.captured_ns else time.time()
+        return View(Records(first, second, None if before is None else before.records), now, wall_s, before)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what Snapshot.to_dict() returns in that process."""
