@@ -32,10 +32,14 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site" or "title"; never a colour."""
+    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site" or "title"; never a colour.
+
+    ``value`` is the same for a program: seconds, a number, a place, None for what is not known; left out, it is the text.
+    """
 
     text: str
     style: str = ""
+    value: object = ...
 
 
 Line = tuple[Cell, ...]  # cells one after another, as one line of text
@@ -62,7 +66,8 @@ class Query(NamedTuple):
 class Grid(NamedTuple):
     """A table: ``rows`` are made as they are looked at; ``empty`` is the sentence where there are none.
 
-    ``total`` counts the rows before the filter; ``sort`` is the key of the column that it is sorted by, "" for an order of its own.
+    ``total`` counts the rows before the filter; ``sort`` is the key of the column that it is sorted by, "" for an order of its own; ``sorts`` are the keys
+    of those that it can be sorted by.
     """
 
     columns: tuple[Column, ...]
@@ -71,6 +76,7 @@ class Grid(NamedTuple):
     total: int
     sort: str = ""
     descending: bool = False
+    sorts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,11 @@ class Table(Generic[_T]):
         elif query.reverse:
             shown = shown[::-1]
         empty = f"None of these {len(items):,} is what the filter asks for." if items else self.empty
-        return Grid(self.columns, Facts(shown, self.row), empty, len(items), "" if column is None else column.key, descending)
+        return Grid(self.columns, Facts(shown, self.row), empty, len(items), "" if column is None else column.key, descending, self._sorts)
+
+    @property
+    def _sorts(self) -> tuple[str, ...]:
+        return tuple(column.key for column in self.columns if column.key in self.keys)
 
     def _filtered(self, items: Sequence[_T], query: Query) -> Sequence[_T]:
         if query.kind and self.kinds is not None:
