@@ -72,7 +72,6 @@ LAYERS = (
     {"advising", "exposition"},
     {"summary", "prometheus", "livez"},
     {"serving"},
-    {"console"},
     {"__init__"},
     {"auto", "cli"},
     {"__main__"},

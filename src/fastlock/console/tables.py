@@ -32,10 +32,14 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site" or "title"; never a colour."""
+    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site" or "title"; never a colour.
+
+    ``value`` is the same for a program: seconds, a number, a place, None for what is not known; left out, it is the text.
+    """
 
     text: str
     style: str = ""
+    value: object = ...
 
 
 Line = tuple[Cell, ...]  # cells one after another, as one line of text

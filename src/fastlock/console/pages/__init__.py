@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from fastlock.console.history import History
 from fastlock.console.pages import agent, circles, found, linted, lock, locks, order, processes, roots, waits
-from fastlock.console.pages.base import Fleet, Page, Section, Sight
-from fastlock.console.seen import Target
-from fastlock.console.tables import Query
+from fastlock.console.pages.base import PID, Fleet, Page, Section, Sight
+from fastlock.console.seen import Asked, Target
+from fastlock.console.tables import Grid, Query
 
-__all__ = ["VIEWS", "Fleet", "Page", "Section", "View", "page"]
+__all__ = ["VIEWS", "Fleet", "Page", "Section", "View", "columns_of", "page"]
 
 
 class View(NamedTuple):
@@ -50,6 +50,22 @@ DETAILS: Mapping[str, Callable[[Sight], Page]] = {
     "finding": found.one,
     "inversion": order.one,
 }
+
+
+class _Nobody:
+    """A fleet without processes."""
+
+    seen = ()
+    why = ""
+
+    def asked(self, pid: int, part: str = "classes", agent: int = 0) -> Asked:
+        return Asked()
+
+
+def columns_of(view: str) -> dict[str, str]:
+    """Return by its key the title of each column that a view can be sorted by."""
+    grids = [section.body for section in page(view, _Nobody()).sections if isinstance(section.body, Grid)]
+    return {column.key: column.title for grid in grids for column in (PID, *grid.columns) if column.key in (*grid.sorts, PID.key)}
 
 
 def page(view: str, fleet: Fleet, query: Query = Query(), target: Target | None = None, history: History | None = None) -> Page:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
-from fastlock.console.pages.base import Page, Section, Sight, age, age_s, alarming, among, count, gone, head, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, alarming, among, count, gone, head, line, notes, numbered
 from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import Agent, Asked, Lock, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Line, Row, plain
@@ -90,9 +90,9 @@ def _held(held: Sequence[Lock], agent: Agent, seen: Seen, sight: Sight) -> Grid:
         oldest.setdefault(wait.lock, wait)
     for lock in held:
         target = Target("lock", seen.pid, lock.id)
-        waited = age(age_s(seen, oldest[lock.id])) if lock.id in oldest else ""
+        waited_s = age_s(seen, oldest[lock.id]) if lock.id in oldest else None
         at = place_in(lock.held_at) if lock.owner == agent.id else ""
-        cells = (Cell(names.lock(lock.id), "name"), Cell(at or "-", "site"), Cell(f"{len(lock.waiters):,}" if lock.waiters else ""), Cell(waited, "age"))
+        cells = (Cell(names.lock(lock.id), "name"), Cell(at or "-", "site"), numbered(len(lock.waiters)), aged(waited_s))
         rows.append(Row(cells, target, target))
     order = "" if seen.level in ("order", "trace") else " What it holds that nobody wants is known at level order alone."
     return plain(_HOLDS, rows, f"It holds nothing that others wait for.{order}")

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from fastlock.console.history import History
-from fastlock.console.names import Names
+from fastlock.console.names import NOBODY, Names, place
 from fastlock.console.seen import ENDED, LIVE, STOPPED, UNSEEN, Asked, Circle, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Line, Query
+from fastlock.findings import Site
 from fastlock.reporting import duration, printable
 
 PID = Column("pid", "PID", 7, right=True, least=50)
@@ -81,10 +82,14 @@ class Sight:
         """Return the process with this number, also one that has ended; None where nothing is left of it."""
         return next((each for each in self.fleet.seen if each.pid == pid), None)
 
+    def empty(self, sentence: str) -> str:
+        """Return the sentence for a table without rows, where that can be known at all."""
+        return sentence if any(seen.captured_at for seen in self.seen) else self.nobody
+
     @property
     def nobody(self) -> str:
         """Why there is nothing at all to show."""
-        return printable(self.fleet.why) or NO_PROCESS
+        return printable(self.fleet.why) or (BLIND if self.fleet.seen else NO_PROCESS)
 
     def columns(self, *columns: Column) -> tuple[Column, ...]:
         """Return a table's columns, with the process where there are several."""
@@ -92,7 +97,7 @@ class Sight:
 
     def cells(self, seen: Seen, *cells: Cell) -> tuple[Cell, ...]:
         """Return a row's cells, with the process where there are several."""
-        return (Cell(str(seen.pid), "dim"), *cells) if self.many else cells
+        return (Cell(str(seen.pid), "dim", seen.pid), *cells) if self.many else cells
 
 
 # ---- words -------------------------------------------------------------------------------------------------------
@@ -101,6 +106,21 @@ class Sight:
 def age(seconds: float) -> str:
     """Return an age as reports have it, in 7 characters."""
     return "< 1 ms" if seconds < 0.001 else duration(seconds)
+
+
+def aged(seconds: float | None, style: str = "age") -> Cell:
+    """Return the cell of an age."""
+    return Cell("" if seconds is None else age(seconds), style, seconds)
+
+
+def numbered(number: int | None) -> Cell:
+    """Return the cell of a number: nothing for none, "-" for one that is not known."""
+    return Cell(NOBODY if number is None else f"{number:,}" if number else "", "", number)
+
+
+def sited(site: Site | None) -> Cell:
+    """Return the cell of a place."""
+    return Cell(place(site) or NOBODY, "site", None if site is None else site.to_dict())
 
 
 def age_s(seen: Seen, wait: Wait) -> float:
@@ -192,6 +212,8 @@ def among(circle: Circle, names: Names) -> str:
 NO_PROCESS = (
     "No live process of this user uses fastlock. Start one with `fastlock run program.py`, or with FASTLOCK_INSTALL=1 in its environment; it comes up here by itself."
 )
+
+BLIND = "Nothing can be seen of these processes: the notes below say why."
 
 
 def notes(sight: Sight, *more: str) -> tuple[str, ...]:

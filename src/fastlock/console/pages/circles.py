@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.facts import circle_finding, waits_in
-from fastlock.console.pages.base import Page, Section, Sight, age, age_s, among, gone, head, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, among, gone, head, line, notes, numbered
 from fastlock.console.pages.waits import focus, waits_of
 from fastlock.console.seen import Circle, Seen, Target
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -42,7 +42,7 @@ def page(sight: Sight) -> Page:
     shown = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=EMPTY,
+        empty=sight.empty(EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "what": lambda item: (item.circle.clears, not item.circle.proven),
@@ -73,8 +73,8 @@ def _row(item: Item, sight: Sight) -> Row:
         item.seen,
         verdict(item.circle),
         Cell(_who(item, sight), "name"),
-        Cell(f"{len(item.circle.agents):,}"),
-        Cell(age(closed_s(item)), "age"),
+        numbered(len(item.circle.agents)),
+        aged(closed_s(item)),
     )
     return Row(cells, item.target, item.target)
 

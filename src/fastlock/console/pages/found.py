@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastlock import explain
 from fastlock.console.facts import finding_of
-from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes
+from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes, numbered
 from fastlock.console.pages.circles import drawn
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Grid, Row, Table, plain
@@ -54,7 +54,7 @@ def page(sight: Sight) -> Page:
     grid = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: row_of(item, sight),
-        empty=EMPTY if sight.fleet.seen else sight.nobody,
+        empty=sight.empty(EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "code": lambda item: item.text("code"),
@@ -79,8 +79,8 @@ def row_of(item: Item, sight: Sight) -> Row:
         Cell(code, style),
         Cell(item.text("title"), "name"),
         Cell(item.text("tier")),
-        Cell(f"{item.times:,}"),
-        Cell(f"{item.text('detected_at')[11:19]}Z", "dim"),
+        numbered(item.times),
+        Cell(f"{item.text('detected_at')[11:19]}Z", "dim", item.text("detected_at")),
         Cell(item.text("explanation")),
     )
     target = target_of(item.seen, item.told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.lints import CONTENDED_S, KINDS, Lint, lints
-from fastlock.console.pages.base import Page, Section, Sight, age, head, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, aged, alarming, head, line, notes
 from fastlock.console.seen import LIVE, Seen
 from fastlock.console.sleeping import sleep_of
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -20,6 +20,7 @@ COLUMNS = (
 EMPTY = (
     "Nothing looks wrong: no lock is kept for long, none is always contended, no writer starves, no loop is blocked."
 )
+STUCK = "Nothing else looks wrong: the deadlock above is what there is to look at."
 _MOST_TOLD = 12
 _WIDE = 100
 
@@ -40,7 +41,7 @@ def page(sight: Sight) -> Page:
     grid = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=EMPTY if sight.fleet.seen else sight.nobody,
+        empty=sight.empty(STUCK if any(alarming(seen) for seen in sight.seen) else EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "lint": lambda item: KINDS[item.lint.kind].title,
@@ -72,7 +73,7 @@ def _row(item: Item, sight: Sight) -> Row:
         item.seen,
         Cell(KINDS[lint.kind].title, "warn"),
         Cell(lint.about, "name"),
-        Cell(age(lint.age_s) if lint.age_s else "", "age"),
+        aged(lint.age_s or None),
         Cell(lint.what),
     )
     return Row(cells, lint.target, ("lint", lint.kind, lint.target))

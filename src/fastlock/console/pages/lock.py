@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from fastlock.console.names import place_in
 from fastlock.console.pages.agent import one_line_about, stack_of
-from fastlock.console.pages.base import Page, Section, Sight, age, count, gone, head, line, not_told, notes
-from fastlock.console.pages.locks import number, oldest_waits
+from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, count, gone, head, line, not_told, notes, numbered
+from fastlock.console.pages.locks import oldest_waits
 from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import ClassFacts, Lock, Seen, Target
 from fastlock.console.tables import Cell, Column, Grid, Line, Query, Row, Table, plain
@@ -58,7 +58,7 @@ def _facts(lock: Lock, seen: Seen, sight: Sight) -> tuple[Line, ...]:
         fact("lock", f"{sight.names(seen).lock(lock.id)}, a {printable(lock.kind)}", "name"),
         fact("class", printable(lock.lock_class)),
         fact("made at", made, "site"),
-        fact("oldest", "nobody waits" if oldest is None else f"somebody has waited {duration(max(0, seen.now_ns - oldest.since_ns) / 1e9)}", "age"),
+        fact("oldest", "nobody waits" if oldest is None else f"somebody has waited {duration(age_s(seen, oldest))}", "age"),
     ]
     return tuple(facts)
 
@@ -85,15 +85,19 @@ def _of_class(name: str, seen: Seen, sight: Sight) -> list[Section]:
     title = f"Waits of class {printable(name)}"
     if facts is None:
         why = printable(asked.why)
-        return [Section(title, (line(f"Not told by this process: {why}" if why else "No wait for a lock of this class is over yet."),))]
+        return [Section(title, (line(f"Not known: {why}" if why else "No wait for a lock of this class is over yet."),))]
     return [Section(title, (*_told(facts), *histogram(facts.buckets)))]
 
 
 def _told(facts: ClassFacts) -> list[Line]:
-    lines = [fact("live", number(facts.instances)), fact("contended", f"{number(facts.contentions)} times")]
+    lines = [fact("live", _known(facts.instances)), fact("contended", f"{_known(facts.contentions)} times")]
     if facts.waits:
         lines.append(fact("waited", f"{count(facts.waits, 'wait')} over, {duration((facts.waited_s or 0.0) / facts.waits)} on average"))
     return lines
+
+
+def _known(number: int | None) -> str:
+    return "not known" if number is None else f"{number:,}"
 
 
 def histogram(buckets: Sequence[tuple[float, int]]) -> list[Line]:
@@ -125,8 +129,8 @@ def one_class(sight: Sight) -> Page:
 
     def row(lock: Lock) -> Row:
         wait = oldest.get(lock.id)
-        waited = "" if wait is None else age(max(0, seen.now_ns - wait.since_ns) / 1e9)
-        cells = (Cell(names.lock(lock.id), "name"), Cell(f"{len(lock.waiters):,}"), Cell(waited, "age"), Cell(names.holders(lock), "owner"))
+        waited_s = None if wait is None else age_s(seen, wait)
+        cells = (Cell(names.lock(lock.id), "name"), numbered(len(lock.waiters)), aged(waited_s), Cell(names.holders(lock), "owner"))
         target = Target("lock", seen.pid, lock.id)
         return Row(cells, target, target)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.names import NOBODY
-from fastlock.console.pages.base import Page, Section, Sight, age, head, not_told, notes
+from fastlock.console.pages.base import Page, Section, Sight, aged, head, not_told, notes, numbered, sited
 from fastlock.console.seen import ClassFacts, Lock, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Row, Table
 from fastlock.reporting import printable
@@ -96,7 +96,7 @@ def _table(sight: Sight) -> Table[Item]:
     return Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=EMPTY if sight.fleet.seen else sight.nobody,
+        empty=sight.empty(EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "lock": lambda item: name(item).casefold() or None,
@@ -124,11 +124,6 @@ def _kind(item: Item) -> str:
     return item.lock.kind if item.lock is not None else item.facts.kind if item.facts is not None else ""
 
 
-def number(value: int | None) -> str:
-    """Return a number, "-" for one that is not known."""
-    return NOBODY if value is None else f"{value:,}"
-
-
 def _row(item: Item, sight: Sight) -> Row:
     seen, lock, facts, _ = item
     names = sight.names(seen)
@@ -142,12 +137,12 @@ def _row(item: Item, sight: Sight) -> Row:
         name,
         Cell(lock_class, "" if item.is_lock else "dim"),
         Cell(printable(_kind(item)), "dim"),
-        Cell(number(None if facts is None else facts.instances)),
-        Cell(number(None if facts is None else facts.contentions)),
-        Cell(f"{item.waiters:,}" if item.waiters else ""),
-        Cell("" if item.oldest_s is None else age(item.oldest_s), "age"),
+        numbered(None if facts is None else facts.instances),
+        numbered(None if facts is None else facts.contentions),
+        numbered(item.waiters),
+        aged(item.oldest_s),
         Cell(held, "dim" if held == NOBODY else "owner"),
-        Cell(names.site(lock.held_at) or "-" if lock is not None else "-", "site"),
+        sited(None if lock is None else lock.held_at),
     )
     if lock is None:
         target = Target("class", seen.pid, class_of(item))

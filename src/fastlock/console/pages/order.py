@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
-from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes
+from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, sited
 from fastlock.console.pages.found import report_of, target_of
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -29,7 +29,7 @@ _EDGES = (
     Column("wanted", "Taken at", 14, least=72, grow=1),
     Column("agent", "First by", 12, least=100, grow=1),
 )
-NO_INVERSION = "No inversion: everybody has taken these locks in one order so far."
+NO_INVERSION = "No inversion is known. At level order fastlock learns who takes which lock under which, and this stays empty while all agree."
 NO_EDGES = "No order is known: nobody has taken a lock while holding another one, or this is not learned at the present level."
 GONE = "This inversion is not known any more: the process has ended, or an unlisted newer one took its place."
 _EDGE_TEXTS = ("first", "then")
@@ -160,7 +160,7 @@ def _table_of_inversions(sight: Sight) -> Table[Inversion]:
     return Table(
         columns=sight.columns(*_INVERSIONS),
         row=lambda item: _inversion_row(item, sight),
-        empty=NO_INVERSION if sight.fleet.seen else sight.nobody,
+        empty=sight.empty(NO_INVERSION),
         keys={"pid": lambda item: item.seen.pid, "classes": lambda item: item.key, "tier": lambda item: item.tier},
         words=lambda item: (item.key, item.tier, *(word for edge in item.edges for word in _words(edge))),
         kinds=lambda item: (item.tier, "inversion"),
@@ -171,7 +171,7 @@ def _table_of_edges(sight: Sight) -> Table[Edge]:
     return Table(
         columns=sight.columns(*_EDGES),
         row=lambda edge: _edge_row(edge, sight),
-        empty=NO_EDGES if sight.fleet.seen else sight.nobody,
+        empty=sight.empty(NO_EDGES),
         keys={
             "pid": lambda edge: edge.seen.pid,
             "first": lambda edge: edge.first.casefold(),
@@ -214,9 +214,9 @@ def _edge_row(edge: Edge, sight: Sight) -> Row:
         edge.seen,
         Cell(edge.first, "name"),
         Cell(edge.then, "name"),
-        Cell(f"{edge.times:,}" if edge.times else "-"),
-        Cell(place(edge.held_at) or "-", "site"),
-        Cell(place(edge.wanted_at) or "-", "site"),
+        Cell(f"{edge.times:,}" if edge.times else "-", "", edge.times or None),
+        sited(edge.held_at),
+        sited(edge.wanted_at),
         Cell(edge.agent, "dim"),
     )
     return Row(cells, Target("class", edge.seen.pid, edge.then), ("order", edge.seen.pid, edge.first, edge.then))

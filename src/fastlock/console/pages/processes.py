@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastlock.console.pages.base import Page, Section, Sight, age, age_s, alarming, among, count, for_a_lock, head, health, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, alarming, among, count, for_a_lock, head, health, line, notes, numbered
 from fastlock.console.pages.waits import Item, in_circles
 from fastlock.console.pages.waits import table as table_of_waits
 from fastlock.console.seen import LIVE, Seen, Target, Wait
@@ -57,20 +57,20 @@ def _table(sight: Sight) -> Table[Seen]:
 def _row(seen: Seen) -> Row:
     target = Target("process", seen.pid, seen.pid)
     if not seen.captured_at:
-        blank = (Cell("-", "dim"),) * 2
-        rest = (Cell("-", "dim"),) * 4
-        return Row((Cell(str(seen.pid)), Cell(printable(seen.process) or "-"), *blank, health(seen), *rest), target, target)
+        unknown = Cell("-", "dim", None)
+        cells = (Cell(str(seen.pid), "", seen.pid), unknown, unknown, unknown, health(seen), *[unknown] * 4)
+        return Row(cells, target, target)
     oldest = oldest_s(seen)
     cells = (
-        Cell(str(seen.pid)),
+        Cell(str(seen.pid), "", seen.pid),
         Cell(printable(seen.process), "name"),
         Cell(printable(seen.python)),
         Cell(printable(seen.level)),
         health(seen),
-        Cell(f"{len(seen.agents):,}"),
-        Cell(f"{len(waiting(seen)):,}"),
-        Cell("-" if oldest is None else age(oldest), "age"),
-        Cell(f"{len(seen.findings) + seen.findings_dropped:,}"),
+        Cell(f"{len(seen.agents):,}", "", len(seen.agents)),
+        numbered(len(waiting(seen))),
+        aged(oldest),
+        numbered(len(seen.findings) + seen.findings_dropped),
     )
     return Row(cells, target, target)
 

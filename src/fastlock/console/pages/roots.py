@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.pages.agent import one_line_about, stack_of
-from fastlock.console.pages.base import Page, Section, Sight, age, gone, head, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, aged, gone, head, line, notes, numbered
 from fastlock.console.pages.waits import focus
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table, plain
@@ -43,7 +43,7 @@ def page(sight: Sight) -> Page:
     grid = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=EMPTY if sight.fleet.seen else sight.nobody,
+        empty=sight.empty(EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "who": lambda item: who(item, sight).casefold(),
@@ -81,8 +81,8 @@ def _row(item: Item, sight: Sight) -> Row:
         item.seen,
         Cell(who(item, sight), style or "name"),
         Cell(_does(item, sight), style),
-        Cell(f"{root.total:,}"),
-        Cell(age(root.oldest_s), "age"),
+        numbered(root.total),
+        aged(root.oldest_s),
     )
     return Row(cells, item.target, item.target)
 

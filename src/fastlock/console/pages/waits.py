@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fastlock.console.names import Names
-from fastlock.console.pages.base import Page, Section, Sight, age, age_s, alarming, for_a_lock, head, notes
+from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, alarming, for_a_lock, head, notes, numbered, sited
 from fastlock.console.seen import Circle, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table
-from fastlock.reporting import duration
 
 COLUMNS = (
     Column("who", "Who", 12, grow=3),
@@ -73,7 +72,7 @@ def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str
     return Table(
         columns=sight.columns(*COLUMNS),
         row=row,
-        empty=empty or (EMPTY if sight.fleet.seen else sight.nobody),
+        empty=empty or sight.empty(EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "who": lambda item: sight.names(item.seen).agent(item.wait.agent).casefold(),
@@ -114,15 +113,16 @@ def _cells(seen: Seen, wait: Wait, names: Names, style: str) -> tuple[Cell, ...]
     held = names.holders(seen.locks.get(wait.lock))
     behind = seen.behind(wait.agent)
     rest = "" if for_a_lock(wait) else "dim"
+    left_s = None if wait.deadline_ns is None else max(0, wait.deadline_ns - seen.now_ns) / 1e9
     return (
         Cell(names.agent(wait.agent), style or rest or "name"),
         Cell(names.lock(wait.lock), style or rest),
         Cell(held, "owner" if held != "-" else "dim"),
-        Cell(age(age_s(seen, wait)), style or rest or "age"),
-        Cell(names.site(wait.wanted_at) or "-", "site"),
-        Cell(f"{behind:,}" if behind else ""),
+        aged(age_s(seen, wait), style or rest or "age"),
+        sited(wait.wanted_at),
+        numbered(behind),
         Cell(wait.what, "dim"),
-        Cell("never" if wait.deadline_ns is None else duration(max(0, wait.deadline_ns - seen.now_ns) / 1e9), "dim"),
+        Cell("never" if left_s is None else age(left_s), "dim", left_s),
     )
 
 
