@@ -48,6 +48,8 @@ class Table:
         self._pid = pid
         self._started = started
         self._path = path  # where the process has it
+        self._followed: View | None = None
+        self._spare: list[Image] = []
 
     def __enter__(self) -> Table:
         return self
@@ -64,12 +66,20 @@ class Table:
     def __del__(self) -> None:
         self.close()
 
-    def view(self, before: View | None = None) -> View:
-        """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds.
+    def view(self) -> View:
+        """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds."""
+        return self._view(self._read(), self._read(), None)
 
-        `before` is what this has returned the last time: what still holds is taken over.
-        """
-        first, second = self._read(), self._read()
+    def follow(self) -> View:
+        """The same for who calls it again and again: what still holds of the moment before is taken over, facts and all."""
+        last, self._followed = self._followed, None
+        spare = self._spare if last is None else [last.records.first, *self._spare]
+        first, second = (self._read(spare.pop() if spare else None) for _ in range(2))
+        self._followed = self._view(first, second, last)
+        self._spare = [] if last is None else [last.records.second]
+        return self._followed
+
+    def _view(self, first: Image, second: Image, before: View | None) -> View:
         self._still_there()
         header = second.header
         now = header.captured_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -128,14 +138,17 @@ class Table:
     def _header(self) -> bytes:
         return os.pread(self._descriptor, 4096, 0)
 
-    def _read(self) -> Image:
+    def _read(self, spare: Image | None = None) -> Image:
+        """Copy the table, into the memory of an image whose records nobody looks at any more, as far as it fits."""
         try:
             header = layout.parse_header(self._header())
             areas = []
-            for area in header.areas:
+            for number, area in enumerate(header.areas):
+                data = spare.areas[number] if spare is not None and number in layout.RECORDS else b""
                 size = area.record * area.used
-                data = os.pread(self._descriptor, size, area.offset) if size else b""
-                if len(data) != size:
+                if not isinstance(data, bytearray) or len(data) != size:
+                    data = bytearray(size)
+                if size and os.preadv(self._descriptor, [data], area.offset) != size:
                     raise Unseen("the table is damaged: it is cut off")
                 areas.append(data)
         except OSError as error:

@@ -21,6 +21,7 @@ MOST_TEXT = 4096
 MOST_CHAIN = 256
 AREAS = ("strings", "sites", "agents", "locks", "shares", "findings")
 STRINGS, SITES, AGENTS, LOCKS, SHARES, FINDINGS = range(6)
+RECORDS = (AGENTS, LOCKS, SHARES)  # what changes all the time
 
 _HEADER = struct.Struct("<QIIQIIqqIIIIIIqqq64s64s")
 _AREA = struct.Struct("<QIIII")

@@ -58,8 +58,8 @@ class Records:
 
     def __init__(self, first: Image, second: Image, before: Records | None = None) -> None:
         self.header = second.header
-        self._first = first
-        self._second = second
+        self.first = first
+        self.second = second
         # Each share is in one chain: a forged table that has it in many must not cost more.
         self._steps = second.header.areas[SHARES].used + 1
         self.is_later = before is not None and before._is_of(second)
@@ -85,7 +85,7 @@ class Records:
     def _fresh(self, area: int, last: _Kept, mark_at: int | None) -> Iterator[int]:
         """Numbers of the records that are not as they were, or not sure; of those alone whose byte at `mark_at` is, or was, not 0."""
         size = self.header.areas[area].record
-        first, second, old = self._first.areas[area], self._second.areas[area], last.areas[area]
+        first, second, old = self.first.areas[area], self.second.areas[area], last.areas[area]
         if len(old) == len(second) and second == old and first == second:
             return
         earlier, older = memoryview(first), memoryview(old)
@@ -108,8 +108,8 @@ class Records:
 
     def _stable(self, area: int, number: int) -> bytes | bytearray:
         """The bytes of a record that nobody was writing, else b""."""
-        record = self._second.record(area, number)
-        if not record or record[0] & 1 or record != self._first.record(area, number):
+        record = self.second.record(area, number)
+        if not record or record[0] & 1 or record != self.first.record(area, number):
             return b""
         return record
 
@@ -179,7 +179,7 @@ class Records:
     def text(self, offset: int) -> str | None:
         """Return a string by its offset, None for 0 and where there is none."""
         if offset not in self._kept.strings:
-            self._kept.strings[offset] = layout.string_at(self._second.areas[STRINGS], offset) if offset else None
+            self._kept.strings[offset] = layout.string_at(self.second.areas[STRINGS], offset) if offset else None
         return self._kept.strings[offset]
 
     def site(self, number: int) -> Site | None:
@@ -189,7 +189,7 @@ class Records:
         return self._kept.sites[number]
 
     def _read_site(self, number: int) -> Site | None:
-        record = self._second.record(SITES, number) if number else b""
+        record = self.second.record(SITES, number) if number else b""
         known = layout.site_of(record) if record else None
         name = None if known is None else self.text(known[0])
         return None if known is None or name is None else Site(name, known[2], self.text(known[1]) or "")
@@ -213,8 +213,8 @@ class Records:
             if self._steps <= 0:
                 return tuple(shares)
             self._steps -= 1
-            record = self._second.record(SHARES, number)
-            if not record or record != self._first.record(SHARES, number):
+            record = self.second.record(SHARES, number)
+            if not record or record != self.first.record(SHARES, number):
                 return tuple(shares)  # which may be more the next time
             numbers.append(number)
             share, number = layout.share_of(record)
@@ -224,4 +224,4 @@ class Records:
 
     def findings(self) -> list[tuple[int, bytes]]:
         """Return (count, JSON) of each finding, the oldest first; none where they were being written."""
-        return layout.findings_of(self._second) if self.header.findings_seq == self._first.header.findings_seq else []
+        return layout.findings_of(self.second) if self.header.findings_seq == self.first.header.findings_seq else []

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastlock.findings import CODES, Site
 from fastlock.outside import circles, facts
@@ -34,6 +34,15 @@ STALLED_S = 10.0
 _STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012", "FL030")
 
 
+class _Last(NamedTuple):
+    """Who waited for whom a moment before, and in whose facts; whether they are the `same` now."""
+
+    moment: Moment
+    agents: Mapping[int, facts.Agent]
+    locks: Mapping[int, facts.Lock]
+    same: bool
+
+
 class View:
     """One moment of a process, from two copies of its table; ages are taken at ``now_ns`` (CLOCK_MONOTONIC).
 
@@ -47,6 +56,11 @@ class View:
         self._wall_s = wall_s
         self._holding = Holding(records, None if before is None else before._holding)
         last = before if records.is_later else None
+        self._last: _Last | None = None
+        if last is not None and "moment" in last.__dict__:
+            self._last = _Last(last.moment, last.agents, last.locks, not self._holding.new_agents and not self._holding.new_locks)
+        self._told = records.findings()
+        self.findings = last.findings if last is not None and self._told == last._told else self._findings()
         self.agents = self._all_agents({} if last is None else last.agents)
         self.locks = self._all_locks({} if last is None else last.locks)
         self._waits = self._all_waits({} if last is None else last._waits)
@@ -127,6 +141,8 @@ class View:
             loop=self._agent_name(thread) if agent.loop and thread is not None else None,
             holds=self._holding.holds.get(agent.number, ()),
             waits=None if wait is None else wait.serial,
+            state=STATES.get(agent.state, "ended"),
+            runs=agent.runs,
         )
 
     def _agent_name(self, agent: Agent) -> str:
@@ -156,6 +172,7 @@ class View:
         name = self.records.text(lock.name)
         owner = self._holding.owners.get(lock.serial)
         created = self.records.site(lock.created)
+        upgrader = self.records.agents.get(lock.limit) if lock.kind == circles.RWLOCK else None
         readers = [holder for holder, _ in self._holding.holders.get(lock.serial, ())]
         if lock.serial not in self.records.locks and owner is None:
             readers = [self.records.agents[number].id for number in self._holding.held_by.get(lock.serial, ())]
@@ -169,6 +186,11 @@ class View:
             readers=tuple(readers),
             waiters=tuple(waiter for _, waiter in self._holding.waiters.get(lock.serial, ())),
             held_at=self._held_site(lock, owner),
+            open=circles.is_open(lock, self._holding.holders.get(lock.serial, ())),
+            pool=lock.permits if lock.kind == RESULT and lock.permits else None,
+            upgrader=None if upgrader is None else upgrader.id,
+            lets_readers_in=bool(lock.marks & circles.READERS),
+            evidence=circles.has_evidence(lock),
         )
 
     def _held_site(self, lock: Lock, owner: int | None) -> Site | None:
@@ -212,11 +234,10 @@ class View:
             wanted_at=self.records.site(wait.site),
         )
 
-    @cached_property
-    def findings(self) -> list[dict[str, Any]]:
+    def _findings(self) -> list[dict[str, Any]]:
         """What the process has found, as it told it."""
         found = []
-        for count, raw in self.records.findings():
+        for count, raw in self._told:
             finding = _finding(raw)
             if finding is not None:
                 found.append({**finding, "count": count})
@@ -227,23 +248,19 @@ class View:
     @cached_property
     def moment(self) -> Moment:
         """Who waits for whom, with what snapshots do not tell."""
-        agents = [
-            {**agent.to_dict(), "state": STATES.get(record.state, "ended"), "runs": record.runs}
-            for agent in self.agents.values()
-            for record in (self.records.agents[agent.id & NUMBER],)
-        ]
-        locks = [{**lock.to_dict(), **self._beside(self._holding.locks[lock.id])} for lock in self.locks.values()]
-        return Moment(agents, locks, [wait.to_dict(self.now_ns) for wait in self.waits], site=site_of)
-
-    def _beside(self, lock: Lock) -> dict[str, Any]:
-        """What else decides who may have a lock."""
-        upgrader = self.records.agents.get(lock.limit) if lock.kind == circles.RWLOCK else None
-        return {
-            "open": circles.is_open(lock, self._holding.holders.get(lock.serial, ())),
-            "pools": (lock.permits,) if lock.kind == RESULT and lock.permits else (),
-            "upgrader": None if upgrader is None else upgrader.id,
-            "lets_readers_in": bool(lock.marks & circles.READERS),
-        }
+        age_s, left_s = lambda wait: wait["fact"].age_s(self.now_ns), lambda wait: wait["fact"].left_s(self.now_ns)
+        last, self._last = self._last, None
+        if last is not None and last.same:
+            return last.moment.at(age_s, left_s)
+        last = last or _Last(Moment((), (), ()), {}, {}, False)
+        agents, locks, waits = last.moment.agents, last.moment.locks, last.moment.waits
+        return Moment(
+            [agents[key] if last.agents.get(key) is agent else agent._asdict() for key, agent in self.agents.items()],
+            [locks[key] if last.locks.get(key) is lock else _row_of(lock) for key, lock in self.locks.items()],
+            [row if (row := waits.get(wait.agent)) and row["fact"] is wait else {**wait._asdict(), "fact": wait} for wait in self.waits],
+            age_s=age_s,
+            left_s=left_s,
+        )
 
     @property
     def circles(self) -> Sequence[tuple[int, ...]]:
@@ -257,7 +274,7 @@ class View:
     def is_proven(self, circle: Iterable[int]) -> bool:
         """Tell whether each lock in the circle is known to be released by its holder alone."""
         waits = [self.moment.waits[agent] for agent in circle if agent in self.moment.waits]
-        return all(circles.has_evidence(self._holding.locks[wait["lock"]]) for wait in waits)
+        return all(self.locks[wait["lock"]].evidence for wait in waits)
 
     @cached_property
     def standing(self) -> list[dict[str, Any]]:
@@ -301,6 +318,10 @@ class View:
             "health": "deadlocked" if deadlocked else "stalled" if oldest_s is not None and oldest_s >= STALLED_S else "ok",
             "unseen": sum(area.hidden for area in self.header.areas[2:5]),
         }
+
+
+def _row_of(lock: facts.Lock) -> dict[str, Any]:
+    return {**lock._asdict(), "pools": () if lock.pool is None else (lock.pool,)}
 
 
 def site_of(site: Mapping[str, Any] | None) -> Site | None:
