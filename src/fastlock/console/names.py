@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from fastlock.console.seen import Agent, Lock, Seen
 from fastlock.findings import Site, basename
@@ -49,11 +51,11 @@ class Names:
 
     @cached_property
     def _equal_agents(self) -> Mapping[str, Mapping[int, int]]:
-        return _equal((agent.id, _agent_name(agent)) for agent in self._seen.agents.values())
+        return _equal(self._seen.agents.values(), attrgetter("name", "kind"), _agent_name)
 
     @cached_property
     def _equal_locks(self) -> Mapping[str, Mapping[int, int]]:
-        return _equal((lock.id, _lock_name(lock)) for lock in self._seen.locks.values())
+        return _equal(self._seen.locks.values(), attrgetter("name", "kind", "created"), _lock_name)
 
 
 _SORTS = {"RWLock": "readers", "ThreadPoolExecutor": "workers"}
@@ -84,16 +86,26 @@ def _lock_name(lock: Lock) -> str:
     return tidy(lock.name) or printable(f"{lock.kind}{made}")
 
 
-def _equal(named: Iterable[tuple[int, str]]) -> Mapping[str, Mapping[int, int]]:
-    """Return the ids that have a name in common with others, each with its number."""
-    first: dict[str, int] = {}
-    same: dict[str, list[int]] = {}
-    for number, name in named:
-        if name in first:
-            same.setdefault(name, [first[name]]).append(number)
-        else:
-            first[name] = number
-    return {name: {number: at for at, number in enumerate(sorted(numbers), 1)} for name, numbers in same.items()}
+_T = TypeVar("_T", Agent, Lock)
+
+
+def _equal(items: Collection[_T], raw: Callable[[_T], tuple[Any, ...]], name: Callable[[_T], str]) -> Mapping[str, Mapping[int, int]]:
+    """Return the ids that have a name in common with others, each with its number; ``raw`` is what a name is made of, the text first."""
+    keys: list[Any] = list(map(raw, items))
+    text = "".join([key[0] for key in keys])
+    if text.isprintable() and "0x" not in text:  # else names that differ may look alike
+        if len(set(keys)) == len(keys):
+            return {}
+    else:
+        keys = list(map(name, items))
+    same: dict[Any, list[_T]] = {}
+    for item, key in zip(items, keys):
+        same.setdefault(key, []).append(item)
+    return {name(each[0]): _counted(each) for each in same.values() if len(each) > 1}
+
+
+def _counted(items: Collection[_T]) -> Mapping[int, int]:
+    return {number: at for at, number in enumerate(sorted(item.id for item in items), 1)}
 
 
 def _numbered(name: str, number: int, equal: Mapping[str, Mapping[int, int]]) -> str:

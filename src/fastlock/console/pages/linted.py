@@ -84,7 +84,7 @@ def _told(item: Item, sight: Sight) -> list[Line]:
     kind = KINDS[lint.kind]
     where = f" in pid {item.seen.pid}" if sight.many else ""
     lines = [line(Cell(f"{kind.title}: {lint.about}{where}", "warn"))]
-    lines += [line(each) for each in wrapped(f"{lint.what[:1].upper()}{lint.what[1:]}.", _WIDE, "  ", "  ")]
+    lines += [line(each) for each in wrapped(f"{lint.what}.", _WIDE, "  ", "  ")]
     lines += [line(Cell(each, "dim")) for each in wrapped(kind.meaning, _WIDE, "  ", "  ")]
     lines += [line(each) for each in wrapped(f"Do: {lint.todo}.", _WIDE, "  ", "      ")]
     return lines
