@@ -210,8 +210,7 @@ def test_every_row_leads_to_a_page_of_its_own() -> None:
     assert {target.kind for target in seen} == {"process", "agent", "lock", "class", "circle", "root"}
 
 
-@pytest.mark.parametrize("kind", DETAILS)
-@pytest.mark.parametrize("pid", [41, 999])
+@pytest.mark.parametrize(("kind", "pid"), [*((kind, 999) for kind in DETAILS), *((kind, 41) for kind in DETAILS if kind != "process")])
 def test_what_is_gone_is_said_to_be_gone(kind: str, pid: int) -> None:
     """Between two readings anything may end: its page says so in a sentence."""
     page = shown("waits", fleet(busy(), Process(44)), Target(kind, pid, 9999))
@@ -306,7 +305,7 @@ def test_circles_that_clear_or_may_not_be_deadlocks_are_told_as_that() -> None:
     assert [(row["what"], row["who"]) for row in rows(page)] == [("DEADLOCK", "alone waits for itself"), ("will clear", "one and two wait for each other")]
     told = text(shown("circles", fleet(made), Target("circle", 41, one)))
     assert "gives up in 9.0s" in told and "Circle: will clear".upper() in told
-    assert "waits for itself" in text(shown("circles", fleet(made), Target("circle", 41, alone)))
+    assert "it waits for itself" in " ".join(text(shown("circles", fleet(made), Target("circle", 41, alone))).split())
 
 
 def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
@@ -320,7 +319,7 @@ def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
     assert told["Waiting, in order: 1"][0].startswith("reader | ledger | holder | 20s")
     histogram = told["Waits of class ledger"]
     assert "live       3" in histogram and "waited     30 waits over, 200 ms on average" in histogram
-    assert [line.rstrip("█").split() for line in histogram[3:]] == [["up", "to", "1.0s", "20"]] or len(histogram) == 6
+    assert [line.split()[:4] for line in histogram[3:]] == [["up", "to", "1", "ms"], ["up", "to", "100", "ms"], ["up", "to", "1.0s", "20"]]
 
 
 def test_histograms_have_a_bar_for_each_bucket_in_between() -> None:
@@ -329,7 +328,7 @@ def test_histograms_have_a_bar_for_each_bucket_in_between() -> None:
 
     bars = ["".join(cell.text for cell in line) for line in histogram(((0.001, 10), (0.1, 10), (1.0, 30), (float("inf"), 31)))]
     assert [line.split() for line in bars] == [
-        ["up", "to", "1.0", "ms", "10", "█" * 16] if "1.0 ms" in bars[0] else ["up", "to", "1", "ms", "10", "█" * 16],
+        ["up", "to", "1", "ms", "10", "█" * 16],
         ["up", "to", "100", "ms", "0"],
         ["up", "to", "1.0s", "20", "█" * 32],
         ["over", "1.0s", "1", "█" * 2],

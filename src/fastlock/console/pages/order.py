@@ -83,6 +83,8 @@ def _missing(sight: Sight) -> list[str]:
         cut = None if answer is None else answer.get("cut")
         if isinstance(cut, Mapping) and (cut.get("edges") or cut.get("cycles")):
             lines.append(f"pid {seen.pid}: left out here are {_int(cut.get('edges')):,} orders and {_int(cut.get('cycles')):,} circles; fastlock.order_graph() has them")
+        if answer is not None and answer.get("whole") is False:
+            lines.append(f"pid {seen.pid}: its order graph is large: there was not time to go through all of it")
         if answer is not None and answer.get("full") is True:
             lines.append(f"pid {seen.pid}: its order graph is full, and learns nothing new")
     return lines
