@@ -64,7 +64,7 @@ class Reading:
         if self._table is None:
             self._table = self._opened()
             self._uid = uid_of(self.pid)
-        return _seen(self._table.view(), self.pid, self._uid, stat is not None and stat.is_stopped)
+        return _seen(self._table.follow(), self.pid, self._uid, stat is not None and stat.is_stopped)
 
     def _opened(self) -> Table:
         began = time.monotonic()

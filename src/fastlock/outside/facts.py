@@ -11,7 +11,10 @@ from fastlock.findings import Site
 
 
 class Agent(NamedTuple):
-    """A thread or a task; ``loop`` is the name of the thread that runs a task's loop, ``native_id`` that thread's."""
+    """A thread or a task; ``loop`` is the name of the thread that runs a task's loop, ``native_id`` that thread's.
+
+    Snapshots do not tell its ``state`` ("alive", "ended", "lost-in-fork"), and whether it ``runs`` inside of its wait, as in a signal handler.
+    """
 
     id: int
     kind: str
@@ -20,6 +23,8 @@ class Agent(NamedTuple):
     loop: str | None
     holds: tuple[int, ...]
     waits: int | None
+    state: str = "alive"
+    runs: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what snapshots have of it."""
@@ -35,7 +40,11 @@ class Agent(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """A lock that somebody waits for, or that a waiting agent holds; ``created`` is a file and a line."""
+    """A lock that somebody waits for, or that a waiting agent holds; ``created`` is a file and a line.
+
+    Snapshots do not tell whether a semaphore or pool is ``open``, for somebody else may let it go; out of the queue of which ``pool`` a result comes; whose
+    share may be ``upgraded``; whether a read-write lock ``lets_readers_in`` before its writers; whether there is ``evidence`` that its holder alone releases it.
+    """
 
     id: int
     name: str
@@ -46,6 +55,11 @@ class Lock(NamedTuple):
     readers: tuple[int, ...]
     waiters: tuple[int, ...]
     held_at: Site | None
+    open: bool = False
+    pool: int | None = None
+    upgrader: int | None = None
+    lets_readers_in: bool = False
+    evidence: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what snapshots have of it."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastlock.outside import layout
-from fastlock.outside.layout import HEADER_SIZE, Image, Records, Unseen
+from fastlock.outside.layout import HEADER_SIZE, Image, Unseen
+from fastlock.outside.records import Records
 from fastlock.outside.view import View
 
 _MEMORY = "/memfd:fastlock-table"
@@ -47,6 +48,8 @@ class Table:
         self._pid = pid
         self._started = started
         self._path = path  # where the process has it
+        self._followed: View | None = None
+        self._spare: list[Image] = []
 
     def __enter__(self) -> Table:
         return self
@@ -65,11 +68,23 @@ class Table:
 
     def view(self) -> View:
         """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds."""
-        first, second = self._read(), self._read()
+        return self._view(self._read(), self._read(), None)
+
+    def follow(self) -> View:
+        """The same for who calls it again and again: what still holds of the moment before is taken over, facts and all."""
+        last, self._followed = self._followed, None
+        spare = self._spare if last is None else [last.records.first, *self._spare]
+        first, second = (self._read(spare.pop() if spare else None) for _ in range(2))
+        self._followed = self._view(first, second, last)
+        self._spare = [] if last is None else [last.records.second]
+        return self._followed
+
+    def _view(self, first: Image, second: Image, before: View | None) -> View:
         self._still_there()
         header = second.header
         now = header.captured_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        return View(Records(first, second), now, header.captured_wall_ns / 1e9 if header.captured_ns else time.time())
+        wall_s = header.captured_wall_ns / 1e9 if header.captured_ns else time.time()
+        return View(Records(first, second, None if before is None else before.records), now, wall_s, before)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what Snapshot.to_dict() returns in that process."""
@@ -123,14 +138,17 @@ class Table:
     def _header(self) -> bytes:
         return os.pread(self._descriptor, 4096, 0)
 
-    def _read(self) -> Image:
+    def _read(self, spare: Image | None = None) -> Image:
+        """Copy the table, into the memory of an image whose records nobody looks at any more, as far as it fits."""
         try:
             header = layout.parse_header(self._header())
             areas = []
-            for area in header.areas:
+            for number, area in enumerate(header.areas):
+                data = spare.areas[number] if spare is not None and number in layout.RECORDS else b""
                 size = area.record * area.used
-                data = os.pread(self._descriptor, size, area.offset) if size else b""
-                if len(data) != size:
+                if not isinstance(data, bytearray) or len(data) != size:
+                    data = bytearray(size)
+                if size and os.preadv(self._descriptor, [data], area.offset) != size:
                     raise Unseen("the table is damaged: it is cut off")
                 areas.append(data)
         except OSError as error:
