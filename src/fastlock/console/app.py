@@ -20,6 +20,7 @@ from textual.widgets import Static
 from fastlock.console import picture, status
 from fastlock.console.questions import Questions
 from fastlock.console.bars import Bar
+from fastlock.console.fleet import LevelSet
 from fastlock.console.helping import help_page
 from fastlock.console.history import History
 from fastlock.console.leaving import Leaving, NoTerminal, is_terminal
@@ -40,11 +41,11 @@ _SAID_S = 8.0
 class Watched(Fleet, Protocol):
     """The processes, and what can be done with them."""
 
-    def refresh(self) -> None:
+    def refresh(self) -> object:
         """Read every process anew; on one thread."""
 
-    def set_level(self, pid: int, level: str, for_s: float | None) -> str:
-        """Set the level of a process; on any thread. What it answers in one line; Unreachable where there is no answer."""
+    def set_level(self, pid: int, level: str, for_s: float | None) -> LevelSet:
+        """Set the level of a process, for so many seconds or for good; on any thread."""
 
 
 class Top(App[None]):

@@ -42,6 +42,8 @@ class Flow:
         self._add_text(page.head, -1)
         for number, section in enumerate(page.sections):
             self._add_section(number, section.title, section.body)
+        if page.notes:
+            self._add_section(len(page.sections), "What cannot be seen", tuple((Cell(note),) for note in page.notes))
         self._starts = [block.start for block in self._blocks]
 
     # ---- what is where

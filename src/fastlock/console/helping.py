@@ -13,7 +13,7 @@ KEYS = (
     ("/", "filter: words that a row has to have, kind:RLock, age:10s"),
     ("s S", "sort by the next column; reverse. A click on a column's title does both"),
     ("Space", "pause, to look at one moment; again to go on"),
-    ("e", "save what is seen, all rows of it: the name's ending says whether as .txt, .json or .svg"),
+    ("e", "save what is seen: as text (200 rows of a table), JSON (all of them) or a picture, by the ending .txt, .json, .svg"),
     ("L", "change the level of the process that the row belongs to, for a time; asks before it does"),
     ("t", "colours for a dark or a light terminal"),
     ("?", "this help"),

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from fastlock.console import save, wording
 from fastlock.console.prompt import Prompt
 from fastlock.console.seen import Seen
-from fastlock.console.status import clock
-from fastlock.processes import Unreachable
 from fastlock.reporting import printable
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ class Questions:
         except ValueError as exc:
             self._app.say(str(exc), "warn")
             return
-        content = svg if form == ".svg" else save.as_json(told.page, view, clock(told.read_at_s)) if form == ".json" else save.as_text(told.page)
+        content = svg if form == ".svg" else save.as_json(told.page, view, stamp) if form == ".json" else save.as_text(told.page)
         await self._write(name, content)
 
     async def _write(self, name: str, content: str) -> None:
@@ -95,11 +93,13 @@ class Questions:
             return
         try:
             wish = wording.parse_level(answer)
-            if await self._prompt.sure(wording.level_question(wish, who)):
-                told = await asyncio.to_thread(self._app.fleet.set_level, seen.pid, wish.level, wish.for_s)
-                self._app.say(told)
-        except (ValueError, Unreachable) as exc:
+        except ValueError as exc:
             self._app.say(printable(str(exc)), "warn")
+            return
+        if await self._prompt.sure(wording.level_question(wish, who)):
+            self._app.say(f"{who}: asked …")
+            came = await asyncio.to_thread(self._app.fleet.set_level, seen.pid, wish.level, wish.for_s)
+            self._app.say(printable(f"{who}: {came.text}"), "good" if came.done else "warn")
 
     def _meant(self) -> Seen | None:
         """The process of the row under the cursor, else of the page, else the only one that there is."""

@@ -1,19 +1,17 @@
-"""What is seen, written to a file: as text or JSON here, as SVG by the screen. All rows of the page, not only those in sight."""
+"""What is seen, written to a file: as text or JSON as `fastlock top --once` has it; an SVG is made by the screen."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-from typing import Any
 
-from fastlock.console.pages.base import Page
-from fastlock.console.tables import Grid, Line, Row, text_of
 from fastlock.console import once
+from fastlock.console.pages import Page
 from fastlock.reporting import printable
 
 ENDINGS = (".txt", ".json", ".svg")
-TEXT_COLUMNS = 160
+COLUMNS = 160  # of text
 
 
 def ending(name: str) -> str:
@@ -25,33 +23,13 @@ def ending(name: str) -> str:
 
 
 def as_text(page: Page) -> str:
-    """Return a page as `fastlock top --once` prints it."""
-    return once.render(page, TEXT_COLUMNS) + "\n"
+    """Return a page as text."""
+    return once.render(page, COLUMNS) + "\n"
 
 
 def as_json(page: Page, view: str, read_at: str) -> str:
-    """Return a page as JSON: its lines, its tables with a record for each row by the columns' keys, and what each row names."""
-    shown = {
-        "view": view,
-        "title": page.title,
-        "read_at": read_at,
-        "head": [text_of(line) for line in page.head],
-        "sections": [{"title": section.title, **_body(section.body)} for section in page.sections],
-        "notes": list(page.notes),
-    }
-    return json.dumps(shown, indent=1) + "\n"
-
-
-def _body(body: Grid | tuple[Line, ...]) -> dict[str, Any]:
-    if not isinstance(body, Grid):
-        return {"lines": [text_of(line) for line in body]}
-    titles = [{"key": column.key, "title": column.title} for column in body.columns]
-    return {"columns": titles, "total": body.total, "rows": [_row(body, row) for row in body.rows]}
-
-
-def _row(grid: Grid, row: Row) -> dict[str, Any]:
-    named = {column.key: cell.text for column, cell in zip(grid.columns, row.cells, strict=True)}
-    return {**named, "target": None if row.target is None else row.target._asdict()}
+    """Return a page as JSON with all rows of its tables, and when it was read."""
+    return json.dumps({"read_at": read_at, **once.facts(page, view)}, indent=1) + "\n"
 
 
 def write(name: str, content: str, *, over: bool = False) -> None:

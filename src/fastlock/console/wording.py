@@ -10,11 +10,11 @@ from fastlock.reporting import duration
 
 FILTER_HELP = "words, kind:RLock, age:10s"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-LEVELS = ("off", "detect", "order", "reset")
+LEVELS = ("off", "detect", "order")
 
 
 class LevelWish(NamedTuple):
-    """A level for a process, and for how many seconds, for ever where that is None; level "reset" takes back what was set."""
+    """A level for a process, and for how many seconds; None: until it is set again."""
 
     level: str
     for_s: float | None
@@ -55,14 +55,10 @@ def parse_level(text: str) -> LevelWish:
     words = text.split()
     if not words or len(words) > 2 or words[0] not in LEVELS:
         raise ValueError(f"say one of {', '.join(LEVELS)}, and for how long: order 10m")
-    if words[0] == "reset" and len(words) == 2:
-        raise ValueError("reset takes no time")
     return LevelWish(words[0], seconds(words[1]) if len(words) == 2 else None)
 
 
 def level_question(wish: LevelWish, who: str) -> str:
     """Return the question whether that is meant."""
-    if wish.level == "reset":
-        return f"Take back the level that was set in {who}?"
     limit = "until it is set again" if wish.for_s is None else f"for {duration(wish.for_s)}"
     return f"Set level {wish.level} {limit} in {who}?"
