@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastlock import _core, asked, config, look, patching, watchdog, whereabouts
-from fastlock.asked import Refused, require_only, shown
+from fastlock.asked import Interrupted, Refused, require_only, shown
 from fastlock.errors import ConfigError
 from fastlock.levels import SOURCES, SWITCH, Decision
 
@@ -34,12 +34,14 @@ MOST_S = 366 * 24 * 3600.0  # that a level may be asked for; for longer there is
 
 
 def answer(line: bytes) -> bytes:
-    """Return the answer to a request of somebody who may ask."""
+    """Return the answer to a request of somebody who may ask; nothing where it is to be asked again, by a process that forks."""
     try:
         request = _request(line)
         return _encoded({"ok": True, **_VERBS[request["do"]](request)})
     except Refused as exc:
         return refusal(str(exc))
+    except Interrupted:
+        return b""
 
 
 def refusal(reason: str) -> bytes:

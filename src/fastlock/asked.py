@@ -1,6 +1,6 @@
 """What the console asks a process for, beside the table that it reads itself: its lock classes, and the order of its locks. See answers.py.
 
-An answer is worked out in slices of a millisecond, between which other threads have the GIL, is given up where a fork waits for it, and has limits on time, rows and
+An answer is worked out in slices of two milliseconds, between which other threads have the GIL, is given up where a fork waits for it, and has limits on time, rows and
 bytes; what is left out is said. Nothing is kept between two questions. Runs in the listener's thread.
 """
 
@@ -16,9 +16,9 @@ from fastlock import _asked, _core, _delays, _listen, config, measures, order
 from fastlock.assemble import source_site
 from fastlock.findings import Site
 
-SLICE_NS = 1_000_000
+SLICE_NS = 2_000_000
 NAP_S = 0.0002  # to sleep for nothing would give the GIL to nobody: who waits for it has yet to wake
-LIMIT_S = 0.8
+LIMIT_S = 1.2
 MOST_CLASSES = 1000
 MOST_CIRCLES = 64
 MOST_EDGES = 400
@@ -30,6 +30,10 @@ _MOST_PATH = 1000  # of a file's name, or a function's
 
 class Refused(Exception):
     """A request that makes no sense, or cannot be answered now; the message goes back to who made it."""
+
+
+class Interrupted(Exception):
+    """The thread that answers is to end, for a fork or for good: who has asked is to ask again."""
 
 
 def shown(value: object) -> str:
@@ -60,9 +64,9 @@ class Turns:
         return True
 
     def next(self) -> bool:
-        """Let others run; whether there is time left. Refused where this thread is to end, for a fork or for good."""
+        """Let others run; whether there is time left."""
         if self._listens and not _listen.is_running():
-            raise Refused("the process has just forked or ends: ask again")
+            raise Interrupted
         time.sleep(NAP_S)
         return time.monotonic() < self._end
 
@@ -124,6 +128,7 @@ def classes(request: Mapping[str, Any]) -> dict[str, Any]:
         if named % 100 == 0 and not turns.next():
             break
     kept = Room().of(rows.values())
+    turns.next()
     return {"classes": kept, "cut": len(keys) - named + len(rows) - len(kept)}
 
 
@@ -167,14 +172,17 @@ def orders(request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer with the order graph as fastlock.order_graph() has it: circles first, then the most frequent orders."""
     require_only(request)
     excerpt = _asked.Orders(MOST_CIRCLES, MOST_EDGES)
-    Turns().through(excerpt.go_on)
+    turns, room = Turns(), Room()
+    turns.through(excerpt.go_on)
     facts = excerpt.facts()
+    turns.next()
     graph = order.graph_from_dump(facts, _place)
-    room = Room()
+    turns.next()
     cycles = room.of(map(_cycle_row, graph.cycles()))
     inside = {(edge["first"], edge["then"]) for cycle in cycles for edge in cycle["edges"]}
     listed = sorted(graph.edges(), key=lambda edge: ((edge.first, edge.then) not in inside, -edge.count))
     edges = room.of(map(_edge_row, listed))
+    turns.next()
     named = {edge[end] for edge in edges for end in ("first", "then")}.union(*(cycle["classes"] for cycle in cycles))
     return {
         "level": config.level(),
