@@ -72,16 +72,18 @@ cdef class Slices:
         memset(&self.tally, 0, sizeof(Tally))
 
     cdef bint locks(self, int64_t end_ns, dict sums) except -1:
-        """Go through the lock records until that time; False where none is left."""
+        """Go through some lock records, and more until that time; False where none is left."""
         cdef uint32_t last
         cdef FLock* L
-        while self.at < lock_limit() and fl_now_ns() < end_ns:
+        while self.at < lock_limit():
             last = min(self.at + <uint32_t>LOOKS, lock_limit())
             while self.at < last:
                 L = lock_at(self.at)
                 self.at += 1
                 if is_lock(L):
                     self.look_at(L, sums)
+            if fl_now_ns() >= end_ns:
+                break
         settle(&self.tally, sums)
         return self.at < lock_limit()
 
@@ -165,8 +167,10 @@ cdef class Orders(Slices):
                 return True
         if self.locks(end_ns, self.acquired):
             return True
-        while not self.all_edges and fl_now_ns() < end_ns:
+        while not self.all_edges:
             self.next_edges()
+            if fl_now_ns() >= end_ns:
+                break
         return not self.all_edges
 
     cdef int look_at(self, FLock* L, dict sums) except -1:
