@@ -6,6 +6,7 @@ from fastlock._table cimport FLock, FNode
 
 cdef enum:
     BUCKETS = 12               # the last one has no upper bound
+    KIND_BITS = 8              # of a class's key where it has no name
 
 cdef struct FWaited:
     # One class, or all that have no record of their own.
@@ -15,6 +16,10 @@ cdef struct FWaited:
     void* label                # the class, a str that is kept; NULL: it is a creation site
     uint32_t created           # that site
     uint8_t kind
+
+cdef inline uint64_t key_of_site(uint32_t created, uint8_t kind) noexcept:
+    """The key of a class that is a creation site."""
+    return <uint64_t>created << KIND_BITS | kind
 
 cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept

@@ -118,6 +118,22 @@ def delays():
     return rows
 
 
+def delays_from(uint32_t start, uint32_t most):
+    """([(key, and the same numbers as delays() has)] of so many records from `start` on, where to go on: 0 at the end).
+
+    A key is (class, kind) of a class by name, else a number, and None for those that share a record.
+    """
+    cdef uint32_t i
+    cdef FWaited* w
+    rows = []
+    for i in range(start, min(records.used, start + most)):
+        w = record_at(i) if i else &others
+        if w.contentions:
+            key = None if i == 0 else (<object>w.label, w.kind) if w.label != NULL else key_of_site(w.created, w.kind)
+            rows.append(facts_of(w, key))
+    return rows, start + most if start + most < records.used else 0
+
+
 def waiting():
     """(how many agents wait for a lock, since when the oldest does by CLOCK_MONOTONIC, 0 where none does); about a nanosecond an agent."""
     cdef uint32_t i

@@ -71,7 +71,7 @@ def lints(seen: Seen, readings: Sequence[Reading], names: Names, asleep: Asleep)
     if seen.state != LIVE or not (seen.waits or seen.findings):
         return []
     judge = _Judge(seen, readings, names, asleep)
-    found = [*judge.loops(), *judge.across_await(), *judge.sleeping(), *judge.long_holds(), *judge.writers(), *judge.busy()]
+    found = [*judge.loops(), *judge.across_await(), *judge.sleeping, *judge.long_holds(), *judge.writers(), *judge.busy()]
     order = list(KINDS)
     return sorted(found, key=lambda lint: (order.index(lint.kind), -lint.age_s))
 
@@ -159,8 +159,12 @@ class _Judge:
                 what, todo = (printable(str(finding.get(key))) for key in ("explanation", "fix"))
                 yield self.lint("lock-across-await", ("finding", fingerprint), about, what, 0.0, todo)
 
-    def sleeping(self) -> Iterator[Lint]:
+    @cached_property
+    def sleeping(self) -> list[Lint]:
         """Waits without a timeout for locks whose owner sleeps."""
+        return list(self._sleeping())
+
+    def _sleeping(self) -> Iterator[Lint]:
         for number, waits in self.queues.items():
             wait = next((each for each in waits if each.deadline_ns is None), None)
             owner, sleep = self._sleeper(number, wait)
@@ -186,7 +190,7 @@ class _Judge:
 
     def long_holds(self) -> Iterator[Lint]:
         """Locks that one owner keeps from others; who waits for a lock itself is not to blame, but whoever that one waits for."""
-        asleep = {lint.target.key for lint in self.sleeping()}
+        asleep = {lint.target.key for lint in self.sleeping}
         for number, waits in self.queues.items():
             lock, age_s = self.seen.locks[number], self.age_s(waits[0])
             owner = self._lasting_owner(lock)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection
 from functools import cached_property
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 from fastlock.console.seen import Agent, Lock, Seen
 from fastlock.findings import Site, basename
@@ -25,12 +27,12 @@ class Names:
         agent = None if agent_id is None else self._seen.agents.get(agent_id)
         if agent is None:
             return "an unknown agent"
-        return _numbered(_agent_name(agent), agent.id, self._equal_agents)
+        return self._agents.name(agent)
 
     def lock(self, lock_id: int | None, otherwise: str = "something") -> str:
         """Return for example ``ledger_lock``, or ``Account._lock #2`` where several have the name."""
         lock = None if lock_id is None else self._seen.locks.get(lock_id)
-        return otherwise if lock is None else _numbered(_lock_name(lock), lock.id, self._equal_locks)
+        return otherwise if lock is None else self._locks.name(lock)
 
     def site(self, site: Site | None) -> str:
         """Return for example ``export.py:120``, "" where it is not known."""
@@ -48,12 +50,12 @@ class Names:
         return f"{len(readers):,} {_SORTS.get(lock.kind, 'holders')}" if readers else NOBODY
 
     @cached_property
-    def _equal_agents(self) -> Mapping[str, Mapping[int, int]]:
-        return _equal((agent.id, _agent_name(agent)) for agent in self._seen.agents.values())
+    def _agents(self) -> _Distinct[Agent]:
+        return _Distinct(self._seen.agents.values(), attrgetter("name", "kind"), _agent_name)
 
     @cached_property
-    def _equal_locks(self) -> Mapping[str, Mapping[int, int]]:
-        return _equal((lock.id, _lock_name(lock)) for lock in self._seen.locks.values())
+    def _locks(self) -> _Distinct[Lock]:
+        return _Distinct(self._seen.locks.values(), _raw_name, _lock_name)
 
 
 _SORTS = {"RWLock": "readers", "ThreadPoolExecutor": "workers"}
@@ -84,17 +86,34 @@ def _lock_name(lock: Lock) -> str:
     return tidy(lock.name) or printable(f"{lock.kind}{made}")
 
 
-def _equal(named: Iterable[tuple[int, str]]) -> Mapping[str, Mapping[int, int]]:
-    """Return the ids that have a name in common with others, each with its number."""
-    first: dict[str, int] = {}
-    same: dict[str, list[int]] = {}
-    for number, name in named:
-        if name in first:
-            same.setdefault(name, [first[name]]).append(number)
-        else:
-            first[name] = number
-    return {name: {number: at for at, number in enumerate(sorted(numbers), 1)} for name, numbers in same.items()}
+def _raw_name(lock: Lock) -> tuple[Any, ...]:
+    return (lock.name,) if lock.name else ("", lock.kind, lock.created)
 
 
-def _numbered(name: str, number: int, equal: Mapping[str, Mapping[int, int]]) -> str:
-    return f"{name} #{equal[name][number]}" if name in equal else name
+_T = TypeVar("_T", Agent, Lock)
+
+
+class _Distinct(Generic[_T]):
+    """Distinct names. To see which are equal takes a millisecond for ten thousand; each is made, and numbered, when it is asked for."""
+
+    def __init__(self, items: Collection[_T], raw: Callable[[_T], tuple[Any, ...]], name: Callable[[_T], str]) -> None:
+        keys: list[Any] = list(map(raw, items))  # what names are made of, the text first
+        text = "".join([key[0] for key in keys])
+        self._name: Callable[[_T], str] = name
+        self._key: Callable[[_T], Any] = raw
+        if not text.isprintable() or "0x" in text:  # names that differ may look alike
+            self._key, keys = name, list(map(name, items))
+        self._same: dict[Any, list[int]] = {}
+        if len(set(keys)) < len(keys):
+            for item, key in zip(items, keys):
+                self._same.setdefault(key, []).append(item.id)
+        self._numbers: dict[Any, dict[int, int]] = {}
+
+    def name(self, item: _T) -> str:
+        name, key = self._name(item), self._key(item)
+        same = self._same.get(key, ())
+        if len(same) < 2:
+            return name
+        if key not in self._numbers:
+            self._numbers[key] = {number: at for at, number in enumerate(sorted(same), 1)}
+        return f"{name} #{self._numbers[key].get(item.id, 0)}"

@@ -8,6 +8,7 @@ from typing import Any
 from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, alarming, among, count, gone, head, line, notes, numbered
+from fastlock.console.pages.waits import behind as behind_it
 from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import Agent, Asked, Lock, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Line, Row, plain
@@ -55,15 +56,15 @@ def _circle(agent: Agent, seen: Seen) -> Target | None:
 def _facts(agent: Agent, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     tid = "" if agent.native_id is None else f", tid {agent.native_id}"
     what = f"thread{tid}" if agent.kind == "thread" else f"task, loop of {printable(agent.loop or 'a thread that is not known')}{tid}"
-    behind = seen.behind(agent.id)
+    circle = next((each for each in alarming(seen) if agent.id in each.agents), None)
+    behind = behind_it(seen, agent.id, circle)
     facts = [_fact("is", what), _fact("behind it", f"{count(behind, 'agent')} in the end" if behind else "nobody")]
     told = sight.fleet.asked(seen.pid, "agent", agent.id).agent
     doing = told.get("doing") if told else None
     if isinstance(doing, str) and doing:
         facts.insert(1, _fact("now", printable(doing)))
-    for circle in alarming(seen):
-        if agent.id in circle.agents:
-            facts.append(_fact("circle", among(circle, sight.names(seen)), "bad"))
+    if circle is not None:
+        facts.append(_fact("circle", among(circle, sight.names(seen)), "bad"))
     return tuple(facts)
 
 

@@ -113,9 +113,9 @@ def aged(seconds: float | None, style: str = "age") -> Cell:
     return Cell("" if seconds is None else age(seconds), style, seconds)
 
 
-def numbered(number: int | None) -> Cell:
-    """Return the cell of a number: nothing for none, "-" for one that is not known."""
-    return Cell(NOBODY if number is None else f"{number:,}" if number else "", "", number)
+def numbered(number: int | None, none: str = "") -> Cell:
+    """Return the cell of a number: `none` for 0, "-" for one that is not known."""
+    return Cell(NOBODY if number is None else f"{number:,}" if number else none, "", number)
 
 
 def sited(site: Site | None) -> Cell:
@@ -227,8 +227,6 @@ def notes(sight: Sight, *more: str) -> tuple[str, ...]:
             told.append(f"{who}: its table is full: {count(seen.unseen, 'record')} of agents and locks cannot be seen from outside")
         if seen.findings_dropped:
             told.append(f"{who}: {count(seen.findings_dropped, 'older finding')} had no room in its table; its own report has them")
-        if seen.raw_locks:
-            told.append(f"{who}: {count(seen.raw_locks, 'lock')} made before fastlock was installed cannot be seen: install it earlier")
         if seen.state == LIVE and seen.level == "off":
             told.append(f"{who}: its level is off, so nothing is watched: `fastlock level {seen.pid} detect` turns it on")
     return (*told, *more)
@@ -236,7 +234,7 @@ def notes(sight: Sight, *more: str) -> tuple[str, ...]:
 
 def not_told(sight: Sight, part: str, what: str) -> list[str]:
     """Return why processes say nothing of something that only they themselves can tell."""
-    asked = [(seen.pid, sight.fleet.asked(seen.pid, part)) for seen in sight.seen]
+    asked = [(seen.pid, sight.fleet.asked(seen.pid, part)) for seen in sight.seen if seen.captured_at]
     return [f"pid {pid}: {what}: {printable(each.why)}" for pid, each in asked if each.why]
 
 

@@ -15,7 +15,7 @@ COLUMNS = (
     Column("class", "Class", 12, least=96, grow=2),
     Column("kind", "Kind", 9, least=124),
     Column("live", "Live", 7, right=True, least=112),
-    Column("contended", "Contended", 9, right=True, least=84),
+    Column("contended", "Contended", 9, right=True, least=80),
     Column("waiters", "Waiters", 7, right=True),
     Column("oldest", "Oldest", 7, right=True),
     Column("owner", "Held by", 11, least=46, grow=2),

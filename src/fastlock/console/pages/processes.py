@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, alarming, among, count, for_a_lock, head, health, line, notes, numbered
 from fastlock.console.pages.waits import Item, in_circles
 from fastlock.console.pages.waits import table as table_of_waits
@@ -29,7 +31,13 @@ def page(sight: Sight) -> Page:
     grid = _table(sight).grid(sorted(fleet, key=lambda seen: (_RANK.get(seen.health, 2), seen.pid)), sight.query)
     worst = next((seen for seen in fleet if seen.health == "deadlocked"), None)
     focus = None if worst is None else Target("process", worst.pid, worst.pid)
-    return Page("Processes", head(sight), (Section(count(len(fleet), "process", "processes"), grid),), notes(sight), focus)
+    return Page("Processes", head(sight), (Section(count(len(fleet), "process", "processes"), grid),), notes(sight, *_unseen_locks(fleet)), focus)
+
+
+def _unseen_locks(fleet: Sequence[Seen]) -> list[str]:
+    """Say how many locks are not fastlock's."""
+    early = "made before fastlock was installed cannot be seen: `fastlock run`, or FASTLOCK_INSTALL=1, installs it first"
+    return [f"pid {seen.pid}: {count(seen.raw_locks, 'lock')} {early}" for seen in fleet if seen.raw_locks]
 
 
 def _table(sight: Sight) -> Table[Seen]:
@@ -68,9 +76,9 @@ def _row(seen: Seen) -> Row:
         Cell(printable(seen.level)),
         health(seen),
         Cell(f"{len(seen.agents):,}", "", len(seen.agents)),
-        numbered(len(waiting(seen))),
+        numbered(len(waiting(seen)), "0"),
         aged(oldest),
-        numbered(len(seen.findings) + seen.findings_dropped),
+        numbered(len(seen.findings) + seen.findings_dropped, "0"),
     )
     return Row(cells, target, target)
 
@@ -104,7 +112,7 @@ def one(sight: Sight) -> Page:
     items = [Item(seen, wait) for wait in sorted(seen.waits, key=lambda wait: (not for_a_lock(wait), wait.since_ns))]
     grid = table_of_waits(sight, in_circles(sight)).grid(items, sight.query)
     focus = next((Target("circle", seen.pid, circle.agents[0]) for circle in alarming(seen)), None)
-    return Page(title, head(sight), (Section("About it", _facts(seen, sight)), Section("Waits", grid)), notes(sight), focus)
+    return Page(title, head(sight), (Section("About it", _facts(seen, sight)), Section("Waits", grid)), notes(sight, *_unseen_locks([seen])), focus)
 
 
 def _facts(seen: Seen, sight: Sight) -> tuple[Line, ...]:

@@ -66,7 +66,7 @@ def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str
     def row(item: Item) -> Row:
         seen, wait = item
         circle = circles.get((seen.pid, wait.agent))
-        cells = sight.cells(seen, *_cells(seen, wait, sight.names(seen), "" if circle is None else "bad"))
+        cells = sight.cells(seen, *_cells(seen, wait, sight.names(seen), circle))
         return Row(cells, target(seen, wait, circle), ("wait", seen.pid, wait.agent, wait.lock))
 
     return Table(
@@ -80,7 +80,7 @@ def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str
             "owner": lambda item: held_by(item, sight).casefold(),
             "age": lambda item: age_s(item.seen, item.wait),
             "site": lambda item: sight.names(item.seen).site(item.wait.wanted_at),
-            "behind": lambda item: item.seen.behind(item.wait.agent),
+            "behind": lambda item: behind(item.seen, item.wait.agent, circles.get((item.seen.pid, item.wait.agent))),
             "call": lambda item: item.wait.what,
             "left": lambda item: None if item.wait.deadline_ns is None else item.wait.deadline_ns - item.seen.now_ns,
         },
@@ -88,6 +88,11 @@ def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str
         kinds=lambda item: kinds(item.seen, item.wait),
         age_s=lambda item: age_s(item.seen, item.wait),
     )
+
+
+def behind(seen: Seen, agent: int, circle: Circle | None) -> int:
+    """Return how many wait for an agent in the end; for each in a circle these are the others in it and all behind them."""
+    return seen.behind(agent) if circle is None else sum(map(seen.behind, circle.agents)) + len(circle.agents) - 1
 
 
 def held_by(item: Item, sight: Sight) -> str:
@@ -109,9 +114,9 @@ def kinds(seen: Seen, wait: Wait) -> tuple[str, ...]:
     return ("" if lock is None else lock.kind, "" if agent is None else agent.kind, "locks" if for_a_lock(wait) else "rest")
 
 
-def _cells(seen: Seen, wait: Wait, names: Names, style: str) -> tuple[Cell, ...]:
+def _cells(seen: Seen, wait: Wait, names: Names, circle: Circle | None) -> tuple[Cell, ...]:
     held = names.holders(seen.locks.get(wait.lock))
-    behind = seen.behind(wait.agent)
+    style = "" if circle is None else "bad"
     rest = "" if for_a_lock(wait) else "dim"
     left_s = None if wait.deadline_ns is None else max(0, wait.deadline_ns - seen.now_ns) / 1e9
     return (
@@ -120,7 +125,7 @@ def _cells(seen: Seen, wait: Wait, names: Names, style: str) -> tuple[Cell, ...]
         Cell(held, "owner" if held != "-" else "dim"),
         aged(age_s(seen, wait), style or rest or "age"),
         sited(wait.wanted_at),
-        numbered(behind),
+        numbered(behind(seen, wait.agent, circle)),
         Cell(wait.what, "dim"),
         Cell("never" if left_s is None else age(left_s), "dim", left_s),
     )
