@@ -357,7 +357,7 @@ def test_an_agent_tells_what_it_waits_for_holds_and_awaits() -> None:
         agent={
             "doing": "suspended",
             "stack": [{"file": "/srv/shop/rows.py", "line": 6, "function": "fetch", "text": "await db.get()"}],
-            "awaits": [{"who": {"id": 6, "name": "fetch"}, "whom": {"id": None, "kind": "task", "name": "reader"}, "how": "gather()"}, "garbage"],
+            "awaits": [{"who": {"id": 6, "name": "fetch"}, "whom": {"id": 7, "kind": "task", "name": "store"}, "how": "gather()"}, "garbage"],
             "loop_does": {"running": None, "ready": 3, "timers": 1, "stack": []},
         },
     )
@@ -365,7 +365,8 @@ def test_an_agent_tells_what_it_waits_for_holds_and_awaits() -> None:
     told = sections(page)
     assert page.title == "Task fetch (task)"
     assert "now        suspended" in told[""]
-    assert told["Awaits"] == ["fetch awaits task reader (gather())"]
+    assert told["Awaits"] == ["fetch | task store | gather()"]
+    assert Target("agent", 41, 7) in [row.target for grid in grids(page) for row in grid.rows]
     assert told["Its loop"] == ["runs no task now, 3 ready to run, 1 timers"]
     assert told["Holds"] == ["rows | rows.py:5 in run | 1 | 1.0s"]
     assert told["Waits for it"][0].startswith("store (task) | rows")

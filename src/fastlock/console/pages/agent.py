@@ -23,6 +23,7 @@ _HOLDS = (
     Column("oldest", "Oldest", 7, right=True, least=44),
 )
 _FINDINGS = (Column("code", "Code", 5), Column("what", "What", 20, grow=1))
+_AWAITS = (Column("who", "Who", 12, grow=1), Column("whom", "Awaits", 14, grow=1), Column("how", "By", 12, least=50, grow=1))
 _FRAMES = 24
 _LABEL = 9
 
@@ -153,20 +154,24 @@ def _stack(frames: Sequence[Site]) -> tuple[Line, ...]:
 def awaits_of(agent: Agent, seen: Seen, sight: Sight) -> list[Section]:
     """Return what a task awaits, and what its loop does, as its process says it."""
     told = sight.fleet.asked(seen.pid, "agent", agent.id).agent or {}
-    lines = [line(each) for each in map(_awaited, _mappings(told.get("awaits"))) if each]
-    sections = [Section("Awaits", tuple(lines))] if lines else []
+    rows = [row for each in _mappings(told.get("awaits")) if (row := _awaited(each, seen)) is not None]
+    sections = [Section("Awaits", plain(_AWAITS, rows, ""))] if rows else []
     does = told.get("loop_does")
     if isinstance(does, Mapping):
         sections.append(Section("Its loop", (line(_loop_does(does)), *_loop_stack(does))))
     return sections
 
 
-def _awaited(link: Mapping[str, Any]) -> str:
-    who, whom, how = link.get("who"), link.get("whom"), link.get("how")
+def _awaited(link: Mapping[str, Any], seen: Seen) -> Row | None:
+    """Return who awaits whom, which leads to that one where the table has it."""
+    who, whom = link.get("who"), link.get("whom")
     if not isinstance(who, Mapping) or not isinstance(whom, Mapping):
-        return ""
-    by = f" ({how})" if isinstance(how, str) and how else ""
-    return printable(f"{who.get('name')} awaits {whom.get('kind', '')} {whom.get('name')}{by}")
+        return None
+    number = whom.get("id")
+    target = Target("agent", seen.pid, number) if isinstance(number, int) and number in seen.agents else None
+    texts = (who.get("name"), f"{whom.get('kind', '')} {whom.get('name')}".strip(), link.get("how") or "")
+    name, awaited, how = (Cell(printable(str(each)), style) for each, style in zip(texts, ("name", "owner", "dim")))
+    return Row((name, awaited, how), target, ("await", name.text, awaited.text))
 
 
 def _loop_does(does: Mapping[str, Any]) -> str:
