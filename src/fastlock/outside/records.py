@@ -39,12 +39,12 @@ class Chain(NamedTuple):
 class _Kept:
     """What the next records are compared with, and may take over."""
 
-    areas: Sequence[bytes | bytearray] = (b"",) * len(layout.AREAS)
+    areas: Sequence[bytearray] = (bytearray(),) * len(layout.AREAS)
     agents: dict[int, Agent] = field(default_factory=dict)
     locks: dict[int, Lock] = field(default_factory=dict)
     serials: dict[int, int] = field(default_factory=dict)  # of the locks that are waited for, by the number of the record
     torn: dict[int, set[int]] = field(default_factory=lambda: {AGENTS: set(), LOCKS: set()})  # records by area that were being written
-    looked_at: dict[int, tuple[bytes | bytearray, Lock | None]] = field(default_factory=dict)
+    looked_at: dict[int, tuple[bytearray, Lock | None]] = field(default_factory=dict)
     chains: dict[tuple[int, int], Chain] = field(default_factory=dict)
     strings: dict[int, str | None] = field(default_factory=dict)
     sites: dict[int, Site | None] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class Records:
         self.is_later = before is not None and before._is_of(second)
         last = before._kept if before is not None and self.is_later else _Kept()
         self.changed = Changed({}, {})
+        self.differs = not self.is_later  # whether anything is not as it was, byte for byte
         self._kept = _Kept(second.areas, dict(last.agents), dict(last.locks), dict(last.serials), looked_at=last.looked_at)
         # Strings and sites hold for ever, once they are there.
         self._kept.strings = {offset: text for offset, text in last.strings.items() if text is not None}
@@ -86,8 +87,9 @@ class Records:
         """Numbers of the records that are not as they were, or not sure; of those alone whose byte at `mark_at` is, or was, not 0."""
         size = self.header.areas[area].record
         first, second, old = self.first.areas[area], self.second.areas[area], last.areas[area]
-        if len(old) == len(second) and second == old and first == second:
+        if second is old and first is second or (len(old) == len(second) and second == old and first == second):
             return
+        self.differs = True
         earlier, older = memoryview(first), memoryview(old)
         for at in range(0, min(len(second), MOST_RECORDS * size), size * _BLOCK):
             end = at + size * _BLOCK
@@ -106,11 +108,11 @@ class Records:
                 if record != older[place] or record != earlier[place]:
                     yield number + inside
 
-    def _stable(self, area: int, number: int) -> bytes | bytearray:
+    def _stable(self, area: int, number: int) -> bytearray:
         """The bytes of a record that nobody was writing, else b""."""
         record = self.second.record(area, number)
         if not record or record[0] & 1 or record != self.first.record(area, number):
-            return b""
+            return bytearray()
         return record
 
     def _read_agents(self, last: _Kept) -> None:
@@ -189,15 +191,15 @@ class Records:
         return self._kept.sites[number]
 
     def _read_site(self, number: int) -> Site | None:
-        record = self.second.record(SITES, number) if number else b""
+        record = self.second.record(SITES, number) if number else bytearray()
         known = layout.site_of(record) if record else None
         name = None if known is None else self.text(known[0])
         return None if known is None or name is None else Site(name, known[2], self.text(known[1]) or "")
 
     def _lasting_chains(self, last: _Kept) -> dict[tuple[int, int], Chain]:
-        if not last.chains or len(last.chains) > _MORE_CHAINS * self._steps:
-            return {}
         fresh = set(self._fresh(SHARES, last, None))
+        if len(last.chains) > _MORE_CHAINS * self._steps:
+            return {}
         return {key: chain for key, chain in last.chains.items() if fresh.isdisjoint(chain.numbers)} if fresh else dict(last.chains)
 
     def chain(self, first: int, count: int = MOST_CHAIN) -> tuple[Share, ...]:
