@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fastlock.console import lints as rules
 from fastlock.console.lints import KINDS, Lint
-from fastlock.console.pages.base import Page, Section, Sight, aged, alarming, head, line, notes
+from fastlock.console.pages.base import Page, Section, Sight, aged, head, line, notes
 from fastlock.console.seen import LIVE, Seen
 from fastlock.console.sleeping import sleep_of
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -42,7 +42,7 @@ def page(sight: Sight) -> Page:
     grid = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=sight.empty(STUCK if any(alarming(seen) for seen in sight.seen) else EMPTY),
+        empty=sight.empty(STUCK if sight.worst else EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "lint": lambda item: KINDS[item.lint.kind].title,

@@ -39,7 +39,7 @@ def one(sight: Sight) -> Page:
         Section("", _facts(lock, seen, sight)),
         Section("Held by", _holders(holders, lock, seen, sight)),
         *([] if len(holders) != 1 else stack_of(holders[0], seen, sight, "Where the holder is")),
-        Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "circle", "Nobody waits for it at this moment.")),
+        Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "deadlock", "Nobody waits for it at this moment.")),
         *_of_class(lock.lock_class, seen, sight),
     ]
     missing = [] if lock.kind != "Semaphore" else ["who holds a permit is known of those who took it in this process; anybody may release one"]

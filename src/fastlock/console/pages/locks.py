@@ -58,6 +58,9 @@ def page(sight: Sight) -> Page:
     items.sort(key=lambda item: (item.lock is None, not item.is_lock, -(item.oldest_s or 0.0), -item.waiters, -_contended(item)))
     grid = _table(sight).grid(items, sight.query)
     missing = not_told(sight, "classes", "how many locks of a class live and how often they were contended is not known")
+    for seen in sight.seen:
+        cut = sight.fleet.asked(seen.pid).cut
+        missing += [f"pid {seen.pid}: {cut:,} more classes, less contended, are left out"] if cut else []
     return Page("Locks", head(sight), (Section("Locks that are waited for, then classes", grid),), notes(sight, *missing))
 
 
