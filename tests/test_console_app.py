@@ -440,7 +440,7 @@ def test_textual_is_imported_by_the_screen_alone() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT_S, check=False).returncode == 0
     package = Path(fastlock.__file__).parent
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if re.search(r"^\s*(from|import) (textual|rich)\b", path.read_text(), re.M)}
-    assert found == {f"console/{name}.py" for name in ("app", "bars", "listing", "meanings", "picture", "prompt")}
+    assert found == {f"console/{name}.py" for name in ("app", "bars", "listing", "meanings", "picture", "prompt", "terminal")}
 
 
 @pytest.mark.parametrize(
@@ -584,6 +584,23 @@ def test_however_it_ends_the_terminal_is_left_whole() -> None:
     finally:
         for terminal in terminals:
             terminal.close()
+
+
+def test_bytes_that_are_no_text_are_not_the_end() -> None:
+    """Line noise, a Latin-1 key, half a character, half a command of a terminal: the keys after them still work."""
+    terminal = Terminal(str(os.getpid()))
+    try:
+        terminal.until(b"Waits")
+        for noise in (b"\xff", b"caf\xe9", b"\xe2\x82", b"\x00\x1b[?99;99z", b"\x1b]0;title\x07"):
+            os.write(terminal.ours, noise)
+            terminal.take(0.2)
+        while b"Backspace" not in terminal.drawn:
+            os.write(terminal.ours, b"?")
+            terminal.take(0.5)
+        os.write(terminal.ours, b"q")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
 
 
 def test_the_console_does_not_watch_itself() -> None:

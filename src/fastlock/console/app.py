@@ -29,6 +29,7 @@ from fastlock.console.pages import VIEWS, Fleet, Page, Section, page
 from fastlock.console.prompt import Prompt
 from fastlock.console.seen import Target
 from fastlock.console.tables import Cell, Grid, Query
+from fastlock.console.terminal import Terminal
 from fastlock.console.trail import Trail
 from fastlock.console.watching import PERIOD_S, Order, Told, Watcher, one_line
 
@@ -79,7 +80,7 @@ class Top(App[None]):
         period_s: float = PERIOD_S,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=Terminal, ansi_color=True)
         self.theme = "ansi-dark"
         self.fleet = fleet
         self.trail = Trail(view, query)
@@ -306,8 +307,8 @@ class Top(App[None]):
         self.exit(return_code=code)
 
     def panic(self, *renderables: RenderableType) -> None:
-        """End with a line and no traceback: what textual's own threads cannot do, they cannot because the terminal is gone."""
-        super().panic(*(Text("The terminal is gone.") if isinstance(each, Traceback) else each for each in renderables))
+        """End with a line and no traceback; called by textual's own threads too."""
+        super().panic(*(Text(_brief(each)) if isinstance(each, Traceback) else each for each in renderables))
 
     def _fatal_error(self) -> None:
         """End with a line that says what broke, and where; called by textual where a handler raises."""
@@ -319,6 +320,12 @@ class Top(App[None]):
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
         """Return what is on the screen as an SVG."""
         return picture.drawn(super().export_screenshot(title=title, simplify=simplify), self.current_theme.dark)
+
+
+def _brief(traceback: Traceback) -> str:
+    """Say in a line what a traceback says; an OSError of a thread that reads keys means that there is nothing to read from."""
+    raised = traceback.trace.stacks[0]
+    return "The terminal is gone." if raised.exc_type == "OSError" else f"fastlock top ends, by a defect of its own: {raised.exc_type}: {raised.exc_value}"
 
 
 def _without(trouble: str) -> Page:
