@@ -32,8 +32,8 @@ from fastlock.console.prompt import Prompt  # noqa: E402
 from fastlock.console.tables import Cell, Query, text_of  # noqa: E402
 from fastlock.console.wording import filter_text, parse_filter  # noqa: E402
 from fastlock.console.wrapping import wrap  # noqa: E402
-from tests.console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
-from tests.console_support import Process, deadlocked  # noqa: E402
+from console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
+from console_support import Process, deadlocked  # noqa: E402
 
 
 def queue(waiters: int, pid: int = 41, name: str = "pool_lock") -> Process:

@@ -167,7 +167,7 @@ class Top(App[None]):
             return
         if told.page is None:
             same = self.told is not None and self.told.number == told.number
-            told = told._replace(page=self.told.page if self.told is not None and same else _without(told.trouble))
+            told = told._replace(page=self.told.page) if self.told is not None and same else told._replace(page=_without(told.trouble), trouble="")
         self.told = told
         assert told.page is not None
         self.trail.here.title = told.page.title
