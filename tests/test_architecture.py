@@ -70,6 +70,7 @@ LAYERS = (
     {"whereabouts"},
     {"answers"},
     {"control", "calling", "openfeature"},
+    {"console"},
     {"advising", "exposition"},
     {"summary", "prometheus", "livez"},
     {"serving"},

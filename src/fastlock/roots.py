@@ -6,6 +6,7 @@ the like, or has ended. A circle of agents is one root. Behind it stands everybo
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Moment:
     ) -> None:
         self.agents = {agent["id"]: agent for agent in agents}
         self.locks = {lock["id"]: lock for lock in locks}
-        self._age_s, self._left_s, self._site = age_s, left_s, site
+        self._age_s, self._left_s, self.site = age_s, left_s, site
         self._awaits = awaits or {}
         self._never = never
         # Of an agent whose signal handler waits inside of a wait, the one that its record names.
@@ -122,6 +123,12 @@ class Moment:
             if agent is None or (agent["waits"] == wait["lock"] and not agent.get("runs")):
                 self.waits.setdefault(wait["agent"], wait)
 
+    def at(self, age_s: Callable[[Record], float], left_s: Callable[[Record], float | None]) -> Moment:
+        """Return the same at another time, when nothing but the ages of waits is different."""
+        later = copy.copy(self)
+        later._age_s, later._left_s = age_s, left_s
+        return later
+
     # ---- who needs whom
 
     @cached_property
@@ -129,16 +136,19 @@ class Moment:
         """The forest, of siblings the oldest first; linear but for the sorting of ages."""
         self._needs: dict[_Key, Need] = {}
         wants: dict[int, list[_Key]] = {}
-        for agent in sorted(self.waits, key=lambda each: -self._age_s(self.waits[each])):
-            keys = self._keys(agent, self.waits[agent])
+        ages = {agent: -self._age_s(wait) for agent, wait in self.waits.items()}
+        self._plain: dict[int, list[_Key]] = {}
+        for agent in sorted(ages, key=ages.__getitem__):
+            wait = self.waits[agent]
+            keys = self._plain.get(wait["lock"]) or self._keys(agent, wait)
             if keys:
                 wants[agent] = keys
         for agent, thread in self._in_stopped_loops():
             self._needs[_Key("loop", thread)] = Need((thread,))
-            wants.setdefault(agent, []).append(_Key("loop", thread))
+            wants[agent] = [*wants.get(agent, ()), _Key("loop", thread)]
         for agent, others in self._awaits.items():
             self._needs[_Key("await", agent)] = Need(others)
-            wants.setdefault(agent, []).append(_Key("await", agent))
+            wants[agent] = [*wants.get(agent, ()), _Key("await", agent)]
         dead = {agent for agent, each in self.agents.items() if each.get("state", "alive") != "alive"}
         return grow(wants, self._needs, dead.union(self._never))
 
@@ -155,6 +165,8 @@ class Moment:
         if key not in self._needs:
             holders = self._holders(lock)
             self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
+            if holders and lock["kind"] != "RWLock":
+                self._plain[lock["id"]] = [key]  # the need of each of its waiters
         return [key] if self._needs[key].holders else []
 
     def _brought_by(self, lock: Record) -> list[_Key]:
@@ -251,6 +263,11 @@ class Moment:
             rows=rows,
         )
 
+    @cached_property
+    def behind(self) -> Mapping[int, int]:
+        """How many are behind each agent that somebody is behind; linear."""
+        return {agent: number for members in self.forest.roots() for agent, number in self._counted(self.forest.behind(members)).items()}
+
     def _kind(self, members: Sequence[int], together: bool) -> str:
         if together or len(members) > 1 or members[0] in self.forest.parent:
             return "circle"
@@ -285,7 +302,7 @@ class Moment:
             how=how,
             since_s=None if wait is None else self._age_s(wait),
             deadline_s=None if wait is None else self._left_s(wait),
-            wanted_at=None if wait is None else self._site(wait["wanted_at"]),
+            wanted_at=None if wait is None else self.site(wait["wanted_at"]),
             depth=depth,
             behind=behind,
         )

@@ -49,11 +49,11 @@ def process_id(text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
-    """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError in one line for anything else."""
+def seconds(text: str, option: str = "--for") -> float:
+    """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError in one line, which names the option, for anything else."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text, re.ASCII)
     if found is None or float(found[1]) == 0:
-        raise ValueError(f"--for={text!r}: must be a time such as 90s, 10m or 2h")
+        raise ValueError(f"{option}={text!r}: must be a time such as 90s, 10m or 2h")
     return float(found[1]) * _UNITS[found[2]]
 
 

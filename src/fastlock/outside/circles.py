@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fastlock.outside.layout import Agent, Lock, Records, Share, Wait
+from fastlock.outside.layout import Agent, Lock, Share, Wait
+from fastlock.outside.records import Records
 
 EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG, UPGRADABLE = range(1, 7)
 LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT, POOL, OPAQUE = range(1, 11)
@@ -38,12 +39,12 @@ def has_evidence(lock: Lock) -> bool:
     return lock.kind in (RLOCK, RWLOCK, RESULT) or bool(lock.marks & (_OWNED | _AIO) or lock.owner & _WITH)
 
 
-def holders_of(lock: Lock, records: Records) -> list[tuple[Agent, Share]]:
-    """Return who holds shares or permits of the lock."""
+def holders_of(lock: Lock, records: Records) -> list[tuple[int, Share]]:
+    """Return who holds shares or permits of the lock, by id."""
     if lock.marks & SIGNAL or not lock.shares:
         return []
     found = ((_of_word(share.who, records.agents), share) for share in records.chain(lock.shares))
-    return [(agent, share) for agent, share in found if agent is not None]
+    return [(agent.id, share) for agent, share in found if agent is not None]
 
 
 def _of_word(word: int, agents: Mapping[int, Agent]) -> Agent | None:
@@ -51,7 +52,7 @@ def _of_word(word: int, agents: Mapping[int, Agent]) -> Agent | None:
     return agent if agent is not None and agent.word == word & ~_FLAGS else None
 
 
-def is_open(lock: Lock, holders: Iterable[tuple[Agent, Share]]) -> bool:
+def is_open(lock: Lock, holders: Iterable[tuple[int, Share]]) -> bool:
     """Tell whether a semaphore has permits left, or some whose holder is not known, so somebody else may let it go; whether a pool has idle workers."""
     held = sum(share.times for _, share in holders)
     if lock.kind == POOL:
