@@ -44,6 +44,12 @@ def looks():
         assert thread.ident in frames and threading.get_ident() in frames
 looks()
 """,
+    "who is asked over the socket": """
+from fastlock import whereabouts
+(number,) = [agent.id for agent in fastlock.snapshot().agents if agent.name == "waiter"]
+told = whereabouts.agents({"do": "agent", "agent": number})
+assert told["agents"][0]["stack"]
+""",
     "a look that fails": """
 from fastlock import chains
 def fails():
