@@ -107,6 +107,19 @@ def test_a_long_hold_is_one_owner_for_five_seconds_of_a_wait() -> None:
     assert "waits for ready meanwhile (Event.wait at main.py:3)" in judged(over(1, resting))[0].what
 
 
+def test_many_locks_of_one_class_are_one_lint() -> None:
+    """The oldest is told, the others are counted."""
+
+    def many(made: Process, at: int) -> None:
+        for number in range(12):
+            lock = made.lock(f"account {number}", made.agent(f"owner {number}"), "pay.py:1", lock_class="account" if number else "other")
+            made.wait(made.agent(f"waiter {number}"), lock, 6 + number)
+
+    found = judged(over(1, many))
+    assert [lint.about for lint in found] == ["account 11", "account 0"]
+    assert found[0].what.endswith("; the same of 10 more locks of class account") and "more" not in found[1].what
+
+
 def test_who_waits_for_a_lock_itself_is_not_to_blame() -> None:
     """The long hold is that of the last one of a chain."""
 

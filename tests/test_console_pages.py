@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,21 @@ def test_a_deadlock_is_where_the_cursor_stands_and_leads_to_both_lines() -> None
 def test_who_waits_behind_a_circle_counts_for_each_in_it() -> None:
     """Two wait for each of them in the end: the other one, and the clerk."""
     assert [row["behind"] for row in rows(shown("waits", fleet(deadlocked())))] == ["2", "2", ""]
+
+
+def test_a_deadlock_that_only_a_finding_knows_is_an_alarm_too() -> None:
+    """A circle over an await is not in the table's owners, but its process has found it, and its waits still stand."""
+    made = busy()
+    told = {**told_deadlock(), "title": "deadlock", "explanation": "store waits for fetch, which awaits it."}
+    told["edges"] = [{**told["edges"][0], "agent": 7, "waits": 104}]
+    made.findings.append(told)
+    of = fleet(made.seen(health="deadlocked", view=SimpleNamespace(standing=[told])))
+    page = shown("waits", of)
+    assert "FL001 deadlock: store waits for fetch, which awaits it." in lines(page)
+    assert page.focus == Target("finding", 41, "cd" * 32)
+    assert [row.target for row in grids(page)[0].rows if row.key == ("wait", 41, 7, 104)] == [page.focus]
+    assert "FL001 deadlock" in text(shown("waits", of, page.focus))
+    assert shown("waits", of, Target("agent", 41, 7)).focus == page.focus
 
 
 @pytest.mark.parametrize(
@@ -304,7 +320,7 @@ def test_circles_that_clear_or_may_not_be_deadlocks_are_told_as_that() -> None:
     page = shown("circles", fleet(made.seen(health="deadlocked")))
     assert [(row["what"], row["who"]) for row in rows(page)] == [("DEADLOCK", "alone waits for itself"), ("will clear", "one and two wait for each other")]
     told = text(shown("circles", fleet(made), Target("circle", 41, one)))
-    assert "gives up in 9.0s" in told and "Circle: will clear".upper() in told
+    assert "gives up in 9.0s" in told and "== Circle: will clear ==" in told
     assert "it waits for itself" in " ".join(text(shown("circles", fleet(made), Target("circle", 41, alone))).split())
 
 
@@ -357,7 +373,7 @@ def test_an_agent_tells_what_it_waits_for_holds_and_awaits() -> None:
         agent={
             "doing": "suspended",
             "stack": [{"file": "/srv/shop/rows.py", "line": 6, "function": "fetch", "text": "await db.get()"}],
-            "awaits": [{"who": {"id": 6, "name": "fetch"}, "whom": {"id": None, "kind": "task", "name": "reader"}, "how": "gather()"}, "garbage"],
+            "awaits": [{"who": {"id": 6, "name": "fetch"}, "whom": {"id": 7, "kind": "task", "name": "store"}, "how": "gather()"}, "garbage"],
             "loop_does": {"running": None, "ready": 3, "timers": 1, "stack": []},
         },
     )
@@ -365,7 +381,8 @@ def test_an_agent_tells_what_it_waits_for_holds_and_awaits() -> None:
     told = sections(page)
     assert page.title == "Task fetch (task)"
     assert "now        suspended" in told[""]
-    assert told["Awaits"] == ["fetch awaits task reader (gather())"]
+    assert told["Awaits"] == ["fetch | task store | gather()"]
+    assert Target("agent", 41, 7) in [row.target for grid in grids(page) for row in grid.rows]
     assert told["Its loop"] == ["runs no task now, 3 ready to run, 1 timers"]
     assert told["Holds"] == ["rows | rows.py:5 in run | 1 | 1.0s"]
     assert told["Waits for it"][0].startswith("store (task) | rows")
@@ -419,8 +436,8 @@ def test_order_has_inversions_first_with_both_places() -> None:
     of.answers[41, "order", 0] = Asked(NOW_NS, order={"level": "order", "cycles": [cycle, "garbage"], "edges": [*edges, {"first": 3}], "full": True, "cut": {"edges": 12, "cycles": 0}})
     page = shown("order", of)
     assert rows(page) == [
-        {"classes": "cache ⇄ index", "tier": "possible", "one": "shop.py:5 → shop.py:6, once", "other": "shop.py:8 → shop.py:9, 20 times"},
-        {"classes": "audit ⇄ stock", "tier": "high", "one": "shop.py:52 → shop.py:61", "other": "shop.py:38 → shop.py:52"},
+        {"classes": "cache ⇄ index", "tier": "possible", "one": "shop.py:5 → 6, once", "other": "shop.py:8 → 9, 20 times"},
+        {"classes": "audit ⇄ stock", "tier": "high", "one": "shop.py:52 → 61", "other": "shop.py:38 → 52"},
     ]
     assert [row["count"] for row in rows(grids(page)[1])] == ["1", "20"]
     assert "12 orders" in "\n".join(page.notes) and "is full" in "\n".join(page.notes)
@@ -464,6 +481,8 @@ def test_a_class_of_which_nobody_waits_is_listed_and_has_its_page() -> None:
     assert (last["lock"], last["live"], last["contended"]) == ("class cache", "1,200", "77")
     assert "up to 100 ms" in text(shown("locks", of, Target("class", 41, "cache")))
     assert rows(page)[0]["lock"] == "ledger" and rows(page)[0]["live"] == "-"
+    of.answers[41, "classes", 0] = Asked(NOW_NS, classes={}, cut=1200)
+    assert any("1,200 more classes" in note for note in shown("locks", of).notes)
 
 
 # ---- tables on screens ----------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ class _Key(NamedTuple):
 
 
 class Moment:
-    """Agents, locks and waits of one moment, in the keys of a snapshot's JSON form, and the forest of who waits for whom.
+    """Agents, locks (or both by their ids) and waits of one moment, in the keys of a snapshot's JSON form, and the forest of who waits for whom.
 
     What that form has not may be left out: an agent's `state`, and whether it `runs` inside of its wait; of a semaphore or pool whether it is `open`, for there
     are permits or workers left; of a result by which agents (`wakers`) and out of whose queues (`pools`, ids of locks) it comes, and whether `any` of that is enough.
@@ -101,8 +101,8 @@ class Moment:
 
     def __init__(
         self,
-        agents: Iterable[Record],
-        locks: Iterable[Record],
+        agents: Mapping[int, Record] | Iterable[Record],
+        locks: Mapping[int, Record] | Iterable[Record],
         waits: Iterable[Record],
         *,
         age_s: Callable[[Record], float] = lambda wait: float(wait["since_s"]),
@@ -111,8 +111,8 @@ class Moment:
         awaits: Mapping[int, tuple[int, ...]] | None = None,
         never: Collection[int] = frozenset(),
     ) -> None:
-        self.agents = {agent["id"]: agent for agent in agents}
-        self.locks = {lock["id"]: lock for lock in locks}
+        self.agents = agents if isinstance(agents, Mapping) else {agent["id"]: agent for agent in agents}
+        self.locks = locks if isinstance(locks, Mapping) else {lock["id"]: lock for lock in locks}
         self._age_s, self._left_s, self.site = age_s, left_s, site
         self._awaits = awaits or {}
         self._never = never

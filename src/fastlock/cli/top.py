@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastlock import config
+from fastlock import config, uninstall
 from fastlock.cli import complain, say
 from fastlock.cli.level import process_id, seconds
 from fastlock.console import lints, once
@@ -29,6 +29,7 @@ NEEDS = "fastlock top needs textual: pip install 'fastlock[console]'; `fastlock 
 
 def main(argv: Sequence[str]) -> int:
     """Show the processes until the user ends it, or print them once: 0; 2 with one line of why where that cannot be."""
+    uninstall()  # with FASTLOCK_INSTALL in the environment: what watches is not watched, nor slowed down
     arguments = _parser().parse_args(argv)
     try:
         query = _query(arguments)

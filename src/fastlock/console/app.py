@@ -93,15 +93,21 @@ class Top(App[None]):
         self._questions = Questions(self)
         self._said: tuple[str, str] = ("", "")  # a text, and what it means
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is shown is what was asked for last."""
+        return self.told is not None and self.told.number == self._number
+
     # ---- the screen
 
     def compose(self) -> ComposeResult:
         """Put the lines and the page on the screen."""
         yield Bar("title")
         yield Bar("views")
-        yield Listing("page")
+        listing = Listing("page")
+        yield listing
         yield Bar("said")
-        yield Prompt("prompt")
+        yield Prompt("prompt", listing)
         yield Bar("keys")
         yield Static(f"Too small: {LEAST[0]} columns and {LEAST[1]} lines are needed.", id="small")
 

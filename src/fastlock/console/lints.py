@@ -73,7 +73,21 @@ def lints(seen: Seen, readings: Sequence[Reading], names: Names, asleep: Asleep)
     judge = _Judge(seen, readings, names, asleep)
     found = [*judge.loops(), *judge.across_await(), *judge.sleeping, *judge.long_holds(), *judge.writers(), *judge.busy()]
     order = list(KINDS)
-    return sorted(found, key=lambda lint: (order.index(lint.kind), -lint.age_s))
+    return sorted(_grouped(found, seen), key=lambda lint: (order.index(lint.kind), -lint.age_s))
+
+
+def _grouped(found: Sequence[Lint], seen: Seen) -> list[Lint]:
+    """Return one lint for each class and kind, the one that lasts longest: of a thousand locks of one class one says it all."""
+    groups: dict[tuple[str, object], list[Lint]] = {}
+    for lint in found:
+        lock = seen.locks.get(int(lint.target.key)) if lint.target.kind == "lock" else None
+        groups.setdefault((lint.kind, lint.target if lock is None else lock.lock_class), []).append(lint)
+    told = []
+    for (_, of), lints_of_it in groups.items():
+        lint, more = max(lints_of_it, key=lambda each: each.age_s), len(lints_of_it) - 1
+        others = f"{more:,} more {'lock' if more == 1 else 'locks'} of class {printable(str(of))}"
+        told.append(lint if not more else lint._replace(what=f"{lint.what}; the same of {others}"))
+    return told
 
 
 @dataclass

@@ -44,9 +44,9 @@ def render_all(pages: Sequence[Page], columns: int = COLUMNS, colour: bool = Fal
 
 def body(shown: Page, columns: int, colour: bool) -> list[str]:
     """Return a page's title and sections."""
-    lines = [_styled(shown.title.upper(), "title", colour)]
-    for section in shown.sections:
-        lines += _section(section, columns, colour)
+    lines = [_styled(f"== {printable(shown.title)} ==", "title", colour)]
+    for at, section in enumerate(shown.sections):
+        lines += [*([""] if at else []), *_section(section, columns, colour)]
     return lines
 
 
@@ -58,7 +58,7 @@ def notes(pages: Iterable[Page], columns: int) -> list[str]:
 
 
 def _section(section: Section, columns: int, colour: bool) -> list[str]:
-    head = [printable(section.title)] if section.title else [""]
+    head = [printable(section.title)] if section.title else []
     if not isinstance(section.body, Grid):
         return [*head, *_lines(section.body, colour)]
     return [*head, *_grid(section.body, columns, colour)]

@@ -20,14 +20,14 @@ class Prompt(Vertical):
 
     BINDINGS = [Binding("escape", "answer_nothing", show=False)]
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, beside: Widget) -> None:
         super().__init__(id=id)
+        self._beside = beside  # which has the keys again after an answer
         self._question = Bar("question")
         self._input = Input(id="answer", select_on_focus=False, compact=True)
         self._sure = _Sure(self)
         self._answer: asyncio.Future[str | None] | None = None
         self._changed: Callable[[str], None] | None = None
-        self._before: Widget | None = None
 
     def compose(self) -> ComposeResult:
         """Put the question above the line."""
@@ -67,7 +67,6 @@ class Prompt(Vertical):
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._answer = answer
         self._question.show(words)
-        self._before = self._before or self.screen.focused
         self._input.display, self._sure.display = where is self._input, where is self._sure
         self.display = True
         where.focus()
@@ -85,9 +84,7 @@ class Prompt(Vertical):
     def _close(self) -> None:
         self._answer, self._changed = None, None
         self.display = False
-        if self._before is not None:
-            self._before.focus()
-        self._before = None
+        self._beside.focus()
 
     # ---- answers
 

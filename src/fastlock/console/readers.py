@@ -64,7 +64,7 @@ class Reading:
         if self._table is None:
             self._table = self._opened()
             self._uid = uid_of(self.pid)
-        return _seen(self._table.follow(), self.pid, self._uid, stat is not None and stat.is_stopped)
+        return seen_of(self._table.follow(), self.pid, self._uid, stat is not None and stat.is_stopped)
 
     def _opened(self) -> Table:
         began = time.monotonic()
@@ -90,7 +90,8 @@ class Reading:
         return last if last.state == state else replace(last, state=state, why=f"{why}; this is how it was at {last.captured_at[11:19]}Z")
 
 
-def _seen(view: View, pid: int, uid: int | None, is_stopped: bool) -> Seen:
+def seen_of(view: View, pid: int, uid: int | None, is_stopped: bool) -> Seen:
+    """Return what is seen of a moment, of a table that was saved too."""
     facts = facts_of(view, pid, uid, is_stopped)
     return Seen(
         pid=pid,

@@ -51,4 +51,4 @@ def write(name: str, content: str, *, over: bool = False) -> None:
 
 def why_not(name: str, exc: OSError | ValueError) -> str:
     """Say in one line why a file was not written."""
-    return printable(f"{name} was not written: {getattr(exc, 'strerror', None) or exc}")
+    return printable(f"Not saved: {getattr(exc, 'strerror', None) or exc}: {name}")

@@ -11,7 +11,7 @@ _CHANNELS = (
     (("do_poll", "poll_schedule", "do_sys_poll", "do_select", "ep_poll", "do_epoll"), "waits for a socket or pipe to be ready"),
     (("tcp_", "udp_", "inet_csk", "sk_wait", "sk_stream", "unix_stream", "unix_accept", "unix_dgram", "wait_woken", "__skb_wait", "skb_"), "waits for the network, or another process at a socket"),
     (("pipe_", "anon_pipe", "wait_for_partner"), "waits at a pipe"),
-    (("futex", "do_futex"), "waits for another thread, not over a lock of fastlock's"),
+    (("futex", "do_futex"), "waits for another thread, or for its turn to run Python (the GIL)"),
     (("do_wait", "kernel_wait", "wait4", "waitid"), "waits for a child process"),
     (("io_schedule", "folio_wait", "wait_on_page", "jbd2", "rq_qos", "blk_", "ext4", "xfs_", "btrfs", "nfs", "rpc_wait", "fuse_", "request_wait_answer"), "waits for a disk or file system"),
     (("flock_lock", "fcntl_setlk", "posix_lock", "locks_lock"), "waits for a lock on a file"),

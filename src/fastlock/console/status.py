@@ -32,8 +32,8 @@ def title(trail: Trail, told: Told | None, paused: bool) -> list[Word]:
     words = [Word(" › ".join(names), "title")]
     if paused:
         words.append(Word(" PAUSED", "alarm", "pause", right=True))
-    elif told is not None and told.period_s > PERIOD_S * 1.5:
-        words.append(Word(f" every {duration(told.period_s)}", "warn", right=True))
+    elif told is not None and told.slow_s > PERIOD_S * 1.5:
+        words.append(Word(f" every {duration(told.slow_s)}", "warn", right=True))
     if told is not None and told.read_at_s:
         words.append(Word(f" {clock(told.read_at_s)}", "", right=True))
     return words

@@ -31,17 +31,17 @@ class Order(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A page, or in one line why there is none (``trouble``): of which moment, and after how many seconds the next one comes."""
+    """A page, or in one line why there is none (``trouble``), and of which moment; ``slow_s`` seconds are between readings that come less often, else 0."""
 
     number: int
     page: Page | None
     trouble: str
     read_at_s: float
-    period_s: float
+    slow_s: float
 
 
 class Watcher:
-    """Calls `tell` on a thread of its own with a page at least every `SLOWEST_S`, and at once after an order.
+    """Calls `tell` on a thread of its own with a page every `period_s`, or `SLOWEST_S` at the latest, and at once after an order.
 
     `refresh` reads the processes, `compose` makes a page; both are called on that thread alone. The other methods are for one thread, the screen's.
     """
@@ -64,8 +64,11 @@ class Watcher:
         self._rung = _thread.allocate_lock()  # taken by the thread, given back by the screen: something has changed
         self._rung.acquire()
         self._ended = _thread.allocate_lock()  # taken while the thread runs
+        # From here on the thread's own.
         self._read_at_s = 0.0
         self._trouble = ""
+        self._spent_s = 0.0  # by the last reading
+        self._slow_s = 0.0
 
     def start(self) -> None:
         """Begin to read."""
@@ -99,20 +102,25 @@ class Watcher:
             due_s = 0.0
             while not self._closed:
                 began_s, spent_s = time.monotonic(), time.thread_time()
-                if not self._paused and began_s >= due_s:
+                reads = not self._paused and began_s >= due_s
+                if reads:
                     self._read()
-                    due_s = 0.0
                 order = self._order
                 told = None if order is None else self._made(order)
-                spent_s = time.thread_time() - spent_s
-                period_s = min(max(self._period_s, spent_s / SHARE), SLOWEST_S)
-                if due_s == 0.0:
-                    due_s = began_s + period_s
+                if reads:
+                    due_s = began_s + self._pace_s(time.thread_time() - spent_s)
                 if told is not None and not self._closed:
-                    self._tell(told._replace(period_s=period_s))
+                    self._tell(told._replace(slow_s=self._slow_s))
                 self._rung.acquire(timeout=-1 if self._paused else max(0.0, due_s - time.monotonic()))
         finally:
             self._ended.release()
+
+    def _pace_s(self, spent_s: float) -> float:
+        """Return after how many seconds the next reading begins; one that cost more than those around it, as the first one does, slows nothing down."""
+        needed_s = min(min(spent_s, self._spent_s) / SHARE, SLOWEST_S)
+        self._spent_s = spent_s
+        self._slow_s = needed_s if needed_s > self._period_s else 0.0
+        return max(self._period_s, needed_s)
 
     def _read(self) -> None:
         try:
@@ -128,7 +136,7 @@ class Watcher:
             page = self._compose(order)
         except Exception as exc:
             trouble = one_line("This page could not be made", exc)
-        return Told(order.number, page, trouble, self._read_at_s, self._period_s)
+        return Told(order.number, page, trouble, self._read_at_s, 0.0)
 
 
 def one_line(what: str, exc: Exception) -> str:

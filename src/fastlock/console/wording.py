@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from fastlock import values
 from fastlock.console.tables import Query
 from fastlock.reporting import duration
 
 FILTER_HELP = "words, kind:RLock, age:10s"
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 LEVELS = ("off", "detect", "order")
 
 
@@ -20,14 +19,6 @@ class LevelWish(NamedTuple):
     for_s: float | None
 
 
-def seconds(text: str) -> float:
-    """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError in one line for anything else."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text, re.ASCII)
-    if found is None or float(found[1]) == 0:
-        raise ValueError(f"{text!r} is no time such as 90s, 10m or 2h")
-    return float(found[1]) * _UNITS[found[2]]
-
-
 def parse_filter(text: str, query: Query) -> Query:
     """Return a query with the filter that a text says, and the order that it had; ValueError in one line where the text says none."""
     words, kind, age_s = [], "", 0.0
@@ -36,7 +27,7 @@ def parse_filter(text: str, query: Query) -> Query:
         if colon and key == "kind":
             kind = value
         elif colon and key == "age":
-            age_s = seconds(value) if value else 0.0
+            age_s = _seconds(value, word) if value else 0.0
         else:
             words.append(word)
     return query._replace(text=" ".join(words), kind=kind, min_age_s=age_s)
@@ -55,7 +46,14 @@ def parse_level(text: str) -> LevelWish:
     words = text.split()
     if not words or len(words) > 2 or words[0] not in LEVELS:
         raise ValueError(f"say one of {', '.join(LEVELS)}, and for how long: order 10m")
-    return LevelWish(words[0], seconds(words[1]) if len(words) == 2 else None)
+    return LevelWish(words[0], _seconds(words[1], words[1]) if len(words) == 2 else None)
+
+
+def _seconds(text: str, word: str) -> float:
+    try:
+        return values.seconds(text)
+    except ValueError as exc:
+        raise ValueError(f"{word}: {exc}") from None
 
 
 def level_question(wish: LevelWish, who: str) -> str:

@@ -13,7 +13,7 @@ SIGNAL = 2  # of a lock's marks: anybody releases it
 READERS = 4  # of an RWLock's: readers are preferred
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
 _OWNED, _AIO, _WITH = 1, 64, 4  # its owner has released it before; it is asyncio's; of a lock word: taken by `with`
-_FLAGS = 0xFF
+NUMBER = 0xFFFFFF  # of an id, the agent's number
 
 
 def wait_of(agent: Agent, locks: Mapping[int, Lock]) -> Wait | None:
@@ -48,8 +48,8 @@ def holders_of(lock: Lock, records: Records) -> list[tuple[int, Share]]:
 
 
 def _of_word(word: int, agents: Mapping[int, Agent]) -> Agent | None:
-    agent = agents.get(word >> 8 & 0xFFFFFF)
-    return agent if agent is not None and agent.word == word & ~_FLAGS else None
+    agent = agents.get(word >> 8 & NUMBER)
+    return agent if agent is not None and agent.id == word >> 8 else None
 
 
 def is_open(lock: Lock, holders: Iterable[tuple[int, Share]]) -> bool:

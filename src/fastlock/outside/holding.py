@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastlock.outside import circles
+from fastlock.outside.circles import NUMBER
 from fastlock.outside.layout import Agent, Lock, Share
 from fastlock.outside.records import Records
 
-NUMBER = 0xFFFFFF  # of an agent's id
 _OWNED_ALONE = (circles.LOCK, circles.RLOCK, circles.RWLOCK)
 
 
@@ -40,27 +40,30 @@ class Holding:
         self.holders: dict[int, list[tuple[int, Share]]] = {} if last is None else dict(last.holders)
         self.holds: dict[int, tuple[int, ...]] = {} if last is None else dict(last.holds)
         self._who: dict[int, frozenset[int]] = {} if last is None else dict(last._who)
-        self._find_waits()
-        self._find_held()
-        if last is not None:
-            self._find_reborn()
-        self._settle()
+        if last is None or records.differs:
+            self._find_waits()
+            self._find_held()
+            if last is not None:
+                self._find_reborn()
+            self._settle()
 
     # ---- what is new
 
     def _find_waits(self) -> None:
-        edits = _Edits()
-        for number, was in self._records.changed.agents.items():
-            agent = self._records.agents.get(number)
-            if agent is not None and agent.waits:
-                self.waiting[number] = agent
-            else:
-                self.waiting.pop(number, None)
-            for wait in was.waits if was is not None else ():
-                edits.remove(wait.serial, (wait.since_ns, was.id))  # type: ignore[union-attr]
-            for wait in agent.waits if agent is not None else ():
-                edits.add(wait.serial, (wait.since_ns, agent.id))  # type: ignore[union-attr]
-        self.new_locks |= edits.apply(self.waiters)
+        over = [number for number in self._records.changed.agents if self.waiting.pop(number, None) is not None]
+        agents = self._records.agents
+        come = {number: agents[number] for number in self._records.changed.agents if number in agents and agents[number].waits}
+        self.waiting.update(come)
+        if not over and not come:
+            return
+        last, self.waiters = self.waiters, {}
+        queue = sorted([(wait.since_ns, wait.serial, agent.id) for agent in self.waiting.values() for wait in agent.waits])
+        queues: dict[int, list[tuple[int, int]]] = {}
+        for since_ns, serial, waiter in queue:
+            queues.setdefault(serial, []).append((since_ns, waiter))
+        self.waiters = {serial: tuple(waiters) for serial, waiters in queues.items()}
+        self.new_locks.update(serial for serial, waiters in self.waiters.items() if last.get(serial) != waiters)
+        self.new_locks.update(serial for serial in last if serial not in self.waiters)
 
     def _find_held(self) -> None:
         edits = _Edits()
@@ -95,7 +98,7 @@ class Holding:
         reborn = {
             number
             for number, was in self._records.changed.agents.items()
-            if was is None or number not in agents or agents[number].word != was.word
+            if was is None or number not in agents or agents[number].id != was.id
         }
         if reborn:
             self.new_locks.update(serial for serial, lock in self._records.locks.items() if lock.shares or lock.owner >> 8 & NUMBER in reborn)

@@ -26,7 +26,7 @@ RECORDS = (AGENTS, LOCKS, SHARES)  # what changes all the time
 _HEADER = struct.Struct("<QIIQIIqqIIIIIIqqq64s64s")
 _AREA = struct.Struct("<QIIII")
 _SITE = struct.Struct("<IIII")
-_AGENT = struct.Struct("<IIIBBBBIIQQQqqIIHHIQqqII48s")
+_AGENT = struct.Struct("<4xIIBBBBII16xQqq4xI4xIQqqII48s")
 _LOCK = struct.Struct("<IIQQqIIIIIIIBBBB")
 _SHARE = struct.Struct("<QIIII")
 _FINDING = struct.Struct("<II")
@@ -83,10 +83,10 @@ class Wait(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """A thread or task; the innermost wait is first, at most two are known."""
+    """A thread or task; the innermost wait is first, at most two are known. ``id`` is what snapshots call it, and lock words: their upper 56 bits."""
 
     number: int
-    generation: int
+    id: int
     state: int
     native_id: int
     loop: int
@@ -95,16 +95,6 @@ class Agent(NamedTuple):
     waits: tuple[Wait, ...]
     held: int
     held_count: int
-
-    @property
-    def id(self) -> int:
-        """What snapshots call it."""
-        return self.generation << 24 | self.number
-
-    @property
-    def word(self) -> int:
-        """What lock words call it."""
-        return self.generation << 32 | self.number << 8
 
 
 class Lock(NamedTuple):
@@ -137,15 +127,15 @@ class Share(NamedTuple):
 class Image:
     """One copy of a table: its header, and the used part of each area."""
 
-    def __init__(self, header: Header, areas: Sequence[bytes | bytearray]) -> None:
+    def __init__(self, header: Header, areas: Sequence[bytearray]) -> None:
         self.header = header
         self.areas = areas
 
-    def record(self, area: int, number: int) -> bytes | bytearray:
+    def record(self, area: int, number: int) -> bytearray:
         """Return the bytes of a record, b"" where there is none of that number."""
         size = self.header.areas[area].record
         data = self.areas[area][number * size : (number + 1) * size]
-        return data if len(data) == size else b""
+        return data if len(data) == size else bytearray()
 
 
 def text_of(raw: bytes) -> str:
@@ -182,27 +172,28 @@ def parse_header(data: bytes) -> Header:
 def image_of(data: bytes) -> Image:
     """Return the table that the bytes of a file are."""
     header = parse_header(data)
-    areas = [data[area.offset : area.offset + area.record * area.used] for area in header.areas]
+    areas = [bytearray(data[area.offset : area.offset + area.record * area.used]) for area in header.areas]
     for name, area, part in zip(AREAS, header.areas, areas, strict=True):
         if len(part) != area.record * area.used:
             raise Unseen(f"the table is damaged: its {name} are cut off")
     return Image(header, areas)
 
 
-def agent_of(record: bytes | bytearray) -> Agent:
+def agent_of(record: bytearray) -> Agent:
     """Return the agent whose record these bytes are."""
-    fields = _AGENT.unpack_from(record)
-    _, generation, index, state, mode, runs, outer_mode, native_id, loop, _, _, serial, since, deadline, _, site, _, _ = fields[:18]
-    outer_site, outer_serial, outer_since, outer_deadline, held, held_count, name = fields[18:]
+    (
+        generation, number, state, mode, runs, outer_mode, native_id, loop, serial, since, deadline, site,
+        outer_site, outer_serial, outer_since, outer_deadline, held, held_count, name,
+    ) = _AGENT.unpack_from(record)  # fmt: skip
     waits: tuple[Wait, ...] = ()
     if mode and state == ALIVE:
         waits = (Wait(mode, serial, site, since, deadline),)
         if outer_mode:
             waits += (Wait(outer_mode, outer_serial, outer_site, outer_since, outer_deadline),)
-    return Agent(index, generation, state, native_id, loop, text_of(name), bool(runs), waits, held, held_count)
+    return Agent(number, generation << 24 | number, state, native_id, loop, text_of(name), bool(runs), waits, held, held_count)
 
 
-def lock_of(number: int, record: bytes | bytearray) -> Lock | None:
+def lock_of(number: int, record: bytearray) -> Lock | None:
     """Return the lock whose record these bytes are, None where it is nobody's."""
     _, _, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, waited, _ = _LOCK.unpack_from(record)
     if serial == 0:
@@ -210,19 +201,19 @@ def lock_of(number: int, record: bytes | bytearray) -> Lock | None:
     return Lock(number, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, bool(waited))
 
 
-def share_of(record: bytes | bytearray) -> tuple[Share, int]:
+def share_of(record: bytearray) -> tuple[Share, int]:
     """Return the share whose record these bytes are, and the number of the next one."""
     who, times, site, following, _ = _SHARE.unpack_from(record)
     return Share(who, times, site), following
 
 
-def site_of(record: bytes | bytearray) -> tuple[int, int, int] | None:
+def site_of(record: bytearray) -> tuple[int, int, int] | None:
     """Return the strings of file and function of a site, and the line; None where it is not known yet."""
     known, file, function, line = _SITE.unpack_from(record)
     return (file, function, line) if known else None
 
 
-def string_at(data: bytes | bytearray, offset: int) -> str | None:
+def string_at(data: bytearray, offset: int) -> str | None:
     """Return the string at an offset, None where there is none."""
     if offset + 4 > len(data):
         return None

@@ -18,6 +18,7 @@ from fastlock.outside.layout import Agent, Image, Lock, Share
 
 _NOT_ZERO = re.compile(rb"[^\0]")
 _BLOCK = 256  # records that are compared at once
+_TORN = bytearray()
 _MORE_CHAINS = 4  # so many times the shares there are chains kept of
 
 
@@ -39,12 +40,12 @@ class Chain(NamedTuple):
 class _Kept:
     """What the next records are compared with, and may take over."""
 
-    areas: Sequence[bytes | bytearray] = (b"",) * len(layout.AREAS)
+    areas: Sequence[bytearray] = (bytearray(),) * len(layout.AREAS)
     agents: dict[int, Agent] = field(default_factory=dict)
     locks: dict[int, Lock] = field(default_factory=dict)
     serials: dict[int, int] = field(default_factory=dict)  # of the locks that are waited for, by the number of the record
     torn: dict[int, set[int]] = field(default_factory=lambda: {AGENTS: set(), LOCKS: set()})  # records by area that were being written
-    looked_at: dict[int, tuple[bytes | bytearray, Lock | None]] = field(default_factory=dict)
+    looked_at: dict[int, tuple[bytearray, Lock | None]] = field(default_factory=dict)
     chains: dict[tuple[int, int], Chain] = field(default_factory=dict)
     strings: dict[int, str | None] = field(default_factory=dict)
     sites: dict[int, Site | None] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Records:
         self.is_later = before is not None and before._is_of(second)
         last = before._kept if before is not None and self.is_later else _Kept()
         self.changed = Changed({}, {})
+        self.differs = not self.is_later  # whether anything is not as it was, byte for byte
         self._kept = _Kept(second.areas, dict(last.agents), dict(last.locks), dict(last.serials), looked_at=last.looked_at)
         # Strings and sites hold for ever, once they are there.
         self._kept.strings = {offset: text for offset, text in last.strings.items() if text is not None}
@@ -82,62 +84,65 @@ class Records:
 
     # ---- what is new
 
-    def _fresh(self, area: int, last: _Kept, mark_at: int | None) -> Iterator[int]:
-        """Numbers of the records that are not as they were, or not sure; of those alone whose byte at `mark_at` is, or was, not 0."""
+    def _fresh(self, area: int, last: _Kept, mark_at: int | None) -> Iterator[tuple[int, bytearray]]:
+        """Number and bytes (none: it was being written) of the records that are not as they were; of those whose byte at `mark_at` is, or was, not 0."""
         size = self.header.areas[area].record
         first, second, old = self.first.areas[area], self.second.areas[area], last.areas[area]
-        if len(old) == len(second) and second == old and first == second:
+        if second is old and first is second or (len(old) == len(second) and second == old and first == second):
             return
+        self.differs = True
         earlier, older = memoryview(first), memoryview(old)
-        for at in range(0, min(len(second), MOST_RECORDS * size), size * _BLOCK):
-            end = at + size * _BLOCK
-            part = second[at:end]
-            if part == older[at:end] and part == earlier[at:end]:
+        step = size * _BLOCK
+        for at in range(0, min(len(second), MOST_RECORDS * size), step):
+            end = min(at + step, len(second))
+            if end <= len(old) and second.startswith(older[at:end], at) and second.startswith(earlier[at:end], at):
                 continue
-            number = at // size
+            part, before = second[at:end], old[at:end]
             if mark_at is None:
                 marked: Iterable[int] = range(len(part) // size)
             else:
-                marks = part[mark_at::size], old[at + mark_at : end : size]
-                marked = sorted({found.start() for each in marks for found in _NOT_ZERO.finditer(each)})
+                marked = {found.start() for each in (part, before) for found in _NOT_ZERO.finditer(each[mark_at::size])}
             for inside in marked:
-                record = part[inside * size : (inside + 1) * size]
-                place = slice(at + inside * size, at + (inside + 1) * size)
-                if record != older[place] or record != earlier[place]:
-                    yield number + inside
+                place = slice(inside * size, (inside + 1) * size)
+                record = part[place]
+                lasts = record == earlier[at + place.start : at + place.stop]
+                if not lasts or record != before[place]:
+                    yield at // size + inside, record if lasts and not record[0] & 1 else _TORN
 
-    def _stable(self, area: int, number: int) -> bytes | bytearray:
+    def _stable(self, area: int, number: int) -> bytearray:
         """The bytes of a record that nobody was writing, else b""."""
         record = self.second.record(area, number)
         if not record or record[0] & 1 or record != self.first.record(area, number):
-            return b""
+            return bytearray()
         return record
 
+    def _again(self, area: int, last: _Kept, mark_at: int) -> Iterator[tuple[int, bytearray]]:
+        """What is fresh, and what was being written the last time."""
+        yield from ((number, self._stable(area, number)) for number in last.torn[area])
+        yield from self._fresh(area, last, mark_at)
+
     def _read_agents(self, last: _Kept) -> None:
-        for number in {*self._fresh(AGENTS, last, STATE_AT), *last.torn[AGENTS]}:
-            agent = self._agent_at(number)
+        agents, changed, torn = self.agents, self.changed.agents, self._kept.torn[AGENTS]
+        for number, record in self._again(AGENTS, last, STATE_AT):
+            if not record:
+                torn.add(number)
+            agent = layout.agent_of(record) if record and 0 < record[STATE_AT] <= LOST else None
+            if agent is not None and agent.number != number:
+                agent = None
             was = last.agents.get(number)
             if agent == was:
                 continue
-            self.changed.agents[number] = was
+            changed[number] = was
             if agent is None:
-                del self.agents[number]
+                del agents[number]
             else:
-                self.agents[number] = agent
-
-    def _agent_at(self, number: int) -> Agent | None:
-        record = self._stable(AGENTS, number)
-        if not record:
-            self._kept.torn[AGENTS].add(number)
-            return None
-        if not record[STATE_AT]:
-            return None
-        agent = layout.agent_of(record)
-        return agent if agent.number == number and agent.state <= LOST else None
+                agents[number] = agent
 
     def _read_locks(self, last: _Kept) -> None:
-        for number in {*self._fresh(LOCKS, last, WAITED_AT), *last.torn[LOCKS]}:
-            lock = self._waited_at(number)
+        for number, record in self._again(LOCKS, last, WAITED_AT):
+            if not record:
+                self._kept.torn[LOCKS].add(number)
+            lock = layout.lock_of(number, record) if record and record[WAITED_AT] else None
             serial = last.serials.get(number, 0)
             was = last.locks.get(serial)
             if lock is not None and lock == was:
@@ -156,13 +161,6 @@ class Records:
         self._kept.serials.pop(number, None)
         if self.locks.get(serial) is was:
             del self.locks[serial]
-
-    def _waited_at(self, number: int) -> Lock | None:
-        record = self._stable(LOCKS, number)
-        if not record:
-            self._kept.torn[LOCKS].add(number)
-            return None
-        return layout.lock_of(number, record) if record[WAITED_AT] else None
 
     # ---- what is asked for
 
@@ -189,15 +187,15 @@ class Records:
         return self._kept.sites[number]
 
     def _read_site(self, number: int) -> Site | None:
-        record = self.second.record(SITES, number) if number else b""
+        record = self.second.record(SITES, number) if number else bytearray()
         known = layout.site_of(record) if record else None
         name = None if known is None else self.text(known[0])
         return None if known is None or name is None else Site(name, known[2], self.text(known[1]) or "")
 
     def _lasting_chains(self, last: _Kept) -> dict[tuple[int, int], Chain]:
-        if not last.chains or len(last.chains) > _MORE_CHAINS * self._steps:
+        fresh = {number for number, _ in self._fresh(SHARES, last, None)}
+        if len(last.chains) > _MORE_CHAINS * self._steps:
             return {}
-        fresh = set(self._fresh(SHARES, last, None))
         return {key: chain for key, chain in last.chains.items() if fresh.isdisjoint(chain.numbers)} if fresh else dict(last.chains)
 
     def chain(self, first: int, count: int = MOST_CHAIN) -> tuple[Share, ...]:

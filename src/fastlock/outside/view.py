@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from fastlock.findings import CODES, Site
 from fastlock.outside import circles, facts
-from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
-from fastlock.outside.holding import NUMBER, Holding
+from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, NUMBER, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
+from fastlock.outside.holding import Holding
 from fastlock.outside.layout import ALIVE, Agent, Lock, Wait
 from fastlock.outside.records import Records
 from fastlock.roots import Moment
@@ -220,19 +220,12 @@ class View:
 
     def _wait(self, agent: Agent, wait: Wait) -> facts.Wait:
         lock = self._holding.locks[wait.serial]
-        call = f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+        call = _call(lock.kind, wait.mode)
         if lock.kind in (RESULT, OPAQUE) or (lock.kind == CONDITION and lock.limit):  # its record is there for this wait alone
             call = _CALLS_OF_ONE[lock.limit] if lock.limit < len(_CALLS_OF_ONE) else call
-        return facts.Wait(
-            agent=agent.id,
-            lock=wait.serial,
-            what=call,
-            mode=MODES.get(wait.mode, "exclusive"),
-            owner=self._holding.owners.get(wait.serial),
-            since_ns=wait.since_ns,
-            deadline_ns=None if wait.deadline_ns < 0 else wait.deadline_ns,
-            wanted_at=self.records.site(wait.site),
-        )
+        mode, owner = MODES.get(wait.mode, "exclusive"), self._holding.owners.get(wait.serial)
+        deadline_ns = None if wait.deadline_ns < 0 else wait.deadline_ns
+        return facts.Wait(agent.id, wait.serial, call, mode, owner, wait.since_ns, deadline_ns, self.records.site(wait.site))
 
     def _findings(self) -> list[dict[str, Any]]:
         """What the process has found, as it told it."""
@@ -248,16 +241,16 @@ class View:
     @cached_property
     def moment(self) -> Moment:
         """Who waits for whom, with what snapshots do not tell."""
-        age_s, left_s = lambda wait: wait["fact"].age_s(self.now_ns), lambda wait: wait["fact"].left_s(self.now_ns)
+        age_s, left_s = lambda wait: max(0, self.now_ns - wait["fact"].since_ns) / 1e9, lambda wait: wait["fact"].left_s(self.now_ns)
         last, self._last = self._last, None
         if last is not None and last.same:
             return last.moment.at(age_s, left_s)
-        last = last or _Last(Moment((), (), ()), {}, {}, False)
+        last = last or _Last(Moment({}, {}, ()), {}, {}, False)
         agents, locks, waits = last.moment.agents, last.moment.locks, last.moment.waits
         return Moment(
-            [agents[key] if last.agents.get(key) is agent else agent._asdict() for key, agent in self.agents.items()],
-            [locks[key] if last.locks.get(key) is lock else _row_of(lock) for key, lock in self.locks.items()],
-            [row if (row := waits.get(wait.agent)) and row["fact"] is wait else {**wait._asdict(), "fact": wait} for wait in self.waits],
+            {key: agents[key] if last.agents.get(key) is agent else agent._asdict() for key, agent in self.agents.items()},
+            {key: locks[key] if last.locks.get(key) is lock else _row_of(lock) for key, lock in self.locks.items()},
+            [row if (row := waits.get(wait.agent)) and row["fact"] is wait else _row_of_wait(wait) for wait in self.waits],
             age_s=age_s,
             left_s=left_s,
         )
@@ -322,6 +315,15 @@ class View:
 
 def _row_of(lock: facts.Lock) -> dict[str, Any]:
     return {**lock._asdict(), "pools": () if lock.pool is None else (lock.pool,)}
+
+
+def _row_of_wait(wait: facts.Wait) -> dict[str, Any]:
+    return {"agent": wait.agent, "lock": wait.lock, "what": wait.what, "mode": wait.mode, "wanted_at": wait.wanted_at, "fact": wait}
+
+
+@cache
+def _call(kind: int, mode: int) -> str:
+    return f"{KINDS.get(kind, 'Lock')}.{_CALLS.get(mode, 'acquire')}"
 
 
 def site_of(site: Mapping[str, Any] | None) -> Site | None:

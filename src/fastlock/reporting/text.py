@@ -45,8 +45,7 @@ def blocks(finding: Finding) -> list[list[str]]:
     """Return the report's blocks as lines: the head, the picture, who holds and wants what, and what follows from it; none is empty."""
     page = _Page(finding)
     if finding.code == "FL010":
-        orders, scenario = inversion.orders(finding, page.names), inversion.scenario(finding, page.names)
-        told = [page.head(), orders, scenario, page.completed(), page.foot()]
+        told = [page.head(), inversion.orders(finding, page.names), inversion.scenario(finding, page.names), page.completed(), page.foot()]
     else:
         told = [page.head(), page.picture(), page.sections(), page.foot()]
     return [[printable(line).rstrip() for line in block] for block in told if block]

@@ -7,10 +7,12 @@ from typing import Any
 
 from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
-from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, alarming, among, count, gone, head, line, notes, numbered
+from fastlock.console.pages.alarms import Alarm
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, count, gone, head, line, notes, numbered
 from fastlock.console.pages.waits import behind as behind_it
 from fastlock.console.pages.waits import waits_of
-from fastlock.console.seen import Agent, Asked, Lock, Seen, Target, Wait
+from fastlock.console.seen import LIVE, Agent, Asked, Lock, Seen, Target, Wait
+from fastlock.console.sleeping import sleep_of
 from fastlock.console.tables import Cell, Column, Grid, Line, Row, plain
 from fastlock.findings import Site
 from fastlock.reporting import duration, is_stdlib, printable
@@ -23,6 +25,7 @@ _HOLDS = (
     Column("oldest", "Oldest", 7, right=True, least=44),
 )
 _FINDINGS = (Column("code", "Code", 5), Column("what", "What", 20, grow=1))
+_AWAITS = (Column("who", "Who", 12, grow=1), Column("whom", "Awaits", 14, grow=1), Column("how", "By", 12, least=50, grow=1))
 _FRAMES = 24
 _LABEL = 9
 
@@ -35,6 +38,7 @@ def one(sight: Sight) -> Page:
     if seen is None or agent is None:
         return gone(sight, "Agent", GONE)
     waits = [wait for wait in seen.waits if wait.agent == agent.id]
+    alarm = _alarm(agent, seen, sight)
     held = [lock for each in agent.holds if (lock := seen.locks.get(each)) is not None]
     behind = sorted((wait for wait in seen.waits if wait.lock in agent.holds and wait.agent != agent.id), key=lambda wait: wait.since_ns)
     sections = [
@@ -43,28 +47,29 @@ def one(sight: Sight) -> Page:
         Section("Holds", _held(held, agent, seen, sight)),
         *stack_of(agent.id, seen, sight, "Where it is"),
         *awaits_of(agent, seen, sight),
-        Section("Waits for it", waits_of(sight, seen, behind, "circle", "Nobody waits for what it holds.")),
+        Section("Waits for it", waits_of(sight, seen, behind, "deadlock", "Nobody waits for what it holds.")),
         *_findings(agent, seen),
     ]
-    return Page(f"{agent.kind.capitalize()} {sight.names(seen).agent(agent.id)}", head(sight), tuple(sections), notes(sight), _circle(agent, seen))
+    return Page(f"{agent.kind.capitalize()} {sight.names(seen).agent(agent.id)}", head(sight), tuple(sections), notes(sight), None if alarm is None else alarm.target)
 
 
-def _circle(agent: Agent, seen: Seen) -> Target | None:
-    return next((Target("circle", seen.pid, circle.agents[0]) for circle in alarming(seen) if agent.id in circle.agents), None)
+def _alarm(agent: Agent, seen: Seen, sight: Sight) -> Alarm | None:
+    return next((alarm for alarm in sight.alarms(seen) if agent.id in alarm.agents), None)
 
 
 def _facts(agent: Agent, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     tid = "" if agent.native_id is None else f", tid {agent.native_id}"
     what = f"thread{tid}" if agent.kind == "thread" else f"task, loop of {printable(agent.loop or 'a thread that is not known')}{tid}"
-    circle = next((each for each in alarming(seen) if agent.id in each.agents), None)
-    behind = behind_it(seen, agent.id, circle)
+    alarm = _alarm(agent, seen, sight)
+    behind = behind_it(seen, agent.id, alarm)
     facts = [_fact("is", what), _fact("behind it", f"{count(behind, 'agent')} in the end" if behind else "nobody")]
     told = sight.fleet.asked(seen.pid, "agent", agent.id).agent
     doing = told.get("doing") if told else None
-    if isinstance(doing, str) and doing:
-        facts.insert(1, _fact("now", printable(doing)))
-    if circle is not None:
-        facts.append(_fact("circle", among(circle, sight.names(seen)), "bad"))
+    now = [doing if isinstance(doing, str) else "", _sleeps(agent, seen) if agent.waits is None else ""]
+    if any(now):
+        facts.insert(1, _fact("now", printable(", ".join(each for each in now if each))))
+    if alarm is not None:
+        facts.append(_fact("deadlock", alarm.told, "bad"))
     return tuple(facts)
 
 
@@ -78,9 +83,15 @@ def one_line_about(agent: int, seen: Seen, sight: Sight) -> str:
     if agent not in seen.agents:
         return "it has ended, or is not in the table"
     if wait is None:
-        return "waits for nothing of ours"
+        return _sleeps(seen.agents[agent], seen) or "waits for nothing of ours"
     at = place(wait.wanted_at)
     return f"waits {duration(age_s(seen, wait))} for {sight.names(seen).lock(wait.lock)}{' at ' + at if at else ''}"
+
+
+def _sleeps(agent: Agent, seen: Seen) -> str:
+    """Return what a thread of a live process sleeps in, as the kernel says it; "" where it runs, or nothing is known."""
+    sleep = sleep_of(seen.pid, agent.native_id) if agent.kind == "thread" and agent.native_id and seen.state == LIVE else None
+    return "" if sleep is None else f"{sleep.text} ({sleep.channel})" if sleep.channel else sleep.text
 
 
 def _held(held: Sequence[Lock], agent: Agent, seen: Seen, sight: Sight) -> Grid:
@@ -153,20 +164,24 @@ def _stack(frames: Sequence[Site]) -> tuple[Line, ...]:
 def awaits_of(agent: Agent, seen: Seen, sight: Sight) -> list[Section]:
     """Return what a task awaits, and what its loop does, as its process says it."""
     told = sight.fleet.asked(seen.pid, "agent", agent.id).agent or {}
-    lines = [line(each) for each in map(_awaited, _mappings(told.get("awaits"))) if each]
-    sections = [Section("Awaits", tuple(lines))] if lines else []
+    rows = [row for each in _mappings(told.get("awaits")) if (row := _awaited(each, seen)) is not None]
+    sections = [Section("Awaits", plain(_AWAITS, rows, ""))] if rows else []
     does = told.get("loop_does")
     if isinstance(does, Mapping):
         sections.append(Section("Its loop", (line(_loop_does(does)), *_loop_stack(does))))
     return sections
 
 
-def _awaited(link: Mapping[str, Any]) -> str:
-    who, whom, how = link.get("who"), link.get("whom"), link.get("how")
+def _awaited(link: Mapping[str, Any], seen: Seen) -> Row | None:
+    """Return who awaits whom, which leads to that one where the table has it."""
+    who, whom = link.get("who"), link.get("whom")
     if not isinstance(who, Mapping) or not isinstance(whom, Mapping):
-        return ""
-    by = f" ({how})" if isinstance(how, str) and how else ""
-    return printable(f"{who.get('name')} awaits {whom.get('kind', '')} {whom.get('name')}{by}")
+        return None
+    number = whom.get("id")
+    target = Target("agent", seen.pid, number) if isinstance(number, int) and number in seen.agents else None
+    texts = (who.get("name"), f"{whom.get('kind', '')} {whom.get('name')}".strip(), link.get("how") or "")
+    name, awaited, how = (Cell(printable(str(each)), style) for each, style in zip(texts, ("name", "owner", "dim")))
+    return Row((name, awaited, how), target, ("await", name.text, awaited.text))
 
 
 def _loop_does(does: Mapping[str, Any]) -> str:

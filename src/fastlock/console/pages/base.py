@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 
 from fastlock.console.history import History
 from fastlock.console.names import NOBODY, Names, place
-from fastlock.console.seen import ENDED, LIVE, STOPPED, UNSEEN, Asked, Circle, Seen, Target, Wait
+from fastlock.console.pages.alarms import Alarm, alarms_of
+from fastlock.console.seen import ENDED, LIVE, STOPPED, UNSEEN, Asked, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Line, Query
 from fastlock.findings import Site
 from fastlock.reporting import duration, printable
@@ -78,6 +79,21 @@ class Sight:
             self._names[seen.pid] = Names(seen)
         return self._names[seen.pid]
 
+    def alarms(self, seen: Seen) -> Sequence[Alarm]:
+        """Return the deadlocks of a process."""
+        if seen.pid not in self._alarms:
+            self._alarms[seen.pid] = alarms_of(seen, self.names(seen))
+        return self._alarms[seen.pid]
+
+    @cached_property
+    def _alarms(self) -> dict[int, Sequence[Alarm]]:
+        return {}
+
+    @property
+    def worst(self) -> Target | None:
+        """The first deadlock, None where there is none."""
+        return next((alarm.target for seen in self.seen for alarm in self.alarms(seen)), None)
+
     def of(self, pid: int) -> Seen | None:
         """Return the process with this number, also one that has ended; None where nothing is left of it."""
         return next((each for each in self.fleet.seen if each.pid == pid), None)
@@ -138,11 +154,6 @@ def for_a_lock(wait: Wait) -> bool:
     return wait.what.rpartition(".")[2].startswith("acquire")
 
 
-def alarming(seen: Seen) -> Sequence[Circle]:
-    """Return the circles of a process that is deadlocked; of others nothing is worked out."""
-    return [circle for circle in seen.circles if not circle.clears] if seen.health == "deadlocked" else ()
-
-
 def line(*parts: str | Cell) -> Line:
     """Return a line of texts and cells."""
     return tuple(part if isinstance(part, Cell) else Cell(part) for part in parts)
@@ -188,25 +199,11 @@ _MOST_ALARMS = 3
 
 
 def _alarms(seen: Seen, sight: Sight) -> list[Line]:
-    circles = alarming(seen)
-    names = sight.names(seen)
+    alarms = sight.alarms(seen)
     where = f" in pid {seen.pid}" if sight.many else ""
-    lines = []
-    for circle in circles[:_MOST_ALARMS]:
-        what = "DEADLOCK" if circle.proven else "POSSIBLE DEADLOCK"
-        lines.append(line(Cell(what, "bad"), f"{where}: {among(circle, names)}"))
-    more = len(circles) - _MOST_ALARMS
+    lines = [line(Cell(alarm.what, "bad"), f"{where}: {alarm.told}") for alarm in alarms[:_MOST_ALARMS]]
+    more = len(alarms) - _MOST_ALARMS
     return [*lines, line(Cell(f"and {more:,} more{where}", "bad"))] if more > 0 else lines
-
-
-def among(circle: Circle, names: Names) -> str:
-    """Return who is in a circle, as a sentence without an end."""
-    agents = circle.agents
-    if len(agents) == 1:
-        return f"{names.agent(agents[0])} waits for itself"
-    if len(agents) == 2:
-        return f"{names.agent(agents[0])} and {names.agent(agents[1])} wait for each other"
-    return f"{len(agents):,} agents wait in a circle, {names.agent(agents[0])} among them"
 
 
 NO_PROCESS = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.facts import circle_finding, waits_in
-from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, among, gone, head, line, notes, numbered
-from fastlock.console.pages.waits import focus, waits_of
+from fastlock.console.pages.alarms import among
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, gone, head, line, notes, numbered
+from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import Circle, Seen, Target
 from fastlock.console.tables import Cell, Column, Line, Row, Table
 from fastlock.reporting import text
@@ -53,7 +54,7 @@ def page(sight: Sight) -> Page:
         words=lambda item: [_who(item, sight), *_words(item, sight)],
         age_s=closed_s,
     ).grid(items, sight.query)
-    return Page("Circles", head(sight), (Section("Agents that wait for each other", shown),), notes(sight), focus(sight))
+    return Page("Circles", head(sight), (Section("Agents that wait for each other", shown),), notes(sight), sight.worst)
 
 
 def verdict(circle: Circle) -> Cell:

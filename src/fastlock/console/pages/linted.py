@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastlock.console.lints import CONTENDED_S, KINDS, Lint, lints
-from fastlock.console.pages.base import Page, Section, Sight, aged, alarming, head, line, notes
+from fastlock.console import lints as rules
+from fastlock.console.lints import KINDS, Lint
+from fastlock.console.pages.base import Page, Section, Sight, aged, head, line, notes
 from fastlock.console.seen import LIVE, Seen
 from fastlock.console.sleeping import sleep_of
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -35,13 +36,13 @@ class Item(NamedTuple):
 def page(sight: Sight) -> Page:
     """Return the lints of all processes, then each in full with what to do."""
     items = [
-        Item(seen, lint) for seen in sight.seen for lint in lints(seen, sight.history.of(seen.pid), sight.names(seen), sleep_of)
+        Item(seen, lint) for seen in sight.seen for lint in rules.lints(seen, sight.history.of(seen.pid), sight.names(seen), sleep_of)
     ]
     items.sort(key=lambda item: list(KINDS).index(item.lint.kind))
     grid = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=sight.empty(STUCK if any(alarming(seen) for seen in sight.seen) else EMPTY),
+        empty=sight.empty(STUCK if sight.worst else EMPTY),
         keys={
             "pid": lambda item: item.seen.pid,
             "lint": lambda item: KINDS[item.lint.kind].title,
@@ -61,10 +62,10 @@ def page(sight: Sight) -> Page:
 def _young(sight: Sight) -> list[str]:
     """Say where it is too early to tell what needs several readings."""
     spans = [sight.history.of(seen.pid) for seen in sight.seen if seen.state == LIVE]
-    least = min(((run[-1].now_ns - run[0].now_ns) / 1e9 if run else 0.0 for run in spans), default=CONTENDED_S)
-    if least >= CONTENDED_S:
+    least = min(((run[-1].now_ns - run[0].now_ns) / 1e9 if run else 0.0 for run in spans), default=rules.CONTENDED_S)
+    if least >= rules.CONTENDED_S:
         return []
-    return [f"some lints need {duration(CONTENDED_S)} of readings to tell: convoys, what is always contended, starving writers"]
+    return [f"some lints need {duration(rules.CONTENDED_S)} of readings to tell: convoys, what is always contended, starving writers"]
 
 
 def _row(item: Item, sight: Sight) -> Row:

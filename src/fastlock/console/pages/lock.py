@@ -12,7 +12,7 @@ from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import ClassFacts, Lock, Seen, Target
 from fastlock.console.tables import Cell, Column, Grid, Line, Query, Row, Table, plain
 from fastlock.findings import basename
-from fastlock.reporting import duration, printable
+from fastlock.reporting import duration, printable, times
 
 GONE = "Nobody waits for this lock any more, so the table has nothing of it."
 _BAR = 32  # columns of the longest bar of a histogram
@@ -39,7 +39,7 @@ def one(sight: Sight) -> Page:
         Section("", _facts(lock, seen, sight)),
         Section("Held by", _holders(holders, lock, seen, sight)),
         *([] if len(holders) != 1 else stack_of(holders[0], seen, sight, "Where the holder is")),
-        Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "circle", "Nobody waits for it at this moment.")),
+        Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "deadlock", "Nobody waits for it at this moment.")),
         *_of_class(lock.lock_class, seen, sight),
     ]
     missing = [] if lock.kind != "Semaphore" else ["who holds a permit is known of those who took it in this process; anybody may release one"]
@@ -90,7 +90,7 @@ def _of_class(name: str, seen: Seen, sight: Sight) -> list[Section]:
 
 
 def _told(facts: ClassFacts) -> list[Line]:
-    lines = [fact("live", _known(facts.instances)), fact("contended", f"{_known(facts.contentions)} times")]
+    lines = [fact("live", _known(facts.instances)), fact("contended", "not known" if facts.contentions is None else times(facts.contentions))]
     if facts.waits:
         lines.append(fact("waited", f"{count(facts.waits, 'wait')} over, {duration((facts.waited_s or 0.0) / facts.waits)} on average"))
     return lines

@@ -15,7 +15,7 @@ COLUMNS = (
     Column("class", "Class", 12, least=96, grow=2),
     Column("kind", "Kind", 9, least=124),
     Column("live", "Live", 7, right=True, least=112),
-    Column("contended", "Contended", 9, right=True, least=84),
+    Column("contended", "Contended", 9, right=True, least=80),
     Column("waiters", "Waiters", 7, right=True),
     Column("oldest", "Oldest", 7, right=True),
     Column("owner", "Held by", 11, least=46, grow=2),
@@ -58,6 +58,9 @@ def page(sight: Sight) -> Page:
     items.sort(key=lambda item: (item.lock is None, not item.is_lock, -(item.oldest_s or 0.0), -item.waiters, -_contended(item)))
     grid = _table(sight).grid(items, sight.query)
     missing = not_told(sight, "classes", "how many locks of a class live and how often they were contended is not known")
+    for seen in sight.seen:
+        cut = sight.fleet.asked(seen.pid).cut
+        missing += [f"pid {seen.pid}: {cut:,} more classes, less contended, are left out"] if cut else []
     return Page("Locks", head(sight), (Section("Locks that are waited for, then classes", grid),), notes(sight, *missing))
 
 

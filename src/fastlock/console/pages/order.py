@@ -17,9 +17,9 @@ from fastlock.reporting import times as told_times
 
 _INVERSIONS = (
     Column("classes", "Inversion", 16, grow=3),
-    Column("tier", "How sure", 8, least=50),
-    Column("one", "One order", 20, least=46, grow=2),
-    Column("other", "The other", 20, least=76, grow=2),
+    Column("one", "One order", 19, least=46, grow=2),
+    Column("other", "The other", 19, least=70, grow=2),
+    Column("tier", "How sure", 8, least=100),
 )
 _EDGES = (
     Column("first", "Holds", 12, grow=2),
@@ -193,8 +193,10 @@ def _words(edge: Edge) -> tuple[str, ...]:
 
 
 def _both(edge: Edge) -> str:
-    often = f", {told_times(edge.times)}" if edge.times else ""
-    return f"{place(edge.held_at) or 'unknown'} → {place(edge.wanted_at) or 'unknown'}{often}"
+    held, wanted = place(edge.held_at) or "unknown", place(edge.wanted_at) or "unknown"
+    if edge.held_at and edge.wanted_at and edge.held_at.file == edge.wanted_at.file:
+        wanted = str(edge.wanted_at.line)
+    return f"{held} → {wanted}{f', {told_times(edge.times)}' if edge.times else ''}"
 
 
 def _inversion_row(item: Inversion, sight: Sight) -> Row:
@@ -203,9 +205,9 @@ def _inversion_row(item: Inversion, sight: Sight) -> Row:
     cells = sight.cells(
         item.seen,
         Cell(" ⇄ ".join(item.classes) if len(item.classes) == 2 else f"{item.key} → …", "bad" if item.tier == "high" else "warn"),
-        Cell(item.tier),
         Cell(_both(item.edges[0]) if item.edges else "-", "site"),
         Cell(f"{other} and {more:,} more" if more > 0 else other, "site"),
+        Cell(item.tier),
     )
     target = Target("inversion", item.seen.pid, item.key)
     return Row(cells, target, target)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, alarming, among, count, for_a_lock, head, health, line, notes, numbered
-from fastlock.console.pages.waits import Item, in_circles
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, count, for_a_lock, head, health, line, notes, numbered
+from fastlock.console.pages.waits import Item, stuck
 from fastlock.console.pages.waits import table as table_of_waits
 from fastlock.console.seen import LIVE, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -110,14 +110,13 @@ def one(sight: Sight) -> Page:
     if not seen.captured_at:
         return Page(title, head(sight), (Section("", (line(f"It cannot be seen: {printable(seen.why) or seen.state}"),)),), ())
     items = [Item(seen, wait) for wait in sorted(seen.waits, key=lambda wait: (not for_a_lock(wait), wait.since_ns))]
-    grid = table_of_waits(sight, in_circles(sight)).grid(items, sight.query)
-    focus = next((Target("circle", seen.pid, circle.agents[0]) for circle in alarming(seen)), None)
+    grid = table_of_waits(sight, stuck(sight)).grid(items, sight.query)
+    focus = next((alarm.target for alarm in sight.alarms(seen)), None)
     return Page(title, head(sight), (Section("About it", _facts(seen, sight)), Section("Waits", grid)), notes(sight, *_unseen_locks([seen])), focus)
 
 
 def _facts(seen: Seen, sight: Sight) -> tuple[Line, ...]:
     oldest = oldest_s(seen)
-    names = sight.names(seen)
     facts = [
         ("program", Cell(printable(seen.process), "name")),
         ("Python", Cell(printable(seen.python))),
@@ -129,7 +128,7 @@ def _facts(seen: Seen, sight: Sight) -> tuple[Line, ...]:
         ("seen at", Cell(f"{printable(seen.captured_at)}{'' if seen.state == LIVE else ', ' + seen.state}")),
     ]
     lines = [line(Cell(f"{label:<10}", "dim"), cell) for label, cell in facts]
-    return (*lines, *(line(Cell(f"{'circle':<10}", "dim"), Cell(among(circle, names), "bad")) for circle in alarming(seen)))
+    return (*lines, *(line(Cell(f"{'deadlock':<10}", "dim"), Cell(alarm.told, "bad")) for alarm in sight.alarms(seen)))
 
 
 def _agents(seen: Seen) -> str:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from fastlock.console.pages.agent import one_line_about, stack_of
 from fastlock.console.pages.base import Page, Section, Sight, aged, gone, head, line, notes, numbered
-from fastlock.console.pages.waits import focus
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table, plain
 from fastlock.reporting import trees
@@ -54,7 +53,7 @@ def page(sight: Sight) -> Page:
         kinds=lambda item: (item.root.kind, item.root.agents[0].kind),
         age_s=lambda item: item.root.oldest_s,
     ).grid(items, sight.query)
-    return Page("Roots", head(sight), (Section("Whom everybody waits for in the end", grid),), notes(sight), focus(sight))
+    return Page("Roots", head(sight), (Section("Whom everybody waits for in the end", grid),), notes(sight), sight.worst)
 
 
 def who(item: Item, sight: Sight) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fastlock.console.names import Names
-from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, alarming, for_a_lock, head, notes, numbered, sited
-from fastlock.console.seen import Circle, Seen, Target, Wait
+from fastlock.console.pages.alarms import Alarm
+from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, for_a_lock, head, notes, numbered, sited
+from fastlock.console.seen import Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table
 
 COLUMNS = (
@@ -36,38 +37,35 @@ def page(sight: Sight) -> Page:
     """Return all waits: those for locks first, then those for events and results, which may last."""
     items = [Item(seen, wait) for seen in sight.seen for wait in seen.waits]
     items.sort(key=lambda item: (not for_a_lock(item.wait), item.wait.since_ns - item.seen.now_ns))
-    circles = in_circles(sight)
     resting = sum(1 for item in items if not for_a_lock(item.wait))
-    grid = table(sight, circles).grid(items, sight.query)
+    grid = table(sight, stuck(sight)).grid(items, sight.query)
     title = f"Waits: {len(items) - resting:,} for locks, {resting:,} for events, results and the like"
-    return Page("Waits", head(sight), (Section(title, grid),), notes(sight), focus(sight))
+    return Page("Waits", head(sight), (Section(title, grid),), notes(sight), sight.worst)
 
 
-def in_circles(sight: Sight) -> Mapping[tuple[int, int], Circle]:
-    """Return by process and agent the circle that it cannot leave."""
-    return {(seen.pid, agent): circle for seen in sight.seen for circle in alarming(seen) for agent in circle.agents}
+Stuck = Mapping[tuple[int, int], Alarm]
 
 
-def focus(sight: Sight) -> Target | None:
-    """Return the first deadlock, None where there is none."""
-    return next((Target("circle", seen.pid, circle.agents[0]) for seen in sight.seen for circle in alarming(seen)), None)
+def stuck(sight: Sight) -> Stuck:
+    """Return by process and agent the deadlock that it cannot leave."""
+    return {(seen.pid, agent): alarm for seen in sight.seen for alarm in sight.alarms(seen) for agent in alarm.agents}
 
 
-def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str = "circle", empty: str = "") -> Table[Item]:
-    """Return how waits are shown, and where a row leads to: its "lock", or its "agent" and, for "circle", the circle where there is one."""
+def table(sight: Sight, alarms: Stuck, leads_to: str = "deadlock", empty: str = "") -> Table[Item]:
+    """Return how waits are shown, and where a row leads to: its "lock", or its "agent" and, for "deadlock", that where it is in one."""
 
-    def target(seen: Seen, wait: Wait, circle: Circle | None) -> Target:
+    def target(seen: Seen, wait: Wait, alarm: Alarm | None) -> Target:
         if leads_to == "lock":
             return Target("lock", seen.pid, wait.lock)
-        if circle is None or leads_to == "agent":
+        if alarm is None or leads_to == "agent":
             return Target("agent", seen.pid, wait.agent)
-        return Target("circle", seen.pid, circle.agents[0])
+        return alarm.target
 
     def row(item: Item) -> Row:
         seen, wait = item
-        circle = circles.get((seen.pid, wait.agent))
-        cells = sight.cells(seen, *_cells(seen, wait, sight.names(seen), circle))
-        return Row(cells, target(seen, wait, circle), ("wait", seen.pid, wait.agent, wait.lock))
+        alarm = alarms.get((seen.pid, wait.agent))
+        cells = sight.cells(seen, *_cells(seen, wait, sight.names(seen), alarm))
+        return Row(cells, target(seen, wait, alarm), ("wait", seen.pid, wait.agent, wait.lock))
 
     return Table(
         columns=sight.columns(*COLUMNS),
@@ -80,7 +78,7 @@ def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str
             "owner": lambda item: held_by(item, sight).casefold(),
             "age": lambda item: age_s(item.seen, item.wait),
             "site": lambda item: sight.names(item.seen).site(item.wait.wanted_at),
-            "behind": lambda item: behind(item.seen, item.wait.agent, circles.get((item.seen.pid, item.wait.agent))),
+            "behind": lambda item: behind(item.seen, item.wait.agent, alarms.get((item.seen.pid, item.wait.agent))),
             "call": lambda item: item.wait.what,
             "left": lambda item: None if item.wait.deadline_ns is None else item.wait.deadline_ns - item.seen.now_ns,
         },
@@ -90,8 +88,9 @@ def table(sight: Sight, circles: Mapping[tuple[int, int], Circle], leads_to: str
     )
 
 
-def behind(seen: Seen, agent: int, circle: Circle | None) -> int:
+def behind(seen: Seen, agent: int, alarm: Alarm | None) -> int:
     """Return how many wait for an agent in the end; for each in a circle these are the others in it and all behind them."""
+    circle = None if alarm is None else alarm.circle
     return seen.behind(agent) if circle is None else sum(map(seen.behind, circle.agents)) + len(circle.agents) - 1
 
 
@@ -114,9 +113,9 @@ def kinds(seen: Seen, wait: Wait) -> tuple[str, ...]:
     return ("" if lock is None else lock.kind, "" if agent is None else agent.kind, "locks" if for_a_lock(wait) else "rest")
 
 
-def _cells(seen: Seen, wait: Wait, names: Names, circle: Circle | None) -> tuple[Cell, ...]:
+def _cells(seen: Seen, wait: Wait, names: Names, alarm: Alarm | None) -> tuple[Cell, ...]:
     held = names.holders(seen.locks.get(wait.lock))
-    style = "" if circle is None else "bad"
+    style = "" if alarm is None else "bad"
     rest = "" if for_a_lock(wait) else "dim"
     left_s = None if wait.deadline_ns is None else max(0, wait.deadline_ns - seen.now_ns) / 1e9
     return (
@@ -125,7 +124,7 @@ def _cells(seen: Seen, wait: Wait, names: Names, circle: Circle | None) -> tuple
         Cell(held, "owner" if held != "-" else "dim"),
         aged(age_s(seen, wait), style or rest or "age"),
         sited(wait.wanted_at),
-        numbered(behind(seen, wait.agent, circle)),
+        numbered(behind(seen, wait.agent, alarm)),
         Cell(wait.what, "dim"),
         Cell("never" if left_s is None else age(left_s), "dim", left_s),
     )
@@ -133,4 +132,4 @@ def _cells(seen: Seen, wait: Wait, names: Names, circle: Circle | None) -> tuple
 
 def waits_of(sight: Sight, seen: Seen, waits: Sequence[Wait], leads_to: str, empty: str) -> Grid:
     """Return these waits of one process as a table, in their order and without a filter."""
-    return table(sight, in_circles(sight), leads_to, empty).grid([Item(seen, wait) for wait in waits], Query())
+    return table(sight, stuck(sight), leads_to, empty).grid([Item(seen, wait) for wait in waits], Query())
