@@ -100,11 +100,10 @@ class Holding:
             for number, was in self._records.changed.agents.items()
             if was is None or number not in agents or agents[number].id != was.id
         }
-        if reborn:
-            self.new_locks.update(serial for serial, lock in self._records.locks.items() if lock.shares or lock.owner >> 8 & NUMBER in reborn)
-            self.new_locks.update(entry.lock.serial for number in reborn for entry in self.held.get(number, ()))
-        else:
-            self.new_locks.update(self.holders)  # a share may change without its lock
+        for serial, lock in self._records.locks.items():
+            if lock.shares or lock.owner >> 8 & NUMBER in reborn:  # a share may change without its lock
+                self.new_locks.add(serial)
+        self.new_locks.update(entry.lock.serial for number in reborn for entry in self.held.get(number, ()))
 
     # ---- what follows from it
 

@@ -257,7 +257,7 @@ def saved(first: Image, second: Image, now_ns: int, wall_ns: int, raw_header: by
         areas[area] = changed
     findings = findings_of(second) if first.header.findings_seq == second.header.findings_seq else []
     half = b"".join((_FINDING.pack(len(text), count) + text).ljust((11 + len(text)) // 4 * 4, b"\0") for count, text in findings)
-    areas[FINDINGS] = half + bytes(len(half))
+    areas[FINDINGS] = bytearray(half + bytes(len(half)))
     header = bytearray(raw_header[:HEADER_SIZE])
     struct.pack_into("<II", header, _FINDINGS_AT, 0, len(findings))
     struct.pack_into("<qq", header, _CAPTURED_AT, now_ns, wall_ns)

@@ -45,6 +45,7 @@ class _Kept:
     locks: dict[int, Lock] = field(default_factory=dict)
     serials: dict[int, int] = field(default_factory=dict)  # of the locks that are waited for, by the number of the record
     torn: dict[int, set[int]] = field(default_factory=lambda: {AGENTS: set(), LOCKS: set()})  # records by area that were being written
+    differed: bool = False  # whether not all was as before, so that what was being written then may be right now
     looked_at: dict[int, tuple[bytearray, Lock | None]] = field(default_factory=dict)
     chains: dict[tuple[int, int], Chain] = field(default_factory=dict)
     strings: dict[int, str | None] = field(default_factory=dict)
@@ -64,10 +65,10 @@ class Records:
         # Each share is in one chain: a forged table that has it in many must not cost more.
         self._steps = second.header.areas[SHARES].used + 1
         self.is_later = before is not None and before._is_of(second)
-        last = before._kept if before is not None and self.is_later else _Kept()
+        last: _Kept = before._kept if before is not None and self.is_later else _Kept()
         self.changed = Changed({}, {})
-        self.differs = not self.is_later  # whether anything is not as it was, byte for byte
-        self._kept = _Kept(second.areas, dict(last.agents), dict(last.locks), dict(last.serials), looked_at=last.looked_at)
+        self.differs = not self.is_later or last.differed  # whether anything may be not as it was
+        self._kept: _Kept = _Kept(second.areas, dict(last.agents), dict(last.locks), dict(last.serials), looked_at=last.looked_at)
         # Strings and sites hold for ever, once they are there.
         self._kept.strings = {offset: text for offset, text in last.strings.items() if text is not None}
         self._kept.sites = {number: site for number, site in last.sites.items() if site is not None}
@@ -90,7 +91,7 @@ class Records:
         first, second, old = self.first.areas[area], self.second.areas[area], last.areas[area]
         if second is old and first is second or (len(old) == len(second) and second == old and first == second):
             return
-        self.differs = True
+        self.differs = self._kept.differed = True
         earlier, older = memoryview(first), memoryview(old)
         step = size * _BLOCK
         for at in range(0, min(len(second), MOST_RECORDS * size), step):

@@ -54,16 +54,16 @@ class View:
         self.header = records.header
         self.now_ns = now_ns
         self._wall_s = wall_s
-        self._holding = Holding(records, None if before is None else before._holding)
+        self._holding: Holding = Holding(records, None if before is None else before._holding)
         last = before if records.is_later else None
         self._last: _Last | None = None
         if last is not None and "moment" in last.__dict__:
             self._last = _Last(last.moment, last.agents, last.locks, not self._holding.new_agents and not self._holding.new_locks)
         self._told = records.findings()
-        self.findings = last.findings if last is not None and self._told == last._told else self._findings()
-        self.agents = self._all_agents({} if last is None else last.agents)
-        self.locks = self._all_locks({} if last is None else last.locks)
-        self._waits = self._all_waits({} if last is None else last._waits)
+        self.findings: list[dict[str, Any]] = last.findings if last is not None and self._told == last._told else self._findings()
+        self.agents: Mapping[int, facts.Agent] = self._all_agents({} if last is None else last.agents)
+        self.locks: Mapping[int, facts.Lock] = self._all_locks({} if last is None else last.locks)
+        self._waits: Mapping[int, tuple[facts.Wait, ...]] = self._all_waits({} if last is None else last._waits)
         self.waits = [wait for waits in self._waits.values() for wait in waits]
 
     # ---- the snapshot
