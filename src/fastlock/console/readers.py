@@ -91,7 +91,7 @@ class Reading:
 
 
 def seen_of(view: View, pid: int, uid: int | None, is_stopped: bool) -> Seen:
-    """Return what is seen of a moment, of a table that was saved too."""
+    """Return what is seen of a live process at a moment."""
     facts = facts_of(view, pid, uid, is_stopped)
     return Seen(
         pid=pid,

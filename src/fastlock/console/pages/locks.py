@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.names import NOBODY
-from fastlock.console.pages.base import Page, Section, Sight, aged, head, not_told, notes, numbered, sited
+from fastlock.console.pages.base import Page, Section, Sight, aged, head, not_told, notes, numbered, of_processes, sited
 from fastlock.console.seen import ClassFacts, Lock, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Row, Table
 from fastlock.reporting import printable
@@ -58,9 +58,8 @@ def page(sight: Sight) -> Page:
     items.sort(key=lambda item: (item.lock is None, not item.is_lock, -(item.oldest_s or 0.0), -item.waiters, -_contended(item)))
     grid = _table(sight).grid(items, sight.query)
     missing = not_told(sight, "classes", "how many locks of a class live and how often they were contended is not known")
-    for seen in sight.seen:
-        cut = sight.fleet.asked(seen.pid).cut
-        missing += [f"pid {seen.pid}: {cut:,} more classes, less contended, are left out"] if cut else []
+    cut = [(seen.pid, sight.fleet.asked(seen.pid).cut) for seen in sight.seen]
+    missing += of_processes((pid, f"{number:,} more classes, less contended, are left out") for pid, number in cut if number)
     return Page("Locks", head(sight), (Section("Locks that are waited for, then classes", grid),), notes(sight, *missing))
 
 
