@@ -179,16 +179,18 @@ def test_a_process_that_cannot_be_seen_says_why(view: str) -> None:
 
 
 def test_states_and_what_is_missing_are_notes() -> None:
-    """Stopped, ended, a full table, findings without room, level off: each is said with its process."""
-    stopped = Process(1).seen(state=STOPPED, why="it is stopped: nothing in it runs until it gets SIGCONT", health="stopped")
+    """Stopped, ended, a full table, findings without room, level off: each is said with its process, the same of many once."""
+    stopped = [Process(pid).seen(state=STOPPED, why="it is stopped: nothing in it runs until it gets SIGCONT", health="stopped") for pid in range(10, 15)]
     ended = Process(2).seen(state=ENDED, why="it has ended; this is how it was at 23:47:12Z")
     full = Process(3).seen(unseen=1200, findings_dropped=1, raw_locks=7, level="off")
-    page = shown("processes", fleet(stopped, ended, full))
-    assert [row["health"] for row in sorted(rows(page), key=lambda row: row["pid"])] == ["stopped", "ended", "ok"]
+    page = shown("processes", fleet(ended, full, *stopped))
+    assert [row["health"] for row in sorted(rows(page), key=lambda row: int(row["pid"]))] == ["ended", "ok", *["stopped"] * 5]
     told = "\n".join(page.notes)
-    for part in ("pid 1: it is stopped", "pid 2: it has ended", "pid 3: its table is full: 1,200 records", "1 older finding", "7 locks made before", "its level is off"):
+    for part in ("pids 10, 11, 12 and 2 more: it is stopped", "pid 3: its table is full: 1,200 records", "1 older finding", "its level is off"):
         assert part in told
-    assert "7 locks" not in "\n".join(shown("waits", fleet(full)).notes)
+    assert "pid 2" not in told  # its row says it
+    assert "it has ended; this is how it was" in text(shown("processes", fleet(ended, full), Target("process", 2, 2)))
+    assert "7 locks made before" in "\n".join(shown("processes", fleet(full), Target("process", 3, 3)).notes)
 
 
 def test_what_has_ended_is_shown_only_where_nothing_else_is() -> None:
@@ -449,7 +451,7 @@ def test_order_has_inversions_first_with_both_places() -> None:
 
 def test_order_says_how_to_learn_it() -> None:
     """At level detect there is nothing to see, and the note says what turns it on."""
-    assert any("fastlock level 41 order --for 10m" in note for note in shown("order", fleet(Process())).notes)
+    assert any("pid 41: orders are learned at level order: `fastlock level 41 order --for 10m`" in note for note in shown("order", fleet(Process())).notes)
 
 
 def test_roots_have_their_tree() -> None:
@@ -472,15 +474,23 @@ def test_roots_have_their_tree() -> None:
     assert [row.target for row in tree.rows] == [Target("agent", 41, middle), Target("agent", 41, last)]
 
 
-def test_a_class_of_which_nobody_waits_is_listed_and_has_its_page() -> None:
-    """The process knows of locks that the table has never seen."""
+def test_classes_are_listed_as_their_process_knows_them() -> None:
+    """The most contended first, with how long waits took; what is not known is no number."""
     of = fleet(busy())
-    of.answers[41, "classes", 0] = Asked(NOW_NS, classes={"cache": ClassFacts("cache", "RLock", 1200, 77, 60, 1.5, ((0.1, 60),)), "ledger": ClassFacts("ledger", "Lock", None, None, None, None, ())})
+    of.answers[41, "classes", 0] = Asked(
+        NOW_NS,
+        classes={
+            "ledger": ClassFacts("ledger", "Lock", None, None, None, None, ()),
+            "cache": ClassFacts("cache", "RLock", 1200, 77, 60, 1.5, ((0.1, 60),)),
+        },
+    )
     page = shown("locks", of)
-    last = rows(page)[-1]
-    assert (last["lock"], last["live"], last["contended"]) == ("class cache", "1,200", "77")
-    assert "up to 100 ms" in text(shown("locks", of, Target("class", 41, "cache")))
-    assert rows(page)[0]["lock"] == "ledger" and rows(page)[0]["live"] == "-"
+    assert rows(grids(page)[1]) == [
+        {"class": "cache", "kind": "RLock", "live": "1,200", "contended": "77", "waits": "60", "average": "25 ms"},
+        {"class": "ledger", "kind": "Lock", "live": "-", "contended": "-", "waits": "-", "average": ""},
+    ]
+    assert [row["lock"] for row in rows(page)] == ["ledger", "rates", "pool", "rows", "ready"]
+    assert "up to 100 ms" in text(shown("locks", of, grids(page)[1].rows[0].target))
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={}, cut=1200)
     assert any("1,200 more classes" in note for note in shown("locks", of).notes)
 

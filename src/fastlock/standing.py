@@ -14,13 +14,14 @@ MOST_AGENTS = 64
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     """Return by agent where it stands now: a thread, and a task that has stopped its thread, where that one is; a task where it awaits."""
-    frames = chains.frames_now()
     stacks = {}
-    for agent in itertools.islice(event["agents"], MOST_AGENTS):
-        if agent["state"] == "alive":
-            awaits = suspended.await_chain(agent)
-            frame = frames.get(agent["ident"]) if awaits is None else None
-            stacks[agent["id"]] = assemble.stack_from_frame(frame) if awaits is None else assemble.stack_of_awaits(awaits)
+    with chains.frames_now() as frames:
+        for agent in itertools.islice(event["agents"], MOST_AGENTS):
+            if agent["state"] == "alive":
+                awaits = suspended.await_chain(agent)
+                stacks[agent["id"]] = (
+                    assemble.stack_from_frame(frames.get(agent["ident"])) if awaits is None else assemble.stack_of_awaits(awaits)
+                )
     return stacks
 
 

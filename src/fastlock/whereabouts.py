@@ -70,22 +70,24 @@ def _row(facts: Mapping[str, Any]) -> dict[str, Any]:
     row = _bare(facts)
     if facts["state"] != "alive":
         return {**row, "why": "it has ended"}
-    frames = chains.frames_now()
-    stack = frames.get(facts["ident"])
-    try:
-        awaits = suspended.await_chain(dict(facts))
-        if awaits is not None:
-            row["stack"] = [site_facts(site) for site in assemble.stack_of_awaits(awaits)]
-        if facts["kind"] == "task":
-            row["doing"] = "suspended" if awaits is not None else "stops its loop" if facts["stops"] else "runs"
-            row["awaits"] = _awaits(facts["id"]) if awaits is not None else []
-        row["loop_does"] = _loop_does(facts, stack)
-    except Exception as error:  # of a task, loop or future that is none of asyncio's
-        row["why"] = f"not all of it can be read: {type(error).__name__}"
-        awaits = None
-    if awaits is None and not row["stack"]:
-        row["stack"] = _stack(stack)
+    with chains.frames_now() as frames:
+        try:
+            row.update(_of_task(facts) if facts["kind"] == "task" else {})
+            row["loop_does"] = _loop_does(facts, frames)
+        except Exception as error:  # of a task, loop or future that is none of asyncio's
+            row["why"] = f"not all of it can be read: {type(error).__name__}"
+        if row["doing"] != "suspended":
+            row["stack"] = _stack(frames.get(facts["ident"]))
     return row
+
+
+def _of_task(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task is doing and, while it is suspended, where, and whom it awaits."""
+    awaits = suspended.await_chain(dict(facts))
+    if awaits is None:
+        return {"doing": "stops its loop" if facts["stops"] else "runs"}
+    stack = [site_facts(site) for site in assemble.stack_of_awaits(awaits)]
+    return {"doing": "suspended", "stack": stack, "awaits": _awaits(facts["id"])}
 
 
 def _stack(frame: FrameType | None, most: int = 40) -> list[dict[str, Any] | None]:
@@ -112,7 +114,7 @@ def _agent_facts(whom: Any) -> dict[str, Any]:
     return {"id": None, "kind": "pool", "name": _asked.name_of_lock(whom.index)[:MOST_NAME]}
 
 
-def _loop_does(facts: Mapping[str, Any], frame: FrameType | None) -> dict[str, Any] | None:
+def _loop_does(facts: Mapping[str, Any], frames: Mapping[int, FrameType]) -> dict[str, Any] | None:
     """Return what the loop of a task, or one that a thread runs, is doing; None where there is none, or it is not known."""
     loop = loop_of(facts["ident"]) if "asyncio" in sys.modules else None
     if loop is None:
@@ -123,7 +125,7 @@ def _loop_does(facts: Mapping[str, Any], frame: FrameType | None) -> dict[str, A
         "running": None if task is None else str(task.get_name())[:MOST_NAME],
         "ready": _length(loop, "_ready"),
         "timers": _length(loop, "_scheduled"),
-        "stack": _stack(frame, LOOP_FRAMES) if facts["kind"] == "task" else [],
+        "stack": _stack(frames.get(facts["ident"]), LOOP_FRAMES) if facts["kind"] == "task" else [],
     }
 
 

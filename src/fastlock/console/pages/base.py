@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -214,25 +214,43 @@ BLIND = "Nothing can be seen of these processes: the notes below say why."
 
 
 def notes(sight: Sight, *more: str) -> tuple[str, ...]:
-    """Return what of the processes cannot be seen, and why."""
-    told = []
-    for seen in sight.fleet.seen:
-        who = f"pid {seen.pid}"
-        if seen.state != LIVE:
-            told.append(f"{who}: {printable(seen.why) or seen.state}")
-        if seen.unseen:
-            told.append(f"{who}: its table is full: {count(seen.unseen, 'record')} of agents and locks cannot be seen from outside")
-        if seen.findings_dropped:
-            told.append(f"{who}: {count(seen.findings_dropped, 'older finding')} had no room in its table; its own report has them")
-        if seen.state == LIVE and seen.level == "off":
-            told.append(f"{who}: its level is off, so nothing is watched: `fastlock level {seen.pid} detect` turns it on")
-    return (*told, *more)
+    """Return what of the processes that are shown cannot be seen, and why."""
+    return (*of_processes((seen.pid, text) for seen in sight.seen for text in _missing(seen)), *more)
+
+
+def _missing(seen: Seen) -> Iterator[str]:
+    if seen.state != LIVE:
+        yield printable(seen.why) or seen.state
+    if seen.unseen:
+        yield f"its table is full: {count(seen.unseen, 'record')} of agents and locks cannot be seen from outside"
+    if seen.findings_dropped:
+        yield f"{count(seen.findings_dropped, 'older finding')} had no room in its table; its own report has them"
+    if seen.state == LIVE and seen.level == "off":
+        yield "its level is off, so nothing is watched: `fastlock level PID detect` turns it on"
+
+
+_NAMED = 3  # processes of which the same is to be said
+
+
+def of_processes(told: Iterable[tuple[int, str]]) -> list[str]:
+    """Return what is told of processes, what is the same of several once."""
+    same: dict[str, list[int]] = {}
+    for pid, text in told:
+        same.setdefault(text, []).append(pid)
+    return [_of_these(pids, text) for text, pids in same.items()]
+
+
+def _of_these(pids: Sequence[int], text: str) -> str:
+    if len(pids) == 1:
+        return f"pid {pids[0]}: {text.replace(' PID ', f' {pids[0]} ')}"  # a command can be copied
+    named, more = pids[:_NAMED], len(pids) - _NAMED
+    return f"pids {', '.join(map(str, named))}{f' and {more:,} more' if more > 0 else ''}: {text}"
 
 
 def not_told(sight: Sight, part: str, what: str) -> list[str]:
     """Return why processes say nothing of something that only they themselves can tell."""
     asked = [(seen.pid, sight.fleet.asked(seen.pid, part)) for seen in sight.seen if seen.captured_at]
-    return [f"pid {pid}: {what}: {printable(each.why)}" for pid, each in asked if each.why]
+    return of_processes((pid, f"{what}: {printable(each.why)}") for pid, each in asked if each.why)
 
 
 def gone(sight: Sight, title: str, sentence: str) -> Page:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
-from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, sited
+from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, of_processes, sited
 from fastlock.console.pages.found import report_of, target_of
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Line, Row, Table
@@ -76,18 +76,22 @@ def page(sight: Sight) -> Page:
 
 def _missing(sight: Sight) -> list[str]:
     lines = not_told(sight, "order", "its order graph is not known")
-    for seen in sight.seen:
-        answer = sight.fleet.asked(seen.pid, "order").order
-        if seen.level not in ("order", "trace", "off", ""):
-            lines.append(f"pid {seen.pid}: orders are learned at level order: `fastlock level {seen.pid} order --for 10m` turns it on for a while")
-        cut = None if answer is None else answer.get("cut")
-        if isinstance(cut, Mapping) and (cut.get("edges") or cut.get("cycles")):
-            lines.append(f"pid {seen.pid}: left out here are {_int(cut.get('edges')):,} orders and {_int(cut.get('cycles')):,} circles; fastlock.order_graph() has them")
-        if answer is not None and answer.get("whole") is False:
-            lines.append(f"pid {seen.pid}: its order graph is large: there was not time to go through all of it")
-        if answer is not None and answer.get("full") is True:
-            lines.append(f"pid {seen.pid}: its order graph is full, and learns nothing new")
-    return lines
+    return lines + of_processes((seen.pid, text) for seen in sight.seen for text in _limits(seen, sight))
+
+
+def _limits(seen: Seen, sight: Sight) -> Iterator[str]:
+    answer = sight.fleet.asked(seen.pid, "order").order
+    if seen.level not in ("order", "trace", "off", ""):
+        yield "orders are learned at level order: `fastlock level PID order --for 10m` turns it on for a while"
+    if answer is None:
+        return
+    cut = answer.get("cut")
+    if isinstance(cut, Mapping) and (cut.get("edges") or cut.get("cycles")):
+        yield f"left out here are {_int(cut.get('edges')):,} orders and {_int(cut.get('cycles')):,} circles; fastlock.order_graph() has them"
+    if answer.get("whole") is False:
+        yield "its order graph is large: there was not time to go through all of it"
+    if answer.get("full") is True:
+        yield "its order graph is full, and learns nothing new"
 
 
 # ---- what a process has said ----------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, count, for_a_lock, head, health, line, notes, numbered
 from fastlock.console.pages.waits import Item, stuck
 from fastlock.console.pages.waits import table as table_of_waits
@@ -31,13 +29,13 @@ def page(sight: Sight) -> Page:
     grid = _table(sight).grid(sorted(fleet, key=lambda seen: (_RANK.get(seen.health, 2), seen.pid)), sight.query)
     worst = next((seen for seen in fleet if seen.health == "deadlocked"), None)
     focus = None if worst is None else Target("process", worst.pid, worst.pid)
-    return Page("Processes", head(sight), (Section(count(len(fleet), "process", "processes"), grid),), notes(sight, *_unseen_locks(fleet)), focus)
+    return Page("Processes", head(sight), (Section(count(len(fleet), "process", "processes"), grid),), notes(sight), focus)
 
 
-def _unseen_locks(fleet: Sequence[Seen]) -> list[str]:
+def _unseen_locks(seen: Seen) -> list[str]:
     """Say how many locks are not fastlock's."""
     early = "made before fastlock was installed cannot be seen: `fastlock run`, or FASTLOCK_INSTALL=1, installs it first"
-    return [f"pid {seen.pid}: {count(seen.raw_locks, 'lock')} {early}" for seen in fleet if seen.raw_locks]
+    return [f"pid {seen.pid}: {count(seen.raw_locks, 'lock')} {early}"] if seen.raw_locks else []
 
 
 def _table(sight: Sight) -> Table[Seen]:
@@ -112,7 +110,7 @@ def one(sight: Sight) -> Page:
     items = [Item(seen, wait) for wait in sorted(seen.waits, key=lambda wait: (not for_a_lock(wait), wait.since_ns))]
     grid = table_of_waits(sight, stuck(sight)).grid(items, sight.query)
     focus = next((alarm.target for alarm in sight.alarms(seen)), None)
-    return Page(title, head(sight), (Section("About it", _facts(seen, sight)), Section("Waits", grid)), notes(sight, *_unseen_locks([seen])), focus)
+    return Page(title, head(sight), (Section("About it", _facts(seen, sight)), Section("Waits", grid)), notes(sight, *_unseen_locks(seen)), focus)
 
 
 def _facts(seen: Seen, sight: Sight) -> tuple[Line, ...]:
@@ -125,7 +123,7 @@ def _facts(seen: Seen, sight: Sight) -> tuple[Line, ...]:
         ("agents", Cell(_agents(seen))),
         ("oldest", Cell("nobody waits for a lock" if oldest is None else f"somebody has waited {duration(oldest)} for a lock")),
         ("findings", Cell(f"{len(seen.findings) + seen.findings_dropped:,}")),
-        ("seen at", Cell(f"{printable(seen.captured_at)}{'' if seen.state == LIVE else ', ' + seen.state}")),
+        ("seen at", Cell(f"{printable(seen.captured_at)}{'' if seen.state == LIVE else ': ' + printable(seen.why)}")),
     ]
     lines = [line(Cell(f"{label:<10}", "dim"), cell) for label, cell in facts]
     return (*lines, *(line(Cell(f"{'deadlock':<10}", "dim"), Cell(alarm.told, "bad")) for alarm in sight.alarms(seen)))
