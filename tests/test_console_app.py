@@ -29,6 +29,7 @@ from fastlock.console import save  # noqa: E402
 from fastlock.console.fleet import LevelSet  # noqa: E402
 from fastlock.console.pages import VIEWS  # noqa: E402
 from fastlock.console.prompt import Prompt  # noqa: E402
+from fastlock.console.seen import Seen, Wait  # noqa: E402
 from fastlock.console.tables import Cell, Query, text_of  # noqa: E402
 from fastlock.console.wording import filter_text, parse_filter  # noqa: E402
 from fastlock.console.wrapping import wrap  # noqa: E402
@@ -394,6 +395,33 @@ def test_a_page_that_fails_is_said_and_can_be_left(monkeypatch: pytest.MonkeyPat
                 assert "This page could not be made: ZeroDivisionError: of a page (test_console_app.py:" in " ".join(told(app).split())
             await press(app, "1")
             assert "refresher" in told(app) and "ZeroDivision" not in told(app)
+
+    play(act)
+
+
+def test_a_row_that_fails_is_said_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only shows when a row is drawn, or looked at for the cursor, ends neither the page nor the console."""
+    from fastlock.console.pages import waits
+
+    real = waits._cells
+
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError("of a row")
+
+    def partly(seen: Seen, wait: Wait, *more: object) -> object:
+        return broken() if seen.agents[wait.agent].name == "waiter-1" else real(seen, wait, *more)  # type: ignore[arg-type]
+
+    async def act() -> None:
+        async with running(staged(queue(4))) as (app, pilot):
+            monkeypatch.setattr(waits, "_cells", partly)
+            await press(app, "1")
+            assert "This row could not be made: ZeroDivisionError: of a row" in told(app) and "waiter-2" in told(app)
+            monkeypatch.setattr(waits, "_cells", broken)
+            await press(app, "1")
+            assert "could not be shown: ZeroDivisionError" in " ".join(told(app).split())
+            monkeypatch.setattr(waits, "_cells", real)
+            await press(app, "1")
+            assert "could not" not in told(app) and cursor_row(app)
 
     play(act)
 

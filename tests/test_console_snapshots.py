@@ -7,7 +7,7 @@ rich, which the extra `test` names; with any other one these tests are skipped. 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,15 +35,18 @@ Steps = Sequence[tuple[str, Sequence[str]]]  # a picture's name, and the keys th
 
 
 @pytest.fixture
-def picture(snapshot: SnapshotAssertion) -> Callable[[Top, str], None]:
-    """Compare what is on a screen with the picture of that name."""
+def picture(snapshot: SnapshotAssertion) -> Iterator[Callable[[Top, str], None]]:
+    """Compare what is on a screen with the picture of that name; all differences are told at the end."""
     pictures = snapshot.use_extension(SVGImageExtension)
+    different = []
 
     def compare(app: Top, name: str) -> None:
         shown = app.export_screenshot(title=name, simplify=True)
-        assert shown == pictures(name=name), f"{name} looks different; if it should: --snapshot-update"
+        if not shown == pictures(name=name):
+            different.append(name)
 
-    return compare
+    yield compare
+    assert different == [], "these look different; if they should: --snapshot-update, and look at what git says has changed"
 
 
 def shop() -> Staged:

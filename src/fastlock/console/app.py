@@ -68,6 +68,7 @@ class Top(App[None]):
         Binding("t", "theme", show=False),
         Binding("question_mark", "help", show=False),
         Binding("q", "quit", show=False),
+        Binding("ctrl+z", "suspend_process", show=False),
         Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
     ]
 
@@ -172,7 +173,10 @@ class Top(App[None]):
         self.told = told
         assert told.page is not None
         self.trail.here.title = told.page.title
-        self._listing.show(told.page, self.trail.here.cursor)
+        try:
+            self._listing.show(told.page, self.trail.here.cursor)
+        except Exception as exc:  # looking for the cursor's row makes rows
+            self._listing.show(_without(one_line("This page could not be shown", exc)), self.trail.here.cursor)
         self._show_bars()
 
     def _show_bars(self) -> None:
