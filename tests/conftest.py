@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +16,18 @@ import pytest
 import finding_events
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure() -> None:
+    """Take SIGINT back where a shell has us ignore it, as it has what it starts in the background: programs would inherit that, and some send it to themselves."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what the whole suite is made of: tests have it come by some thousand times, and it would look at all of that each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_who_awaits_a_task_waits_for_what_that_one_waits_for(body: str) -> None:
                 {body}
         async def main():
             task = asyncio.create_task(parent(), name="the parent")
-            await asyncio.wait([task], timeout=10)
+            await asyncio.wait([task], timeout=60)
             tell([found()[0].to_dict(), task.done()])
         asyncio.run(main())
         """
@@ -241,7 +241,7 @@ def test_a_lock_acquired_through_a_wrapper_belongs_to_who_called() -> None:
             await asyncio.gather(other.acquire())
         async def main():
             tasks = [asyncio.create_task(member(left, right), name="one"), asyncio.create_task(member(right, left), name="two")]
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=60)
             assert [type(task.exception()) for task in done] == [fastlock.DeadlockError]
             tell(found()[0].to_dict())
         asyncio.run(main())
@@ -380,7 +380,7 @@ def test_a_task_that_ends_with_a_lock_leaves_it_abandoned(end: str, late: bool) 
             owning.cancel()
             await asyncio.wait([owning])
             waiting = waiting or [asyncio.create_task(waiter()) for _ in range(2)]
-            await asyncio.wait(waiting, timeout=10)
+            await asyncio.wait(waiting, timeout=60)
             errors = [type(task.exception()).__name__ for task in waiting]
             wait_until(lambda: found("FL003")[0].count == 2)
             kept = [finding.to_dict() for finding in fastlock.findings()]

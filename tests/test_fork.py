@@ -138,13 +138,13 @@ print("ok")
 def test_what_was_on_its_way_is_not_lost(kind: str) -> None:
     """What had been handed to a waiter of the parent that had not yet woken is free in the child."""
     make, take, give, want, trial = {
-        "Lock": ("fastlock.Lock()", "x.acquire()", "x.release()", "x.acquire()", "x.acquire(timeout=3)"),
-        "Semaphore": ("fastlock.Semaphore(0)", "True", "x.release()", "x.acquire()", "x.acquire(timeout=3)"),
-        "read": ("fastlock.RWLock()", "x.acquire_write()", "x.release_write()", "x.acquire_read()", "x.acquire_write(timeout=3)"),
-        "write": ("fastlock.RWLock()", "x.acquire_read()", "x.release_read()", "x.acquire_write()", "x.acquire_read(timeout=3)"),
+        "Lock": ("fastlock.Lock()", "x.acquire()", "x.release()", "x.acquire()", "x.acquire(timeout=60)"),
+        "Semaphore": ("fastlock.Semaphore(0)", "True", "x.release()", "x.acquire()", "x.acquire(timeout=60)"),
+        "read": ("fastlock.RWLock()", "x.acquire_write()", "x.release_write()", "x.acquire_read()", "x.acquire_write(timeout=60)"),
+        "write": ("fastlock.RWLock()", "x.acquire_read()", "x.release_read()", "x.acquire_write()", "x.acquire_read(timeout=60)"),
         "upgradable": (
             "fastlock.RWLock()", "x.acquire_upgradable()", "x.release_upgradable()", "x.acquire_upgradable()",
-            "x.acquire_upgradable(timeout=3)",
+            "x.acquire_upgradable(timeout=60)",
         ),
     }[kind]  # fmt: skip
     check_program(f"""{HEAD}

@@ -210,7 +210,7 @@ found = wait_until(fastlock.findings)
 assert found[0].code == "FL003", found
 assert not any(edge.wanted_at or edge.held_at for edge in found[0].edges)
 _thread.start_new_thread(semaphore.release, ())
-assert semaphore.acquire(timeout=10)
+assert semaphore.acquire(timeout=60)
 _thread.start_new_thread(fastlock.Lock, ())
 print("ok", flush=True)
 os._exit(0)

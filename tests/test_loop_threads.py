@@ -193,6 +193,9 @@ def test_locks_are_what_they_are_elsewhere(level: str, tmp_path: Path) -> None:
 import asyncio, gc, pytest, fastlock
 fastlock.configure(level="{level}", loop_block=3600)
 
+def pytest_collection_finish():
+    gc.freeze()
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     async def body():

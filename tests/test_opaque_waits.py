@@ -99,7 +99,7 @@ said = [shown, len(fastlock.find_deadlocks()), caught(child.wait, 0.01).partitio
 child.communicate(b"x\\n")
 thread.join(); other.join()
 said += [child.wait(), child.wait(timeout=1), len(waits("Popen.wait")), subprocess.run([sys.executable, "-c", "raise SystemExit(3)"]).returncode,
-         caught(subprocess.run, [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, timeout=0.01).partition(":")[0]]
+         caught(subprocess.run, [sys.executable, "-c", "import signal; signal.pause()"], timeout=0.01).partition(":")[0]]
 ours = subprocess.Popen._wait
 fastlock.uninstall()
 tell(said + [subprocess.Popen._wait is ours, subprocess.Popen._wait.__qualname__])

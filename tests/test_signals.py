@@ -172,7 +172,7 @@ took = []
 def handle(*_):
     ran.append(1)
     if len(ran) == 1:
-        took.append(lock.acquire(timeout=10))
+        took.append(lock.acquire(timeout=60))
         lock.release()
 signal.signal(signal.SIGUSR1, handle)
 crew[0].do(lock.acquire)
@@ -197,7 +197,7 @@ def handle(*_):
     ran.append(1)
     if len(ran) == 1:
         crew[0].do(rw.release_read)
-        read.append(rw.acquire_read(timeout=3))
+        read.append(rw.acquire_read(timeout=60))
         rw.release_read()
 signal.signal(signal.SIGUSR1, handle)
 crew[0].do(rw.acquire_read)

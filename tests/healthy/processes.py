@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+
+# Each of these two makes a lock, of the line that imports it: imported late, that would be the line of whichever program comes first, and
+# one class with what else is made there.
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import queue
 import subprocess
