@@ -120,7 +120,7 @@ def test_what_is_followed_is_what_is_read_at_once() -> None:
         last, view = live.read(), None
         for _ in range(80):
             first, second = live.read_on(last), live.read_on(last)
-            flat = [Image(each.header, [flattened(each, area) for area in range(6)]) for each in (first, second)]
+            flat = [Image(each.header, [each.whole(area)[:] for area in range(6)]) for each in (first, second)]
             alone = View(Records(*flat), NOW_NS, WALL_S)
             view = View(Records(first, second, None if view is None else view.records), NOW_NS, WALL_S, view)
             assert said(view) == said(alone)
@@ -129,11 +129,15 @@ def test_what_is_followed_is_what_is_read_at_once() -> None:
             time.sleep(0.001)  # for other differences, not to wait for anything
 
 
-def flattened(image: Image, area: int) -> bytearray:
-    data = bytearray(image.areas[area])
-    for at, patch in image.patches.get(area, {}).items():
-        data[at : at + len(patch)] = patch
-    return data
+def test_a_table_that_turns_into_anothers(saved: list[bytes]) -> None:
+    """Of another process, in the same place: nothing of the one before is left."""
+    last = image_of(saved[0])
+    view = read_on(last, last, None)
+    block = {0: bytearray(len(last.block(AGENTS, 0)))}
+    header = last.header._replace(generation=last.header.generation + 1)
+    patched = Image(header, last.areas, {AGENTS: block})
+    changed = View(Records(patched, patched, view.records), NOW_NS, WALL_S, view)
+    assert (dict(changed.agents), list(changed.waits)) == ({}, [])
 
 
 @pytest.fixture(scope="module")

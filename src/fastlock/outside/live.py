@@ -7,7 +7,7 @@ import mmap
 import os
 
 from fastlock.outside import layout
-from fastlock.outside.layout import BLOCK, Area, Image, Unseen
+from fastlock.outside.layout import BLOCK, Area, Bytes, Image, Unseen
 
 
 class Live:
@@ -18,8 +18,11 @@ class Live:
         self._mapped: memoryview | None = None
 
     def header(self) -> bytes:
-        """Return the bytes that the header is in."""
-        return os.pread(self._descriptor, 4096, 0)
+        """Return the bytes that the header is in; Unseen where they cannot be read."""
+        try:
+            return os.pread(self._descriptor, 4096, 0)
+        except OSError as error:
+            raise Unseen(f"the table cannot be read: {error.strerror}") from None
 
     def read(self) -> Image:
         """Copy the table; Unseen where it is none."""
@@ -34,17 +37,25 @@ class Live:
     def _image(self, last: Image | None) -> Image:
         try:
             header = layout.parse_header(self.header())
-            areas, patches = [], {}
+            areas: list[Bytes] = []
+            patches: dict[int, dict[int, bytearray]] = {}
             for number, area in enumerate(header.areas):
-                known = None if last is None or not self._mapped or last.header.areas[number][:4] != area[:4] else last.areas[number]
+                known = self._known(number, area, last)
                 if known is not None and number in layout.RECORDS:
                     patches[number] = self._patches(area, known)
                 elif known is not None and known != self._lies(area):
                     known = None  # read by who has an old image, so it is not patched
-                areas.append(self._copy(area) if known is None else known)
+                areas.append(self._copy(area, last is not None) if known is None else known)
             return Image(header, areas, patches)
         except OSError as error:
             raise Unseen(f"the table cannot be read: {error.strerror}") from None
+
+    def _known(self, number: int, area: Area, last: Image | None) -> bytearray | None:
+        """Return what the last image has of an area, if it lies where it lay, and can be compared and patched."""
+        if last is None or not self._mapped or last.header.areas[number][:4] != area[:4]:
+            return None
+        known = last.areas[number]
+        return known if isinstance(known, bytearray) else None
 
     def _lies(self, area: Area) -> memoryview:
         """The bytes of an area where they are."""
@@ -53,9 +64,15 @@ class Live:
             raise Unseen("the table is damaged: it is cut off")
         return live
 
-    def _copy(self, area: Area) -> bytearray:
-        data = bytearray(area.record * area.used)
-        if data and os.preadv(self._descriptor, [data], area.offset) != len(data):
+    def _copy(self, area: Area, to_patch: bool) -> Bytes:
+        size = area.record * area.used
+        if to_patch:
+            data: Bytes = bytearray(size)
+            length = os.preadv(self._descriptor, [data], area.offset) if size else 0
+        else:
+            data = os.pread(self._descriptor, size, area.offset) if size else b""
+            length = len(data)
+        if length != size:
             raise Unseen("the table is damaged: it is cut off")
         return data
 

@@ -223,7 +223,8 @@ class View:
     @cached_property
     def moment(self) -> Moment:
         """Who waits for whom, with what snapshots do not tell."""
-        age_s, left_s = lambda wait: max(0, self.now_ns - wait["fact"].since_ns) / 1e9, lambda wait: wait["fact"].left_s(self.now_ns)
+        now_ns = self.now_ns
+        age_s, left_s = lambda wait: max(0, now_ns - wait["fact"].since_ns) / 1e9, lambda wait: wait["fact"].left_s(now_ns)
         last, self._last = self._last, None
         if last is not None and last.same:
             return last.moment.at(age_s, left_s)
