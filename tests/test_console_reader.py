@@ -408,7 +408,6 @@ def test_the_child_of_a_fork() -> None:
             threading.Event().wait()
         os.write(1, b"%d\\n" % child)
         sys.stdin.read()
-        os.kill(child, 9)
     """
     with running(source) as program:
         child = program.told or program.line()
@@ -419,7 +418,10 @@ def test_the_child_of_a_fork() -> None:
             assert seen.state == UNSEEN or seen.facts["pid"] == child
             return {seen.agents[wait.agent].name for wait in seen.waits}
 
-        wait_until(lambda: waiting() == {"waits in child"})
+        try:
+            wait_until(lambda: waiting() == {"waits in child"})
+        finally:
+            os.kill(child, signal.SIGKILL)
         reading.close()
 
 
