@@ -217,9 +217,13 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         (b'{"fastlock": 1, "ok": false, "error": "there is no request \'classes\', only level, status"}\n', OLDER),
         (b'{"fastlock": 1, "ok": true}\n', "its answer makes no sense here (KeyError: 'classes')"),
         (b'{"fastlock": 1, "ok": true, "classes": [7], "cut": 0}\n', "its answer makes no sense here (TypeError: 'int' object is not subscriptable)"),
+        (
+            b'{"fastlock": 1, "ok": true, "cut": 0, "classes": [{"name": "a", "kind": "", "instances": 1, "contentions": 0, "waits": 0, "waited_s": 1e999, "buckets": []}]}\n',
+            "its answer makes no sense here (ValueError: no time)",
+        ),
         (b"noise\n", "answers what is no answer of fastlock's"),
     ],
-    ids=["older", "empty", "odd", "noise"],
+    ids=["older", "empty", "odd", "endless", "noise"],
 )
 def test_answers_that_are_none(answering: Any, answer: bytes, why: str) -> None:
     """An older process, and one that answers nonsense: a line each, and the next answer is asked for all the same."""

@@ -107,10 +107,33 @@ def test_a_moment_after_others_is_what_it_is_alone(seed: int) -> None:
     view, waits, luck = None, 0, random.Random(seed)
     with running(STORM, seed) as program, open_table(program.pid) as table:
         for _ in range(200):
-            view = read_on(table._read(), table._read(), view)
+            view = read_on(table._live.read(), table._live.read(), view)
             waits += len(view.waits)
             time.sleep(luck.choice((0, 0.001, 0.004)))  # for other differences, not to wait for anything
     assert waits > 100
+
+
+def test_what_is_followed_is_what_is_read_at_once() -> None:
+    """A live table that is compared where it lies: each moment is what its two copies say alone."""
+    with running(STORM, 3) as program, open_table(program.pid) as table:
+        live = table._live
+        last, view = live.read(), None
+        for _ in range(200):
+            first, second = live.read_on(last), live.read_on(last)
+            flat = [Image(each.header, [flattened(each, area) for area in range(6)]) for each in (first, second)]
+            alone = View(Records(*flat), NOW_NS, WALL_S)
+            view = View(Records(first, second, None if view is None else view.records), NOW_NS, WALL_S, view)
+            assert said(view) == said(alone)
+            second.settle()
+            last = second
+            time.sleep(0.001)  # for other differences, not to wait for anything
+
+
+def flattened(image: Image, area: int) -> bytearray:
+    data = bytearray(image.areas[area])
+    for at, patch in image.patches.get(area, {}).items():
+        data[at : at + len(patch)] = patch
+    return data
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +184,7 @@ def test_a_share_that_named_nobody_for_a_moment(saved: list[bytes]) -> None:
 def test_what_holds_is_the_same_object() -> None:
     """Facts, findings and who waits for whom are taken over while nothing changes; the age of a wait goes on."""
     with running(SCENE, "order") as program, open_table(program.pid) as table:
+        stop(program.pid)
         before = table.follow()
         assert before.moment.forest.parent
         later = table.follow()

@@ -114,8 +114,7 @@ class Moment:
         self.agents = agents if isinstance(agents, Mapping) else {agent["id"]: agent for agent in agents}
         self.locks = locks if isinstance(locks, Mapping) else {lock["id"]: lock for lock in locks}
         self._age_s, self._left_s, self.site = age_s, left_s, site
-        self._awaits = awaits or {}
-        self._never = never
+        self._awaits, self._never = awaits or {}, never
         # Of an agent whose signal handler waits inside of a wait, the one that its record names.
         self.waits: dict[int, Record] = {}
         for wait in waits:
@@ -139,8 +138,7 @@ class Moment:
         ages = {agent: -self._age_s(wait) for agent, wait in self.waits.items()}
         self._plain: dict[int, list[_Key]] = {}
         for agent in sorted(ages, key=ages.__getitem__):
-            wait = self.waits[agent]
-            keys = self._plain.get(wait["lock"]) or self._keys(agent, wait)
+            keys = self._plain.get(self.waits[agent]["lock"]) or self._keys(agent, self.waits[agent])
             if keys:
                 wants[agent] = keys
         for agent, thread in self._in_stopped_loops():
@@ -226,10 +224,8 @@ class Moment:
             for number, agent in self.agents.items()
             if agent["kind"] == "thread" and agent["native_id"] and number in self.waits
         }
-        if not threads:
-            return []
-        tasks = ((number, threads.get(agent["native_id"])) for number, agent in self.agents.items() if agent["kind"] == "task")
-        return [(number, thread) for number, thread in tasks if thread is not None]
+        tasks = self.agents.items() if threads else ()
+        return [(number, threads[task["native_id"]]) for number, task in tasks if task["kind"] == "task" and task["native_id"] in threads]
 
     # ---- what is told of it
 
@@ -249,9 +245,7 @@ class Moment:
         """
         entries = self.forest.behind(members)
         behind = self._counted(entries)
-        shown = members[:_SHOWN] if cut else members
-        agents = tuple(self._link(agent, 0, behind.get(agent, 0)) for agent in shown)
-        rows = self._cut(members, entries, behind)
+        agents = tuple(self._link(agent, 0, behind.get(agent, 0)) for agent in members[: _SHOWN if cut else None])
         return Root(
             kind=self._kind(members, together),
             agents=agents,
@@ -260,7 +254,7 @@ class Moment:
             oldest_s=max((self._age(agent) for agent, _ in entries), default=0.0),
             at=at or agents[0].wanted_at,
             waiters=() if cut else tuple(self._link(agent, depth, behind.get(agent, 0)) for agent, depth in entries),
-            rows=rows,
+            rows=self._cut(members, entries, behind),
         )
 
     @cached_property

@@ -23,6 +23,7 @@ _PAUSE_S = {"classes": 2.0, "order": 5.0, "agent": 1.0, "level": 5.0}
 _SHARE = 20  # of the time that an answer takes: the pause is at least so many times as long
 _MOST_PAUSE_S = 30.0
 _IDLE_S = 20.0  # after which the thread ends
+_MOST = 2**63  # of a count or time in an answer: what is more is none
 OLDER = "not told by this process (older fastlock)"
 _STOPPED = "it is stopped, and answers when it goes on"
 _YET = "it is being asked"
@@ -157,7 +158,7 @@ def _answer(wish: Wish) -> Asked:
 
 def _classes(answer: Mapping[str, Any]) -> Asked:
     classes = {each.name: each for each in map(_class, answer["classes"])}
-    return Asked(time.monotonic_ns(), classes=classes, cut=int(answer["cut"]))
+    return Asked(time.monotonic_ns(), classes=classes, cut=_number(answer["cut"]) or 0)
 
 
 def _class(facts: Mapping[str, Any]) -> ClassFacts:
@@ -167,13 +168,29 @@ def _class(facts: Mapping[str, Any]) -> ClassFacts:
         instances=_number(facts["instances"]),
         contentions=_number(facts["contentions"]),
         waits=_number(facts["waits"]),
-        waited_s=None if facts["waited_s"] is None else float(facts["waited_s"]),
-        buckets=tuple((float(bound), int(number)) for bound, number in facts["buckets"]),
+        waited_s=None if facts["waited_s"] is None else _seconds(facts["waited_s"]),
+        buckets=tuple((_seconds(bound), _number(number) or 0) for bound, number in facts["buckets"]),
     )
 
 
 def _number(value: Any) -> int | None:
+    if value is not None and not 0 <= int(value) < _MOST:
+        raise ValueError("no count")
     return None if value is None else int(value)
+
+
+def _seconds(value: Any) -> float:
+    """Return a time that can be told: JSON lets more through."""
+    seconds = float(value)
+    if not 0 <= seconds < _MOST:
+        raise ValueError("no time")
+    return seconds
+
+
+def level_of(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who decides the level, and for how long; ValueError and its like for what says nothing of it."""
+    left_s = None if decision["left_s"] is None else _seconds(decision["left_s"])
+    return {"level": str(decision["level"]), "source": str(decision["source"]), "left_s": left_s}
 
 
 def _agent(answer: Mapping[str, Any]) -> Asked:
@@ -185,5 +202,5 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Asked]] = {
     "classes": _classes,
     "order": lambda answer: Asked(time.monotonic_ns(), order=answer),
     "agent": _agent,
-    "level": lambda answer: Asked(time.monotonic_ns(), level=answer["now"]),
+    "level": lambda answer: Asked(time.monotonic_ns(), level=level_of(answer["now"])),
 }

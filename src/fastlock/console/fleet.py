@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastlock.calling import call
-from fastlock.console.asking import Asker, Wish, reason
+from fastlock.console.asking import Asker, Wish, level_of, reason
 from fastlock.console.readers import Reading
 from fastlock.console.seen import ENDED, UNSEEN, Asked, Seen
 from fastlock.outside import Unseen
@@ -122,7 +122,7 @@ class Fleet:
         limit = {} if for_s is None else {"for_s": for_s}
         try:
             answer = call(pid, {"do": "level", "level": level, **limit})
-            now, before = answer["now"], answer["before"]
+            now, before = level_of(answer["now"]), level_of(answer["before"])
             left = "until it is set again" if now["left_s"] is None else f"for {duration(now['left_s'])}"
             return LevelSet(True, f"level {now['level']} {left}; before: {before['level']}")
         except Unreachable as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import mmap
 import os
 import pwd
 import stat
@@ -14,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastlock.outside import layout
-from fastlock.outside.layout import HEADER_SIZE, Area, Image, Unseen
+from fastlock.outside.layout import HEADER_SIZE, Image, Unseen
+from fastlock.outside.live import Live
 from fastlock.outside.records import Records
 from fastlock.outside.view import View
 
@@ -51,8 +50,7 @@ class Table:
         self._started = started
         self._path = path  # where the process has it
         self._followed: View | None = None
-        self._spare: dict[int, list[bytearray]] = {number: [] for number in layout.RECORDS}
-        self._live = self._mapped() if descriptor >= 0 else None
+        self._live = Live(descriptor)
 
     def __enter__(self) -> Table:
         return self
@@ -62,7 +60,7 @@ class Table:
 
     def close(self) -> None:
         """Let the table go; a second time does nothing."""
-        self._live = self._followed = None
+        self._followed = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -72,19 +70,17 @@ class Table:
 
     def view(self) -> View:
         """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds."""
-        return self._view(self._read(), self._read(), None)
+        return self._view(self._live.read(), self._live.read(), None)
 
     def follow(self) -> View:
         """The same for who calls it again and again: what still holds of the moment before is taken over, facts and all."""
         last, self._followed = self._followed, None
-        images = [self._read(None if last is None else last.records.second) for _ in range(2)]
-        self._followed = self._view(images[0], images[1], last)
-        # The memory of the records that nobody looks at any more is for the next images.
-        images += [] if last is None else [last.records.second]
-        for number in layout.RECORDS:
-            used = images[1].areas[number]
-            unused = {id(image.areas[number]): image.areas[number] for image in images if image.areas[number] is not used}
-            self._spare[number] = [*unused.values()] or self._spare[number]
+        if last is None:
+            first, second = self._live.read(), self._live.read()
+        else:
+            first, second = (self._live.read_on(last.records.second) for _ in range(2))
+        self._followed = self._view(first, second, last)
+        second.settle()
         return self._followed
 
     def _view(self, first: Image, second: Image, before: View | None) -> View:
@@ -131,50 +127,17 @@ class Table:
 
     def saved(self) -> bytes:
         """Return the table as the bytes of a file that open_file() reads."""
-        first, second = self._read(), self._read()
+        first, second = self._live.read(), self._live.read()
         raw = os.pread(self._descriptor, HEADER_SIZE, 0)
         return layout.saved(first, second, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
 
     def check_owner(self, own_pid: int, patience_s: float) -> None:
         """See to it that the table is that process's own: in the child of a fork it is its parent's for a moment."""
         end = time.monotonic() + patience_s
-        while (pid := layout.parse_header(self._header()).pid) != own_pid:
+        while (pid := layout.parse_header(self._live.header()).pid) != own_pid:
             if time.monotonic() > end:
                 raise Unseen(f"the table is that of process {pid}, which this one was copied from without a fork that fastlock sees")
             time.sleep(0.005)
-
-    def _header(self) -> bytes:
-        return os.pread(self._descriptor, 4096, 0)
-
-    def _read(self, last: Image | None = None) -> Image:
-        """Copy the table; of areas of records that are as they were in the last image, take that."""
-        try:
-            header = layout.parse_header(self._header())
-            areas = [self._copy(number, area, last) for number, area in enumerate(header.areas)]
-        except OSError as error:
-            raise Unseen(f"the table cannot be read: {error.strerror}") from None
-        return Image(header, areas)
-
-    def _copy(self, number: int, area: Area, last: Image | None) -> bytearray:
-        size = area.record * area.used
-        if last is not None and number in layout.RECORDS and last.header.areas[number][:2] == area[:2]:
-            data = last.areas[number]
-            if len(data) == size and self._live is not None and data == self._live[area.offset : area.offset + size]:
-                return data
-        spare = self._spare.get(number)
-        data = spare.pop() if spare and len(spare[-1]) == size else bytearray(size)
-        if size and os.preadv(self._descriptor, [data], area.offset) != size:
-            raise Unseen("the table is damaged: it is cut off")
-        return data
-
-    def _mapped(self) -> memoryview | None:
-        """The live table itself, to compare with: where it is sealed, so that reading it never fails."""
-        try:
-            if fcntl.fcntl(self._descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
-                return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ))
-        except (OSError, ValueError):
-            pass  # a file that is no memory, or has nothing in it
-        return None
 
     def _still_there(self) -> None:
         stat = None if self._pid is None else stat_of(self._pid)
@@ -192,7 +155,7 @@ def open_file(path: str) -> Table:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Unseen("this is no regular file")
-        table._read()
+        table._live.read()
     except Unseen as error:
         table.close()
         raise Unseen(f"{path}: {error}") from None

@@ -7,7 +7,7 @@ has a limit.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fastlock.errors import FastlockError
@@ -31,6 +31,7 @@ _LOCK = struct.Struct("<IIQQqIIIIIIIBBBB")
 _SHARE = struct.Struct("<QIIII")
 _FINDING = struct.Struct("<II")
 _SIZES = (1, _SITE.size, _AGENT.size, _LOCK.size, _SHARE.size, 1)
+BLOCK = 64  # records that are compared, and copied, at once
 HEADER_SIZE = _HEADER.size + len(AREAS) * _AREA.size
 _FINDINGS_AT = 60  # offset of findings_seq and findings_count
 _CAPTURED_AT = 80  # offset of captured_ns and captured_wall_ns
@@ -125,17 +126,40 @@ class Share(NamedTuple):
 
 
 class Image:
-    """One copy of a table: its header, and the used part of each area."""
+    """One copy of a table: its header, and the used part of each area.
 
-    def __init__(self, header: Header, areas: Sequence[bytearray]) -> None:
+    Who reads a table again has `patches`: what is not as in an area, which is that of the last image, in blocks by their offset.
+    """
+
+    def __init__(self, header: Header, areas: Sequence[bytearray], patches: Mapping[int, Mapping[int, bytearray]] | None = None) -> None:
         self.header = header
         self.areas = areas
+        self.patches = patches or {}
+
+    def block(self, area: int, at: int) -> bytearray:
+        """Return the bytes of a block."""
+        patch = self.patches.get(area, {}).get(at)
+        return self.areas[area][at : at + BLOCK * self.header.areas[area].record] if patch is None else patch
 
     def record(self, area: int, number: int) -> bytearray:
         """Return the bytes of a record, b"" where there is none of that number."""
         size = self.header.areas[area].record
-        data = self.areas[area][number * size : (number + 1) * size]
-        return data if len(data) == size else bytearray()
+        at = number * size
+        data = self.areas[area]
+        if self.patches.get(area):
+            block = number // BLOCK * BLOCK * size
+            patch = self.patches[area].get(block)
+            if patch is not None:
+                data, at = patch, at - block
+        record = data[at : at + size]
+        return record if len(record) == size else bytearray()
+
+    def settle(self) -> None:
+        """Put the patches into the areas, which are those of the images before no longer."""
+        for area, patches in self.patches.items():
+            for at, patch in patches.items():
+                self.areas[area][at : at + len(patch)] = patch
+        self.patches = {}
 
 
 def text_of(raw: bytes) -> str:

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from fastlock.findings import Site
 from fastlock.outside import layout
-from fastlock.outside.layout import AGENTS, LOCKS, LOST, MOST_CHAIN, MOST_RECORDS, SHARES, SITES, STATE_AT, STRINGS, WAITED_AT
+from fastlock.outside.layout import AGENTS, BLOCK, LOCKS, LOST, MOST_CHAIN, MOST_RECORDS, SHARES, SITES, STATE_AT, STRINGS, WAITED_AT
 from fastlock.outside.layout import Agent, Image, Lock, Share
 
 _NOT_ZERO = re.compile(rb"[^\0]")
-_BLOCK = 256  # records that are compared at once
 _TORN = bytearray()
 _MORE_CHAINS = 4  # so many times the shares there are chains kept of
 
@@ -85,29 +84,33 @@ class Records:
 
     # ---- what is new
 
+    def _blocks(self, area: int, last: _Kept) -> Iterator[tuple[int, bytearray, bytearray, bytearray]]:
+        """Offset, second and first copy, and what was there the last time, of the blocks in which not all three are the same."""
+        first, second, old = self.first, self.second, last.areas[area]
+        step = self.header.areas[area].record * BLOCK
+        if second.areas[area] is old and first.areas[area] is old:
+            for at in sorted({*first.patches.get(area, ()), *second.patches.get(area, ())}):
+                yield at, second.block(area, at), first.block(area, at), old[at : at + step]
+            return
+        for at in range(0, min(len(second.areas[area]), MOST_RECORDS * step // BLOCK), step):
+            blocks = second.block(area, at), first.block(area, at), old[at : at + step]
+            if not blocks[0] == blocks[1] == blocks[2]:
+                yield at, *blocks
+
     def _fresh(self, area: int, last: _Kept, mark_at: int | None) -> Iterator[tuple[int, bytearray]]:
         """Number and bytes (none: it was being written) of the records that are not as they were; of those whose byte at `mark_at` is, or was, not 0."""
         size = self.header.areas[area].record
-        first, second, old = self.first.areas[area], self.second.areas[area], last.areas[area]
-        if second is old and first is second or (len(old) == len(second) and second == old and first == second):
-            return
-        self.differs = self._kept.differed = True
-        earlier, older = memoryview(first), memoryview(old)
-        step = size * _BLOCK
-        for at in range(0, min(len(second), MOST_RECORDS * size), step):
-            end = min(at + step, len(second))
-            if end <= len(old) and second.startswith(older[at:end], at) and second.startswith(earlier[at:end], at):
-                continue
-            part, before = second[at:end], old[at:end]
+        for at, second, first, old in self._blocks(area, last):
+            self.differs = self._kept.differed = True
             if mark_at is None:
-                marked: Iterable[int] = range(len(part) // size)
+                marked: Iterable[int] = range(len(second) // size)
             else:
-                marked = {found.start() for each in (part, before) for found in _NOT_ZERO.finditer(each[mark_at::size])}
+                marked = {found.start() for each in (second, old) for found in _NOT_ZERO.finditer(each[mark_at::size])}
             for inside in marked:
                 place = slice(inside * size, (inside + 1) * size)
-                record = part[place]
-                lasts = record == earlier[at + place.start : at + place.stop]
-                if not lasts or record != before[place]:
+                record = second[place]
+                lasts = record == first[place]
+                if not lasts or record != old[place]:
                     yield at // size + inside, record if lasts and not record[0] & 1 else _TORN
 
     def _stable(self, area: int, number: int) -> bytearray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fastlock.findings import CODES, Site
 from fastlock.outside import circles, facts
@@ -31,6 +31,7 @@ _CALLS = {
 }
 _CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get")
 STALLED_S = 10.0
+_Fact = TypeVar("_Fact")
 _STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012", "FL030")
 
 
@@ -56,15 +57,16 @@ class View:
         self._wall_s = wall_s
         self._holding: Holding = Holding(records, None if before is None else before._holding)
         last = before if records.is_later else None
-        self._last: _Last | None = None
-        if last is not None and "moment" in last.__dict__:
-            self._last = _Last(last.moment, last.agents, last.locks, not self._holding.new_agents and not self._holding.new_locks)
         self._told = records.findings()
         self.findings: list[dict[str, Any]] = last.findings if last is not None and self._told == last._told else self._findings()
         self.agents: Mapping[int, facts.Agent] = self._all_agents({} if last is None else last.agents)
         self.locks: Mapping[int, facts.Lock] = self._all_locks({} if last is None else last.locks)
         self._waits: Mapping[int, tuple[facts.Wait, ...]] = self._all_waits({} if last is None else last._waits)
-        self.waits = [wait for waits in self._waits.values() for wait in waits]
+        same = last is not None and self.agents is last.agents and self.locks is last.locks and self._waits is last._waits
+        self.waits = last.waits if last is not None and same else [wait for waits in self._waits.values() for wait in waits]
+        self._last: _Last | None = None
+        if last is not None and "moment" in last.__dict__:
+            self._last = _Last(last.moment, last.agents, last.locks, same)
 
     # ---- the snapshot
 
@@ -103,19 +105,15 @@ class View:
     def _all_agents(self, last: Mapping[int, facts.Agent]) -> Mapping[int, facts.Agent]:
         """Return every agent by its id, in the order of their numbers."""
         new = self._holding.new_agents | self._in_renamed_loops()
-        if not new:
-            return last
-        agents = dict(last)
+        made: dict[int, facts.Agent | None] = {}
         for number in new:
             was = self.records.changed.agents.get(number)
             agent = self.records.agents.get(number)
             if was is not None and (agent is None or agent.id != was.id):
-                agents.pop(was.id, None)
-            if agent is not None and self._is_shown(agent):
-                agents[agent.id] = self._agent(agent)
-            elif agent is not None:
-                agents.pop(agent.id, None)
-        return agents if agents.keys() == last.keys() else dict(sorted(agents.items(), key=lambda item: item[0] & NUMBER))
+                made[was.id] = None
+            if agent is not None:
+                made[agent.id] = self._agent(agent) if self._is_shown(agent) else None
+        return _taken_over(last, made, lambda agent: agent & NUMBER)
 
     def _in_renamed_loops(self) -> set[int]:
         """Numbers of the tasks whose loop's thread is called otherwise now."""
@@ -155,17 +153,8 @@ class View:
 
     def _all_locks(self, last: Mapping[int, facts.Lock]) -> Mapping[int, facts.Lock]:
         """Return every lock by its id, in the order of these."""
-        if not self._holding.new_locks:
-            return last
-        locks = dict(last)
-        for serial in self._holding.new_locks:
-            lock = self._holding.locks.get(serial)
-            if lock is None:
-                locks.pop(serial, None)
-            else:
-                fact = self._lock(lock)
-                locks[serial] = last[serial] if last.get(serial) == fact else fact
-        return locks if locks.keys() == last.keys() else dict(sorted(locks.items()))
+        locks = ((serial, self._holding.locks.get(serial)) for serial in self._holding.new_locks)
+        return _taken_over(last, {serial: None if lock is None else self._lock(lock) for serial, lock in locks})
 
     def _lock(self, lock: Lock) -> facts.Lock:
         kind = KINDS.get(lock.kind, "Lock")
@@ -206,17 +195,10 @@ class View:
         holding = self._holding
         of_others = {waiter & NUMBER for serial in holding.new_owners for _, waiter in holding.waiters.get(serial, ())}
         new = of_others.union(number for number in self.records.changed.agents if number in holding.waiting or number in last)
-        if not new:
-            return last
-        waits = dict(last)
-        for number in new:
-            agent = holding.waiting.get(number)
-            if agent is None:
-                waits.pop(number, None)
-            else:
-                made = tuple(self._wait(agent, wait) for wait in agent.waits)
-                waits[number] = last[number] if last.get(number) == made else made
-        return waits if waits.keys() == last.keys() else dict(sorted(waits.items()))
+        agents = ((number, holding.waiting.get(number)) for number in new)
+        return _taken_over(
+            last, {number: None if agent is None else tuple([self._wait(agent, wait) for wait in agent.waits]) for number, agent in agents}
+        )
 
     def _wait(self, agent: Agent, wait: Wait) -> facts.Wait:
         lock = self._holding.locks[wait.serial]
@@ -319,6 +301,15 @@ def _row_of(lock: facts.Lock) -> dict[str, Any]:
 
 def _row_of_wait(wait: facts.Wait) -> dict[str, Any]:
     return {"agent": wait.agent, "lock": wait.lock, "what": wait.what, "mode": wait.mode, "wanted_at": wait.wanted_at, "fact": wait}
+
+
+def _taken_over(last: Mapping[int, _Fact], made: Mapping[int, _Fact | None], order: Callable[[int], int] = int) -> Mapping[int, _Fact]:
+    """Return the last facts with what was made anew (None: there is none any more) in their place, in order; of what is equal the old."""
+    new = {key: fact for key, fact in made.items() if last.get(key) != fact}
+    if not new:
+        return last
+    facts = {key: fact for key, fact in {**last, **new}.items() if fact is not None}
+    return facts if facts.keys() == last.keys() else {key: facts[key] for key in sorted(facts, key=order)}
 
 
 @cache

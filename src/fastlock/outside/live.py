@@ -1,0 +1,65 @@
+"""Copies of a table whose process goes on writing it; who copies it again copies what is new."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+
+from fastlock.outside import layout
+from fastlock.outside.layout import BLOCK, Area, Image, Unseen
+
+
+class Live:
+    """The file of a table, or a saved one, as images; not thread-safe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._mapped: memoryview | None = None
+
+    def header(self) -> bytes:
+        """Return the bytes that the header is in."""
+        return os.pread(self._descriptor, 4096, 0)
+
+    def read(self) -> Image:
+        """Copy the table; Unseen where it is none."""
+        return self._image(None)
+
+    def read_on(self, last: Image) -> Image:
+        """Copy what is not as in the last image; this one's areas are the last one's, with patches."""
+        if self._mapped is None:
+            self._mapped = self._map()
+        return self._image(last)
+
+    def _image(self, last: Image | None) -> Image:
+        try:
+            header = layout.parse_header(self.header())
+            same = [number for number in layout.RECORDS if last is not None and self._mapped and last.header.areas[number][:4] == header.areas[number][:4]]
+            areas = [last.areas[number] if last is not None and number in same else self._copy(area) for number, area in enumerate(header.areas)]
+            return Image(header, areas, {number: self._patches(header.areas[number], areas[number]) for number in same})
+        except OSError as error:
+            raise Unseen(f"the table cannot be read: {error.strerror}") from None
+
+    def _copy(self, area: Area) -> bytearray:
+        data = bytearray(area.record * area.used)
+        if data and os.preadv(self._descriptor, [data], area.offset) != len(data):
+            raise Unseen("the table is damaged: it is cut off")
+        return data
+
+    def _patches(self, area: Area, last: bytearray) -> dict[int, bytearray]:
+        """Return the blocks of an area that are not as they were, by their offset."""
+        live, step = (self._mapped or memoryview(b""))[area.offset : area.offset + len(last)], area.record * BLOCK
+        if len(live) != len(last):
+            raise Unseen("the table is damaged: it is cut off")
+        if last == live:
+            return {}
+        return {at: bytearray(live[at : at + step]) for at in range(0, len(last), step) if not last.startswith(live[at : at + step], at)}
+
+    def _map(self) -> memoryview:
+        """The live table itself, to compare with: where it is sealed, so that reading it never fails; else nothing."""
+        try:
+            if fcntl.fcntl(self._descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+                return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ))
+        except (OSError, ValueError):
+            pass  # a file that is no memory, or has nothing in it
+        return memoryview(b"")
