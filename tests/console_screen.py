@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from fastlock.console.app import Top
 from fastlock.console.fleet import LevelSet
 from fastlock.console.prompt import Prompt
 from fastlock.console.seen import Seen
-from tests.console_support import Fleet, Process
+from console_support import Fleet, Process
 from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -30,9 +30,12 @@ class Staged(Fleet):
     level_set: LevelSet = LevelSet(True, "level order for 10m 00s; before: detect")
     readings: int = 0
     broken: str = ""
+    moments: list[Sequence[Seen]] = field(default_factory=list)  # that the next readings find
 
     def refresh(self) -> None:
         self.readings += 1
+        if self.moments:
+            self.seen = self.moments.pop(0)
         if self.broken:
             raise OSError(self.broken)
 

@@ -29,11 +29,12 @@ from fastlock.console import save  # noqa: E402
 from fastlock.console.fleet import LevelSet  # noqa: E402
 from fastlock.console.pages import VIEWS  # noqa: E402
 from fastlock.console.prompt import Prompt  # noqa: E402
+from fastlock.console.seen import Seen, Wait  # noqa: E402
 from fastlock.console.tables import Cell, Query, text_of  # noqa: E402
 from fastlock.console.wording import filter_text, parse_filter  # noqa: E402
 from fastlock.console.wrapping import wrap  # noqa: E402
-from tests.console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
-from tests.console_support import Process, deadlocked  # noqa: E402
+from console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
+from console_support import Process, deadlocked  # noqa: E402
 
 
 def queue(waiters: int, pid: int = 41, name: str = "pool_lock") -> Process:
@@ -391,9 +392,36 @@ def test_a_page_that_fails_is_said_and_can_be_left(monkeypatch: pytest.MonkeyPat
             with monkeypatch.context() as patch:
                 patch.setitem(VIEWS, "roots", VIEWS["roots"]._replace(make=broken))  # type: ignore[arg-type]
                 await press(app, "r")
-                assert "This page could not be made: ZeroDivisionError: of a page (test_console_app.py:" in told(app)
+                assert "This page could not be made: ZeroDivisionError: of a page (test_console_app.py:" in " ".join(told(app).split())
             await press(app, "1")
             assert "refresher" in told(app) and "ZeroDivision" not in told(app)
+
+    play(act)
+
+
+def test_a_row_that_fails_is_said_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only shows when a row is drawn, or looked at for the cursor, ends neither the page nor the console."""
+    from fastlock.console.pages import waits
+
+    real = waits._cells
+
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError("of a row")
+
+    def partly(seen: Seen, wait: Wait, *more: object) -> object:
+        return broken() if seen.agents[wait.agent].name == "waiter-1" else real(seen, wait, *more)  # type: ignore[arg-type]
+
+    async def act() -> None:
+        async with running(staged(queue(4))) as (app, pilot):
+            monkeypatch.setattr(waits, "_cells", partly)
+            await press(app, "1")
+            assert "This row could not be made: ZeroDivisionError: of a row" in told(app) and "waiter-2" in told(app)
+            monkeypatch.setattr(waits, "_cells", broken)
+            await press(app, "1")
+            assert "could not be shown: ZeroDivisionError" in " ".join(told(app).split())
+            monkeypatch.setattr(waits, "_cells", real)
+            await press(app, "1")
+            assert "could not" not in told(app) and cursor_row(app)
 
     play(act)
 
@@ -440,7 +468,7 @@ def test_textual_is_imported_by_the_screen_alone() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT_S, check=False).returncode == 0
     package = Path(fastlock.__file__).parent
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if re.search(r"^\s*(from|import) (textual|rich)\b", path.read_text(), re.M)}
-    assert found == {f"console/{name}.py" for name in ("app", "bars", "listing", "meanings", "picture", "prompt")}
+    assert found == {f"console/{name}.py" for name in ("app", "bars", "listing", "meanings", "picture", "prompt", "terminal")}
 
 
 @pytest.mark.parametrize(
@@ -584,6 +612,23 @@ def test_however_it_ends_the_terminal_is_left_whole() -> None:
     finally:
         for terminal in terminals:
             terminal.close()
+
+
+def test_bytes_that_are_no_text_are_not_the_end() -> None:
+    """Line noise, a Latin-1 key, half a character, half a command of a terminal: the keys after them still work."""
+    terminal = Terminal(str(os.getpid()))
+    try:
+        terminal.until(b"Waits")
+        for noise in (b"\xff", b"caf\xe9", b"\xe2\x82", b"\x00\x1b[?99;99z", b"\x1b]0;title\x07"):
+            os.write(terminal.ours, noise)
+            terminal.take(0.2)
+        while b"Backspace" not in terminal.drawn:
+            os.write(terminal.ours, b"?")
+            terminal.take(0.5)
+        os.write(terminal.ours, b"q")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
 
 
 def test_the_console_does_not_watch_itself() -> None:

@@ -474,15 +474,23 @@ def test_roots_have_their_tree() -> None:
     assert [row.target for row in tree.rows] == [Target("agent", 41, middle), Target("agent", 41, last)]
 
 
-def test_a_class_of_which_nobody_waits_is_listed_and_has_its_page() -> None:
-    """The process knows of locks that the table has never seen."""
+def test_classes_are_listed_as_their_process_knows_them() -> None:
+    """The most contended first, with how long waits took; what is not known is no number."""
     of = fleet(busy())
-    of.answers[41, "classes", 0] = Asked(NOW_NS, classes={"cache": ClassFacts("cache", "RLock", 1200, 77, 60, 1.5, ((0.1, 60),)), "ledger": ClassFacts("ledger", "Lock", None, None, None, None, ())})
+    of.answers[41, "classes", 0] = Asked(
+        NOW_NS,
+        classes={
+            "ledger": ClassFacts("ledger", "Lock", None, None, None, None, ()),
+            "cache": ClassFacts("cache", "RLock", 1200, 77, 60, 1.5, ((0.1, 60),)),
+        },
+    )
     page = shown("locks", of)
-    last = rows(page)[-1]
-    assert (last["lock"], last["live"], last["contended"]) == ("class cache", "1,200", "77")
-    assert "up to 100 ms" in text(shown("locks", of, Target("class", 41, "cache")))
-    assert rows(page)[0]["lock"] == "ledger" and rows(page)[0]["live"] == "-"
+    assert rows(grids(page)[1]) == [
+        {"class": "cache", "kind": "RLock", "live": "1,200", "contended": "77", "waits": "60", "average": "25 ms"},
+        {"class": "ledger", "kind": "Lock", "live": "-", "contended": "-", "waits": "-", "average": ""},
+    ]
+    assert [row["lock"] for row in rows(page)] == ["ledger", "rates", "pool", "rows", "ready"]
+    assert "up to 100 ms" in text(shown("locks", of, grids(page)[1].rows[0].target))
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={}, cut=1200)
     assert any("1,200 more classes" in note for note in shown("locks", of).notes)
 

@@ -100,17 +100,23 @@ def _print(fleet: Fleet, arguments: argparse.Namespace, query: Query) -> int:
     _read(fleet, history)
     if arguments.pids and not any(seen.captured_at for seen in fleet.seen):
         return complain(printable(f"fastlock top: {'; '.join(f'process {seen.pid}: {seen.why}' for seen in fleet.seen)}"))
-    once.pages_of(fleet, views, query, history)  # what they want to know of the processes is asked meanwhile
-    fleet.settle(_LIMIT_S)
+    _ask(fleet, views, query, history)
     if "lints" in (arguments.view or ()):
         _follow(fleet, history)
     _read(fleet, history)
+    _ask(fleet, views, query, history)  # of processes that have come meanwhile
     made = once.pages_of(fleet, views, query, history)
     if arguments.json:
         print(json.dumps({"at": _now(), "views": [once.facts(page, view) for view, page in made]}))
     else:
         say(once.render_all([page for _, page in made], _columns(), _in_colour()))
     return 0
+
+
+def _ask(fleet: Fleet, views: Sequence[str], query: Query, history: History) -> None:
+    """Have what the pages want to know asked of the processes, and wait for the answers."""
+    once.pages_of(fleet, views, query, history)
+    fleet.settle(_LIMIT_S)
 
 
 def _read(fleet: Fleet, history: History) -> None:

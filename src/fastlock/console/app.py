@@ -29,6 +29,7 @@ from fastlock.console.pages import VIEWS, Fleet, Page, Section, page
 from fastlock.console.prompt import Prompt
 from fastlock.console.seen import Target
 from fastlock.console.tables import Cell, Grid, Query
+from fastlock.console.terminal import Terminal
 from fastlock.console.trail import Trail
 from fastlock.console.watching import PERIOD_S, Order, Told, Watcher, one_line
 
@@ -67,6 +68,7 @@ class Top(App[None]):
         Binding("t", "theme", show=False),
         Binding("question_mark", "help", show=False),
         Binding("q", "quit", show=False),
+        Binding("ctrl+z", "suspend_process", show=False),
         Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
     ]
 
@@ -79,7 +81,7 @@ class Top(App[None]):
         period_s: float = PERIOD_S,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=Terminal, ansi_color=True)
         self.theme = "ansi-dark"
         self.fleet = fleet
         self.trail = Trail(view, query)
@@ -167,11 +169,14 @@ class Top(App[None]):
             return
         if told.page is None:
             same = self.told is not None and self.told.number == told.number
-            told = told._replace(page=self.told.page if self.told is not None and same else _without(told.trouble))
+            told = told._replace(page=self.told.page) if self.told is not None and same else told._replace(page=_without(told.trouble), trouble="")
         self.told = told
         assert told.page is not None
         self.trail.here.title = told.page.title
-        self._listing.show(told.page, self.trail.here.cursor)
+        try:
+            self._listing.show(told.page, self.trail.here.cursor)
+        except Exception as exc:  # looking for the cursor's row makes rows
+            self._listing.show(_without(one_line("This page could not be shown", exc)), self.trail.here.cursor)
         self._show_bars()
 
     def _show_bars(self) -> None:
@@ -306,8 +311,8 @@ class Top(App[None]):
         self.exit(return_code=code)
 
     def panic(self, *renderables: RenderableType) -> None:
-        """End with a line and no traceback: what textual's own threads cannot do, they cannot because the terminal is gone."""
-        super().panic(*(Text("The terminal is gone.") if isinstance(each, Traceback) else each for each in renderables))
+        """End with a line and no traceback; called by textual's own threads too."""
+        super().panic(*(Text(_brief(each)) if isinstance(each, Traceback) else each for each in renderables))
 
     def _fatal_error(self) -> None:
         """End with a line that says what broke, and where; called by textual where a handler raises."""
@@ -319,6 +324,12 @@ class Top(App[None]):
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
         """Return what is on the screen as an SVG."""
         return picture.drawn(super().export_screenshot(title=title, simplify=simplify), self.current_theme.dark)
+
+
+def _brief(traceback: Traceback) -> str:
+    """Say in a line what a traceback says; an OSError of a thread that reads keys means that there is nothing to read from."""
+    raised = traceback.trace.stacks[0]
+    return "The terminal is gone." if raised.exc_type == "OSError" else f"fastlock top ends, by a defect of its own: {raised.exc_type}: {raised.exc_value}"
 
 
 def _without(trouble: str) -> Page:

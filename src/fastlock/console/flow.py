@@ -11,6 +11,7 @@ from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut, fit
 from fastlock.console.wrapping import wrap
 
 MARK = 2  # columns before a row, for the cursor
+_DRAWN = "▲"  # is in the drawing of a circle of two
 TEXT, TITLES, ROW = "text", "titles", "row"  # what a line is
 
 
@@ -54,7 +55,10 @@ class Flow:
             self.height += height
 
     def _add_text(self, lines: Sequence[Line], section: int) -> None:
-        wrapped = [part for line in lines for part in wrap(line, self.width)]
+        if any(_DRAWN in cell.text for line in lines for cell in line):
+            wrapped = list(lines)  # a drawing is cut at the edge of the screen, for what is broken is none any more
+        else:
+            wrapped = [part for line in lines for part in wrap(line, self.width)]
         self._add(TEXT, section, len(wrapped), wrapped)
 
     def _add_section(self, number: int, title: str, body: Grid | tuple[Line, ...]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from fastlock.console.pages.base import Page, Section
+from fastlock.console.pages import VIEWS, Page, Section
 from fastlock.console.tables import Cell, Line
 
+_IN = 2
+_NAMES = 15  # columns for what is explained
 KEYS = (
-    ("1 … 8", "choose a view; so does its letter: see the line on top"),
+    ("1 … 8", f"choose a view; so do letters: {' '.join(view.key for view in VIEWS.values())}"),
     ("Enter", "go to what the row names: a lock, an agent, a circle, a process; a second click does so too"),
     ("Esc Backspace", "go back; in a view: take the filter away"),
-    ("up down PgUp PgDn Home End j k", "move the cursor, or the page where there are no rows"),
+    ("arrows j k", "move the cursor, or the page where there are no rows; PgUp, PgDn, Home and End too"),
     ("/", "filter: words that a row has to have, kind:RLock, age:10s"),
     ("s S", "sort by the next column; reverse. A click on a column's title does both"),
     ("Space", "pause, to look at one moment; again to go on"),
@@ -41,5 +43,5 @@ def help_page() -> Page:
 
 
 def _entry(name: str, style: str, told: str) -> Line:
-    return (Cell("  "), Cell(name, style), Cell(f"  {told}"))
+    return (Cell(" " * _IN), Cell(name, style), Cell(f"{' ' * max(2, _NAMES - len(name))}{told}"))
 

@@ -14,8 +14,9 @@ from fastlock.console import meanings
 from fastlock.console.flow import Flow, Spot
 from fastlock.console.pages.base import Page
 from fastlock.console.seen import Target
-from fastlock.console.tables import Line
+from fastlock.console.tables import Cell, Line
 from fastlock.console.trail import Cursor
+from fastlock.console.watching import one_line
 
 _MARK = "> "
 
@@ -136,7 +137,11 @@ class Listing(ScrollView, can_focus=True):
             return self._line(self._flow.titles(sticky), False)
         line = top + y
         at_cursor = self._spot is not None and self._flow.spot(line) == self._spot
-        return self._line(self._flow.cells(line), at_cursor)
+        try:
+            cells = self._flow.cells(line)
+        except Exception as exc:  # rows are made here, of what another process has written
+            cells, at_cursor = (Cell(one_line("This row could not be made", exc), "warn"),), False
+        return self._line(cells, at_cursor)
 
     def _sticky(self, top: int) -> int | None:
         """Return the section whose titles stand in the first line in the place of one of its rows."""

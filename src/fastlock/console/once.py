@@ -97,15 +97,15 @@ def _row(cells: Sequence[Cell], grid: Grid, places: Sequence[Place], colour: boo
 
 
 def fitted(grid: Grid, rows: Sequence[Row], columns: int) -> list[Place]:
-    """Return the columns that there is room for, none wider than what stands in it; what is saved goes to those that are cut."""
+    """Return the columns that there is room for, none wider than what stands in it; what is left over goes to those of which most is cut."""
     places = fit(grid.columns, columns)
-    natural = [max(width(grid.columns[place.column].title), *_widths(rows, place.column)) for place in places]
-    widths = [min(place.width, least) for place, least in zip(places, natural)]
-    left = columns - sum(widths) - GAP * (len(widths) - 1)
-    for at, least in enumerate(natural):
-        more = max(0, min(least - widths[at], left))
-        widths[at] += more
-        left -= more
+    needed = [max(width(grid.columns[place.column].title), *_widths(rows, place.column)) for place in places]
+    widths = [min(grid.columns[place.column].width, place.width, need) for place, need in zip(places, needed)]
+    for _ in range(columns - sum(widths) - GAP * (len(widths) - 1)):
+        most = max(range(len(widths)), key=lambda at: needed[at] - widths[at])
+        if needed[most] <= widths[most]:
+            break
+        widths[most] += 1
     return [Place(place.column, max(1, each)) for place, each in zip(places, widths)]
 
 

@@ -24,7 +24,8 @@ def drawn(svg: str, dark: bool) -> str:
     svg = _FONT.sub("", svg)
     if dark:
         return svg
-    colours = dict(zip(_colours(SVG_EXPORT_THEME), _colours(_LIGHT), strict=True))
+    pairs = zip(_colours(SVG_EXPORT_THEME), _colours(_LIGHT), strict=True)
+    colours = dict(reversed(list(pairs)))  # rich's white is its text's colour too: text comes first
     return re.sub(r"#[0-9a-f]{6}", lambda found: colours.get(found[0], found[0]), svg)
 
 
