@@ -34,11 +34,24 @@ class Live:
     def _image(self, last: Image | None) -> Image:
         try:
             header = layout.parse_header(self.header())
-            same = [number for number in layout.RECORDS if last is not None and self._mapped and last.header.areas[number][:4] == header.areas[number][:4]]
-            areas = [last.areas[number] if last is not None and number in same else self._copy(area) for number, area in enumerate(header.areas)]
-            return Image(header, areas, {number: self._patches(header.areas[number], areas[number]) for number in same})
+            areas, patches = [], {}
+            for number, area in enumerate(header.areas):
+                known = None if last is None or not self._mapped or last.header.areas[number][:4] != area[:4] else last.areas[number]
+                if known is not None and number in layout.RECORDS:
+                    patches[number] = self._patches(area, known)
+                elif known is not None and known != self._lies(area):
+                    known = None  # read by who has an old image, so it is not patched
+                areas.append(self._copy(area) if known is None else known)
+            return Image(header, areas, patches)
         except OSError as error:
             raise Unseen(f"the table cannot be read: {error.strerror}") from None
+
+    def _lies(self, area: Area) -> memoryview:
+        """The bytes of an area where they are."""
+        live = (self._mapped or memoryview(b""))[area.offset : area.offset + area.record * area.used]
+        if len(live) != area.record * area.used:
+            raise Unseen("the table is damaged: it is cut off")
+        return live
 
     def _copy(self, area: Area) -> bytearray:
         data = bytearray(area.record * area.used)
@@ -48,9 +61,7 @@ class Live:
 
     def _patches(self, area: Area, last: bytearray) -> dict[int, bytearray]:
         """Return the blocks of an area that are not as they were, by their offset."""
-        live, step = (self._mapped or memoryview(b""))[area.offset : area.offset + len(last)], area.record * BLOCK
-        if len(live) != len(last):
-            raise Unseen("the table is damaged: it is cut off")
+        live, step = self._lies(area), area.record * BLOCK
         if last == live:
             return {}
         return {at: bytearray(live[at : at + step]) for at in range(0, len(last), step) if not last.startswith(live[at : at + step], at)}
