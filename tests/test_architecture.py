@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are no
 LAYERS = (
     {"_native"},
     {"_mapping"},
-    {"_sites", "_table"},
+    {"_sites", "_task_names"},
+    {"_table"},
     {"_tasks"},
     {"_pool"},
     {"_told", "_shares", "_woken", "_wakers"},

@@ -17,4 +17,5 @@ cdef struct FWaited:
     uint8_t kind
 
 cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL
+cdef FWaited* wait_began_again(FLock* L, FWaited** known) except NULL
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept
