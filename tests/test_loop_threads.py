@@ -193,6 +193,9 @@ def test_locks_are_what_they_are_elsewhere(level: str, tmp_path: Path) -> None:
 import asyncio, gc, pytest, fastlock
 fastlock.configure(level="{level}", loop_block=3600)
 
+def pytest_collection_finish():
+    gc.freeze()  # what is there by now is no test's: to look through all of pytest and its plugins after each one is most of the work
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     async def body():
