@@ -230,9 +230,12 @@ cdef class Primitive:
 
     cdef bint nobody_waits(self) except -1:
         """Whether the queue is empty but for futures that have been cancelled."""
-        if not self._waiters:
+        waiters = self._waiters
+        if not waiters:
             return True
-        for future in self._waiters:
+        if not waiters[0].cancelled():
+            return False
+        for future in waiters:
             if not future.cancelled():
                 return False
         return True

@@ -95,9 +95,9 @@ cdef int awaits(object task) except -1:
         return MAYBE            # no task of asyncio's own: the resolver will see
 
 
-cdef bint leads_nowhere(FSelf* owner) except -1:
-    """Whether a walk from a task that waits for this one ends there: it is of the same loop, which runs, and waits for nobody."""
-    return (owner != NULL and owner.task != NULL and owner.top == NULL and owner.thread == current_agent()
+cdef bint leads_nowhere(FSelf* me, FSelf* owner) except -1:
+    """Whether a walk from the running task, which waits for this one, ends there: it is of the same loop, which runs, and waits for nobody."""
+    return (owner != NULL and owner.task != NULL and owner.top == NULL and owner.thread == me.thread
             and owner.pub.state == A_ALIVE and resolver is not None and awaits(<object>owner.task) == NOBODY)
 
 
