@@ -16,7 +16,8 @@ from collections.abc import Iterator
 
 from fastlock.cli import dump
 from fastlock.outside.find import Table
-from fastlock.outside.layout import HEADER_SIZE, Records, Unseen, image_of
+from fastlock.outside.layout import HEADER_SIZE, Unseen, image_of
+from fastlock.outside.records import Records
 from fastlock.outside.view import View
 
 EXTREMES = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1)

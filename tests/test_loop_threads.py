@@ -195,7 +195,7 @@ import asyncio, gc, pytest, fastlock
 fastlock.configure(level="{level}", loop_block=3600)
 
 def pytest_collection_finish():
-    gc.freeze()
+    gc.freeze()  # what is there by now is no test's: to look through all of pytest and its plugins after each one is most of the work
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):

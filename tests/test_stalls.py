@@ -539,35 +539,3 @@ def test_who_has_been_given_something_by_a_simple_queue_can_run() -> None:
     tell([len(before), given == expected, len(_simple.served()), [finding.code for finding in fastlock.find_deadlocks()]])
     """
     assert ask(source) == [0, True, 0, []]
-
-
-@pytest.mark.parametrize("looks", ["look = fastlock.find_deadlocks", "look = twice"])
-def test_a_look_keeps_nothing_of_what_threads_stand_in(looks: str) -> None:
-    """Neither a look at everybody nor a report with everybody's stack keeps alive, until the collector comes by, what is local to them."""
-    assert ask(
-        f"""
-import gc, weakref
-lock = fastlock.Lock(on_deadlock="raise")
-def twice():
-    try:
-        with lock:
-            with lock: pass
-    except fastlock.DeadlockError: pass
-{looks}
-class Thing: pass
-over, things = fastlock.Event(), []
-def other():
-    thing = Thing()
-    things.append(weakref.ref(thing))
-    over.wait()
-thread = start(other)
-blocked("other")
-look()
-gc.collect()
-gc.disable()
-look()
-over.set()
-thread.join()
-tell(things[0]() is None)
-"""
-    )

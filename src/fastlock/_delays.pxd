@@ -6,6 +6,7 @@ from fastlock._table cimport FLock, FNode
 
 cdef enum:
     BUCKETS = 12               # the last one has no upper bound
+    KIND_BITS = 8              # of a class's key where it has no name
 
 cdef struct FWaited:
     # One class, or all that have no record of their own.
@@ -16,5 +17,10 @@ cdef struct FWaited:
     uint32_t created           # that site
     uint8_t kind
 
+cdef inline uint64_t key_of_site(uint32_t created, uint8_t kind) noexcept:
+    """The key of a class that is a creation site."""
+    return <uint64_t>created << KIND_BITS | kind
+
 cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL
+cdef FWaited* wait_began_again(FLock* L, FWaited** known) except NULL
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept

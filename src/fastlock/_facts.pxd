@@ -20,6 +20,7 @@ cdef Circle circle_of(Found* found)
 cdef dict circle_event(Circle circle, FSelf* me)
 cdef dict wait_event(str code, FSelf* me, FLock* L)
 cdef object class_key(FLock* L)
+cdef bint is_made_for_one(FLock* L) noexcept
 cdef uint64_t found_key(Found* found) noexcept
 
 cdef class Circle:

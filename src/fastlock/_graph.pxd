@@ -49,7 +49,7 @@ cdef void clock_unref(FGraph* g, uint32_t clock) noexcept nogil
 cdef bint clock_before(FGraph* g, uint32_t a, uint32_t b) noexcept nogil
 
 cdef uint32_t graph_edges(FGraph* g, GLink* out, uint32_t limit, uint32_t* cursor) noexcept nogil
-cdef uint32_t graph_circles(FGraph* g, GCircle* out, uint32_t limit) noexcept nogil
+cdef uint32_t graph_circles(FGraph* g, GCircle* out, uint32_t limit, uint64_t* cursor) noexcept nogil
 cdef void graph_stats(FGraph* g, GStats* out) noexcept nogil
 
 # For tests and tools.

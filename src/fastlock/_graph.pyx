@@ -257,23 +257,32 @@ cdef uint32_t graph_edges(FGraph* graph, GLink* out, uint32_t limit, uint32_t* c
     return n
 
 
-cdef uint32_t graph_circles(FGraph* graph, GCircle* out, uint32_t limit) noexcept nogil:
-    """Copies circles that have been reported and still stand, as they are to be judged now, shortest first."""
+cdef uint32_t graph_circles(FGraph* graph, GCircle* out, uint32_t limit, uint64_t* cursor) noexcept nogil:
+    """Copies the next circles that have been reported and still stand, as they are to be judged now, shortest first; 0 at the end.
+
+    Start with a cursor of 0; what comes and goes may be missed.
+    """
     cdef Store* s = enter(graph)
-    cdef uint32_t i, length, n = 0
+    cdef uint32_t length = max(<uint32_t>(cursor[0] >> 32), 2)
+    cdef uint32_t i = max(<uint32_t>cursor[0], 1)
+    cdef uint32_t n = 0
     cdef Record* r
     cdef int tier
-    for length in range(2, G_LONGEST + 1):
-        for i in range(1, s.records.pool.used):
-            r = record_at(&s.records, i)
-            if n == limit or r.key == 0 or r.n != length or r.tier == T_FILTERED:
-                continue
-            tier = judge_circle(&s.judge, r.edges, r.n)
-            if tier != T_FILTERED:
-                copy_circle(s, &s.judge.path, tier, &out[n])
-                out[n].token = 0
-                out[n].direct_edge = 0
-                n += 1
+    while n < limit and length <= G_LONGEST:
+        if i >= s.records.pool.used:
+            length, i = length + 1, 1
+            continue
+        r = record_at(&s.records, i)
+        i += 1
+        if r.key == 0 or r.n != length or r.tier == T_FILTERED:
+            continue
+        tier = judge_circle(&s.judge, r.edges, r.n)
+        if tier != T_FILTERED:
+            copy_circle(s, &s.judge.path, tier, &out[n])
+            out[n].token = 0
+            out[n].direct_edge = 0
+            n += 1
+    cursor[0] = <uint64_t>length << 32 | i
     leave(graph)
     return n
 

@@ -142,10 +142,11 @@ cdef class Graph:
         """The circles that have been reported and still stand, shortest first."""
         cdef GCircle* some = <GCircle*>calloc(limit + 1, sizeof(GCircle))
         cdef uint32_t i, n
+        cdef uint64_t cursor = 0
         if some == NULL:
             raise MemoryError
         try:
-            n = graph_circles(self.graph, some, limit)
+            n = graph_circles(self.graph, some, limit, &cursor)
             return [circle_dict(&some[i]) for i in range(n)]
         finally:
             free(some)

@@ -181,15 +181,20 @@ cdef dict edge_facts(GLink* link, set cyclic):
 cdef list all_circles():
     """(high, reasons, [(edge, class held, class wanted, facts of the edge)]) of each circle that stands."""
     cdef GCircle* found = <GCircle*>malloc(CIRCLES * sizeof(GCircle))
-    cdef uint32_t i, j, n
+    cdef uint32_t i, n
+    cdef uint64_t cursor = 0
     if found == NULL:
         raise MemoryError
     try:
-        n = graph_circles(graph, found, CIRCLES)
-        return [(bool(found[i].high), doubts(&found[i]), [circle_part(&found[i].link[j]) for j in range(found[i].n)])
-                for i in range(n)]
+        n = graph_circles(graph, found, CIRCLES, &cursor)
+        return [circle_facts(&found[i]) for i in range(n)]
     finally:
         free(found)
+
+
+cdef tuple circle_facts(GCircle* circle):
+    cdef uint32_t i
+    return bool(circle.high), doubts(circle), [circle_part(&circle.link[i]) for i in range(circle.n)]
 
 
 cdef tuple circle_part(GLink* link):
@@ -212,13 +217,12 @@ def dump():
     """The graph as builtins: classes, orders, circles, what was filtered; linear in all locks and edges."""
     cdef GLink* links = <GLink*>malloc(1024 * sizeof(GLink))
     cdef uint32_t cursor = 0, i, n
-    cdef GStats stats
     if links == NULL:
         raise MemoryError
     acquired, _ = flush_counts()
     circles = all_circles()
     cyclic = {part[0] for _, _, parts in circles for part in parts}
-    nodes, edges, at = {}, [], {}
+    edges, at = [], {}
     try:
         while True:
             n = graph_edges(graph, links, 1024, &cursor)
@@ -229,6 +233,13 @@ def dump():
                 edges.append(edge_facts(&links[i], cyclic))
     finally:
         free(links)
+    return graph_facts(circles, edges, at, acquired)
+
+
+cdef dict graph_facts(list circles, list edges, dict at, dict acquired):
+    """The form of a dump: of circles, of edges and where each stands among them, of how often each class's locks were acquired."""
+    cdef GStats stats
+    nodes = {}
     add_edges_of_circles(circles, edges, at)
     for edge in edges:
         for node in (edge["from"], edge["to"]):

@@ -8,7 +8,7 @@ import sys
 import time
 import tokenize  # from 3.13 on linecache imports it with the first line that it reads, and that is a report's
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from fastlock.errors import LockTimeout
@@ -151,15 +151,13 @@ def source_site(file: str, line: int, function: str) -> Site:
 
 def stack_from_frame(frame: FrameType | None, limit: int = 40) -> tuple[Site, ...]:
     """Return at most ``limit`` innermost frames, the innermost last; frames of fastlock itself are left out."""
-    stack: list[Site] = []
-    while frame is not None and len(stack) < limit:
-        code = frame.f_code
-        if not code.co_filename.startswith(_OUR_DIRECTORY):
-            name: str = getattr(code, "co_qualname", code.co_name)
-            stack.append(source_site(code.co_filename, frame.f_lineno or 0, name))
+    places: list[tuple[CodeType, int]] = []
+    while frame is not None and len(places) < limit:
+        if not frame.f_code.co_filename.startswith(_OUR_DIRECTORY):
+            places.append((frame.f_code, frame.f_lineno or 0))
         frame = frame.f_back
-    stack.reverse()
-    return tuple(stack)
+    # The sources afterwards: meanwhile a thread that runs goes on.
+    return tuple(source_site(code.co_filename, line, getattr(code, "co_qualname", code.co_name)) for code, line in reversed(places))
 
 
 def stack_of_awaits(sites: Iterable[Site], limit: int = 40) -> tuple[Site, ...]:

@@ -30,14 +30,14 @@ def call(pid: int, request: dict[str, Any], limit_s: float = LIMIT_S) -> dict[st
     end_s = time.monotonic() + limit_s
     line = json.dumps({"fastlock": PROTOCOL, **request, **_limit(found, end_s)}).encode() + b"\n"
     while True:
-        connection = _connection(found)
+        connection = _connection(found, limit_s)
         if connection is None:
             if not _may_come(found) or time.monotonic() > end_s - _ATTEMPT_S:
                 raise Unreachable(why_unasked(process(pid)))
         else:
             with connection:
                 _require_peer(connection, found)
-                answered = _exchange(connection, line, found, end_s)
+                answered = _exchange(connection, line, found, end_s, limit_s)
             if answered:
                 return _checked(answered, pid)
             process(pid)
@@ -64,11 +64,11 @@ def _may_come(found: Process) -> bool:
     return not why_unseen(found.pid)
 
 
-def _connection(found: Process) -> socket.socket | None:
+def _connection(found: Process, limit_s: float) -> socket.socket | None:
     for address in sockets.addresses_of(found.pid, found.uid):
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.settimeout(LIMIT_S)
+            connection.settimeout(limit_s)
             connection.connect(address)
             return connection
         except OSError as exc:
@@ -76,7 +76,7 @@ def _connection(found: Process) -> socket.socket | None:
             if exc.errno == errno.ECONNREFUSED and not address.startswith("\0"):
                 sockets.remove_if_stale(address)
             elif exc.errno in (errno.EAGAIN, errno.ETIMEDOUT):  # so many are waiting for an answer
-                raise Unreachable(_silent(found)) from None
+                raise Unreachable(_silent(found, limit_s)) from None
     return None
 
 
@@ -88,7 +88,7 @@ def _require_peer(connection: socket.socket, found: Process) -> None:
         raise Unreachable(f"the socket of process {found.pid} is process {pid}'s")
 
 
-def _exchange(connection: socket.socket, line: bytes, found: Process, end_s: float) -> bytes:
+def _exchange(connection: socket.socket, line: bytes, found: Process, end_s: float, limit_s: float) -> bytes:
     """Return the answer, nothing where the other end hangs up; Unreachable where it is silent."""
     answered = b""
     try:
@@ -100,19 +100,19 @@ def _exchange(connection: socket.socket, line: bytes, found: Process, end_s: flo
                 return b""
             answered += more
     except TimeoutError:
-        raise Unreachable(_silent(found)) from None
+        raise Unreachable(_silent(found, limit_s)) from None
     except OSError:
         # A refusal may have been sent before the request was read.
         return answered if answered.endswith(b"\n") else b""
     return answered
 
 
-def _silent(found: Process) -> str:
+def _silent(found: Process, limit_s: float) -> str:
     now = process(found.pid)
     seen = f"`fastlock dump {now.pid}` reads it all the same"
     if now.state in "Tt":
         return f"process {now.pid} is stopped and answers when it goes on; {seen}"
-    return f"process {now.pid} does not answer within {LIMIT_S:g} s: something keeps its GIL; {seen}"
+    return f"process {now.pid} does not answer within {limit_s:g} s: something keeps its GIL; {seen}"
 
 
 def _checked(line: bytes, pid: int) -> dict[str, Any]:

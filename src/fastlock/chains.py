@@ -6,6 +6,7 @@ measured once, on some of our own, and where it cannot be, no frame is recognise
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 from collections.abc import Iterable, Iterator
@@ -134,17 +135,22 @@ def has_entered(links: Iterable[Any], frame: int, depth: int = 3) -> bool:
     return False
 
 
-def frames_now() -> dict[int, FrameType]:
-    """Return the innermost frame of each thread; who has asked clears it in the end.
+@contextlib.contextmanager
+def frames_now() -> Iterator[dict[int, FrameType]]:
+    """The innermost frame of each thread, until the end of the with statement.
 
-    Our own frame is one of them and has it for a local: such a circle would keep what all threads stood in, and so all that was local to
-    them, until the collector comes by (and 3.12.1's falls over some of that). Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so none
-    starts meanwhile.
+    They are let go of there: the caller's own frame is among them and has them as a local, and such a circle keeps all threads' locals alive until
+    the collector comes. Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so
+    none starts meanwhile.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return sys._current_frames()
+        frames = sys._current_frames()
     finally:
         if enabled:
             gc.enable()
+    try:
+        yield frames
+    finally:
+        frames.clear()

@@ -306,6 +306,12 @@ def directories_for_sockets(environ: Mapping[str, str] | None = None) -> list[st
     return list(dict.fromkeys(path for path in named if path and os.path.isabs(path)))
 
 
+def wants_colour(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether a terminal may be written to in colour: not with NO_COLOR (https://no-color.org), nor where it knows none."""
+    environ = os.environ if environ is None else environ
+    return not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+
+
 def variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the FASTLOCK_* variables as they are."""
     environ = os.environ if environ is None else environ

@@ -80,14 +80,15 @@ def metrics() -> Metrics:
 def _classes() -> tuple[ClassWaits, ...]:
     by_label: dict[str, ClassWaits] = {}
     for label, contentions, ended, waited_ns in _delays.delays():
-        waits = _class_waits(OTHER if label is None else printable(label), contentions, ended, waited_ns)
+        waits = class_waits(OTHER if label is None else printable(label), contentions, ended, waited_ns)
         known = by_label.get(waits.lock_class)
         # Two lines of one file may make locks of one variable's name: they are one class to who reads the label.
         by_label[waits.lock_class] = waits if known is None else _together(known, waits)
     return tuple(by_label[label] for label in sorted(by_label))
 
 
-def _class_waits(label: str, contentions: int, ended: tuple[int, ...], waited_ns: int) -> ClassWaits:
+def class_waits(label: str, contentions: int, ended: tuple[int, ...], waited_ns: int) -> ClassWaits:
+    """Return the waits of a class out of the core's numbers; ``ended`` has those that are over, by bucket."""
     buckets, count = [], 0
     for bound, number in zip(_delays.BOUNDS_S, ended):
         count += number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import islice
@@ -134,7 +134,7 @@ def dump() -> dict[str, Any]:
     return facts
 
 
-def graph_from_dump(facts: Mapping[str, Any], sites: Sites) -> OrderGraph:
+def graph_from_dump(facts: Mapping[str, Any], sites: Callable[[int], Site | None]) -> OrderGraph:
     """Return the graph of a dump; nodes of one name, such as the instances of a class, become one class."""
     nodes = facts["nodes"]
     raw = [_edge(edge, nodes, sites) for edge in facts["edges"]]
@@ -148,7 +148,7 @@ def graph_from_dump(facts: Mapping[str, Any], sites: Sites) -> OrderGraph:
     )
 
 
-def _edge(raw: Mapping[str, Any], nodes: Mapping[int, Any], sites: Sites) -> OrderEdge:
+def _edge(raw: Mapping[str, Any], nodes: Mapping[int, Any], sites: Callable[[int], Site | None]) -> OrderEdge:
     return OrderEdge(
         first=nodes[raw["from"]]["class"],
         then=nodes[raw["to"]]["class"],

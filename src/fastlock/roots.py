@@ -6,6 +6,7 @@ the like, or has ended. A circle of agents is one root. Behind it stands everybo
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ class _Key(NamedTuple):
 
 
 class Moment:
-    """Agents, locks and waits of one moment, in the keys of a snapshot's JSON form, and the forest of who waits for whom.
+    """Agents, locks (or both by their ids) and waits of one moment, in the keys of a snapshot's JSON form, and the forest of who waits for whom.
 
     What that form has not may be left out: an agent's `state`, and whether it `runs` inside of its wait; of a semaphore or pool whether it is `open`, for there
     are permits or workers left; of a result by which agents (`wakers`) and out of whose queues (`pools`, ids of locks) it comes, and whether `any` of that is enough.
@@ -100,8 +101,8 @@ class Moment:
 
     def __init__(
         self,
-        agents: Iterable[Record],
-        locks: Iterable[Record],
+        agents: Mapping[int, Record] | Iterable[Record],
+        locks: Mapping[int, Record] | Iterable[Record],
         waits: Iterable[Record],
         *,
         age_s: Callable[[Record], float] = lambda wait: float(wait["since_s"]),
@@ -110,17 +111,22 @@ class Moment:
         awaits: Mapping[int, tuple[int, ...]] | None = None,
         never: Collection[int] = frozenset(),
     ) -> None:
-        self.agents = {agent["id"]: agent for agent in agents}
-        self.locks = {lock["id"]: lock for lock in locks}
-        self._age_s, self._left_s, self._site = age_s, left_s, site
-        self._awaits = awaits or {}
-        self._never = never
+        self.agents = agents if isinstance(agents, Mapping) else {agent["id"]: agent for agent in agents}
+        self.locks = locks if isinstance(locks, Mapping) else {lock["id"]: lock for lock in locks}
+        self._age_s, self._left_s, self.site = age_s, left_s, site
+        self._awaits, self._never = awaits or {}, never
         # Of an agent whose signal handler waits inside of a wait, the one that its record names.
         self.waits: dict[int, Record] = {}
         for wait in waits:
             agent = self.agents.get(wait["agent"])
             if agent is None or (agent["waits"] == wait["lock"] and not agent.get("runs")):
                 self.waits.setdefault(wait["agent"], wait)
+
+    def at(self, age_s: Callable[[Record], float], left_s: Callable[[Record], float | None]) -> Moment:
+        """Return the same at another time, when nothing but the ages of waits is different."""
+        later = copy.copy(self)
+        later._age_s, later._left_s = age_s, left_s
+        return later
 
     # ---- who needs whom
 
@@ -129,16 +135,18 @@ class Moment:
         """The forest, of siblings the oldest first; linear but for the sorting of ages."""
         self._needs: dict[_Key, Need] = {}
         wants: dict[int, list[_Key]] = {}
-        for agent in sorted(self.waits, key=lambda each: -self._age_s(self.waits[each])):
-            keys = self._keys(agent, self.waits[agent])
+        ages = {agent: -self._age_s(wait) for agent, wait in self.waits.items()}
+        self._plain: dict[int, list[_Key]] = {}
+        for agent in sorted(ages, key=ages.__getitem__):
+            keys = self._plain.get(self.waits[agent]["lock"]) or self._keys(agent, self.waits[agent])
             if keys:
                 wants[agent] = keys
         for agent, thread in self._in_stopped_loops():
             self._needs[_Key("loop", thread)] = Need((thread,))
-            wants.setdefault(agent, []).append(_Key("loop", thread))
+            wants[agent] = [*wants.get(agent, ()), _Key("loop", thread)]
         for agent, others in self._awaits.items():
             self._needs[_Key("await", agent)] = Need(others)
-            wants.setdefault(agent, []).append(_Key("await", agent))
+            wants[agent] = [*wants.get(agent, ()), _Key("await", agent)]
         dead = {agent for agent, each in self.agents.items() if each.get("state", "alive") != "alive"}
         return grow(wants, self._needs, dead.union(self._never))
 
@@ -155,6 +163,8 @@ class Moment:
         if key not in self._needs:
             holders = self._holders(lock)
             self._needs[key] = Need((*holders, UNKNOWN) if holders and lock.get("open") else holders, lock["kind"] in ANY_ONE)
+            if holders and lock["kind"] != "RWLock":
+                self._plain[lock["id"]] = [key]  # the need of each of its waiters
         return [key] if self._needs[key].holders else []
 
     def _brought_by(self, lock: Record) -> list[_Key]:
@@ -214,10 +224,8 @@ class Moment:
             for number, agent in self.agents.items()
             if agent["kind"] == "thread" and agent["native_id"] and number in self.waits
         }
-        if not threads:
-            return []
-        tasks = ((number, threads.get(agent["native_id"])) for number, agent in self.agents.items() if agent["kind"] == "task")
-        return [(number, thread) for number, thread in tasks if thread is not None]
+        tasks = self.agents.items() if threads else ()
+        return [(number, threads[task["native_id"]]) for number, task in tasks if task["kind"] == "task" and task["native_id"] in threads]
 
     # ---- what is told of it
 
@@ -237,9 +245,7 @@ class Moment:
         """
         entries = self.forest.behind(members)
         behind = self._counted(entries)
-        shown = members[:_SHOWN] if cut else members
-        agents = tuple(self._link(agent, 0, behind.get(agent, 0)) for agent in shown)
-        rows = self._cut(members, entries, behind)
+        agents = tuple(self._link(agent, 0, behind.get(agent, 0)) for agent in members[: _SHOWN if cut else None])
         return Root(
             kind=self._kind(members, together),
             agents=agents,
@@ -248,8 +254,13 @@ class Moment:
             oldest_s=max((self._age(agent) for agent, _ in entries), default=0.0),
             at=at or agents[0].wanted_at,
             waiters=() if cut else tuple(self._link(agent, depth, behind.get(agent, 0)) for agent, depth in entries),
-            rows=rows,
+            rows=self._cut(members, entries, behind),
         )
+
+    @cached_property
+    def behind(self) -> Mapping[int, int]:
+        """How many are behind each agent that somebody is behind; linear."""
+        return {agent: number for members in self.forest.roots() for agent, number in self._counted(self.forest.behind(members)).items()}
 
     def _kind(self, members: Sequence[int], together: bool) -> str:
         if together or len(members) > 1 or members[0] in self.forest.parent:
@@ -285,7 +296,7 @@ class Moment:
             how=how,
             since_s=None if wait is None else self._age_s(wait),
             deadline_s=None if wait is None else self._left_s(wait),
-            wanted_at=None if wait is None else self._site(wait["wanted_at"]),
+            wanted_at=None if wait is None else self.site(wait["wanted_at"]),
             depth=depth,
             behind=behind,
         )

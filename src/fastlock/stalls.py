@@ -26,11 +26,8 @@ _told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and 
 
 def find(late_ns: int, asked: bool = False) -> list[dict[str, Any]]:
     """Return the stalls of now with a victim that waits since before ``late_ns`` (CLOCK_MONOTONIC), as events; `asked`, also what may be one."""
-    frames = chains.frames_now()
-    try:
+    with chains.frames_now() as frames:
         return _find(frames, late_ns, asked)
-    finally:
-        frames.clear()
 
 
 def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -15,17 +14,15 @@ MOST_AGENTS = 64
 
 def stacks_of(event: dict[str, Any]) -> dict[int, tuple[Site, ...]]:
     """Return by agent where it stands now: a thread, and a task that has stopped its thread, where that one is; a task where it awaits."""
-    frames = chains.frames_now()
-    try:
-        alive = (agent for agent in itertools.islice(event["agents"], MOST_AGENTS) if agent["state"] == "alive")
-        return {agent["id"]: _stack_of(agent, frames) for agent in alive}
-    finally:
-        frames.clear()
-
-
-def _stack_of(agent: dict[str, Any], frames: Mapping[int, FrameType]) -> tuple[Site, ...]:
-    awaits = suspended.await_chain(agent)
-    return assemble.stack_from_frame(frames.get(agent["ident"])) if awaits is None else assemble.stack_of_awaits(awaits)
+    stacks = {}
+    with chains.frames_now() as frames:
+        for agent in itertools.islice(event["agents"], MOST_AGENTS):
+            if agent["state"] == "alive":
+                awaits = suspended.await_chain(agent)
+                stacks[agent["id"]] = (
+                    assemble.stack_from_frame(frames.get(agent["ident"])) if awaits is None else assemble.stack_of_awaits(awaits)
+                )
+    return stacks
 
 
 def stack_of_closing(event: dict[str, Any], frame: FrameType | None) -> tuple[Site, ...]:

@@ -189,13 +189,13 @@ def _agents(future: Any, how: int, depth: int = 8) -> Iterator[tuple[Any, int]]:
             yield from _agents(inner, way if how == BY_TASK else how, depth - 1)
 
 
-def _relations(tasks: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Return who awaits whom, from these tasks on: (task, its thread, how, code and instruction of the await, what is awaited)."""
+def _relations(tasks: Iterable[Any], most: int = MOST_TASKS) -> list[tuple[Any, ...]]:
+    """Return who awaits whom, from these tasks on, so many of which are asked: (task, its thread, how, code and instruction of the await, what is awaited)."""
     asyncio = _asyncio().asyncio
     relations: list[tuple[Any, ...]] = []
     asked: set[Any] = set()
     queue = list(tasks)
-    while queue and len(asked) < MOST_TASKS:
+    while queue and len(asked) < most:
         task = queue.pop()
         if task in asked:
             continue
@@ -224,6 +224,14 @@ def awaited_from(task: Any) -> list[tuple[Any, Any, int | None]]:
     if "asyncio" not in sys.modules or task.done():
         return []
     return [(one, whom, ident) for one, whom, ident, *_ in _relations([task])]
+
+
+def awaits_from(task: Any, most: int) -> list[tuple[Any, Any, int]]:
+    """Return at most so many of who awaits whom from a suspended task on: (task, a task, thread's id or pool, how)."""
+    if "asyncio" not in sys.modules or task.done():
+        return []
+    relations = _relations([task], most)[:most]
+    return [(one, whom[0] if isinstance(whom, tuple) else whom, how) for one, whom, _, how, *_ in relations]
 
 
 def _await_site(task: Any) -> tuple[CodeType | None, int]:

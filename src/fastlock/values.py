@@ -1,11 +1,22 @@
-"""What a setting may be that is a whole number or a directory; an error's text goes on after the name and the value."""
+"""What a setting may be that is a whole number, a time or a directory; an error's text goes on after the name and the value."""
 
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from fastlock.errors import ConfigError
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError for anything else."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text, re.ASCII)
+    if found is None or float(found[1]) == 0:
+        raise ValueError("must be a time such as 90s, 10m or 2h")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def report_rate(value: Any) -> int | None:

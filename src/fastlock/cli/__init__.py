@@ -12,6 +12,7 @@ VERBS = {
     "run": "run a Python program with fastlock's locks in place of threading's",
     "ps": "list the live processes that use fastlock",
     "dump": "show who waits for what in a process, read from outside: also where it is stopped or hung",
+    "top": "watch processes: who waits for what, who has it, what stands still; --once prints it",
     "level": "show the level of a running process, or set it for a while",
     "doctor": "say what is wrong with this installation, or why a process cannot be seen or asked",
     "explain": "tell what a finding's code means, with an example and the fix",

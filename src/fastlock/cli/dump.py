@@ -227,7 +227,7 @@ class _Names:
 
     def taken(self, lock: Mapping[str, Any]) -> str:
         """Where the owner took a lock, with a comma before it."""
-        at = self.site(site_of(lock["held_at"]))
+        at = self.site(self._moment.site(lock["held_at"]))
         return f", taken at {at}" if at else ""
 
     def held(self, lock_id: Any) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from fastlock import values
 from fastlock.calling import call
 from fastlock.cli import complain, say
 from fastlock.levels import WORDING
 from fastlock.processes import Unreachable
 from fastlock.reporting import duration, printable
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,12 +47,12 @@ def process_id(text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
-    """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError in one line for anything else."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text, re.ASCII)
-    if found is None or float(found[1]) == 0:
-        raise ValueError(f"--for={text!r}: must be a time such as 90s, 10m or 2h")
-    return float(found[1]) * _UNITS[found[2]]
+def seconds(text: str, option: str = "--for") -> float:
+    """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError in one line, which names the option, for anything else."""
+    try:
+        return values.seconds(text)
+    except ValueError as exc:
+        raise ValueError(f"{option}={text!r}: {exc}") from None
 
 
 def _request(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fastlock.outside.layout import Agent, Lock, Records, Share, Wait
+from fastlock.outside.layout import Agent, Lock, Share, Wait
+from fastlock.outside.records import Records
 
 EXCLUSIVE, SHARED, PERMIT, NOTIFY, FLAG, UPGRADABLE = range(1, 7)
 LOCK, RLOCK, RWLOCK, SEMAPHORE, CONDITION, EVENT, BARRIER, RESULT, POOL, OPAQUE = range(1, 11)
@@ -12,7 +13,7 @@ SIGNAL = 2  # of a lock's marks: anybody releases it
 READERS = 4  # of an RWLock's: readers are preferred
 OFFERED = 2  # of a lock word: handed to a waiter that has not accepted yet
 _OWNED, _AIO, _WITH = 1, 64, 4  # its owner has released it before; it is asyncio's; of a lock word: taken by `with`
-_FLAGS = 0xFF
+NUMBER = 0xFFFFFF  # of an id, the agent's number
 
 
 def wait_of(agent: Agent, locks: Mapping[int, Lock]) -> Wait | None:
@@ -38,20 +39,20 @@ def has_evidence(lock: Lock) -> bool:
     return lock.kind in (RLOCK, RWLOCK, RESULT) or bool(lock.marks & (_OWNED | _AIO) or lock.owner & _WITH)
 
 
-def holders_of(lock: Lock, records: Records) -> list[tuple[Agent, Share]]:
-    """Return who holds shares or permits of the lock."""
+def holders_of(lock: Lock, records: Records) -> list[tuple[int, Share]]:
+    """Return who holds shares or permits of the lock, by id."""
     if lock.marks & SIGNAL or not lock.shares:
         return []
     found = ((_of_word(share.who, records.agents), share) for share in records.chain(lock.shares))
-    return [(agent, share) for agent, share in found if agent is not None]
+    return [(agent.id, share) for agent, share in found if agent is not None]
 
 
 def _of_word(word: int, agents: Mapping[int, Agent]) -> Agent | None:
-    agent = agents.get(word >> 8 & 0xFFFFFF)
-    return agent if agent is not None and agent.word == word & ~_FLAGS else None
+    agent = agents.get(word >> 8 & NUMBER)
+    return agent if agent is not None and agent.id == word >> 8 else None
 
 
-def is_open(lock: Lock, holders: Iterable[tuple[Agent, Share]]) -> bool:
+def is_open(lock: Lock, holders: Iterable[tuple[int, Share]]) -> bool:
     """Tell whether a semaphore has permits left, or some whose holder is not known, so somebody else may let it go; whether a pool has idle workers."""
     held = sum(share.times for _, share in holders)
     if lock.kind == POOL:

@@ -9,10 +9,12 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastlock.outside import layout
-from fastlock.outside.layout import HEADER_SIZE, Image, Records, Unseen
+from fastlock.outside.layout import HEADER_SIZE, Image, Unseen
+from fastlock.outside.live import Live
+from fastlock.outside.records import Records
 from fastlock.outside.view import View
 
 _MEMORY = "/memfd:fastlock-table"
@@ -21,13 +23,34 @@ _FORK_LIMIT_S = 0.2  # that a child may take to make its table its own
 _NO_DESCRIPTOR = "its table has no descriptor any more (the program closes them in bulk); it has one again as soon as somebody waits for a lock"
 
 
+class Stat(NamedTuple):
+    """What the kernel says of a process: its state (a letter of proc(5)), its parent, and when it began, in ticks: its number may be another's by now."""
+
+    state: str
+    parent: int
+    started: str
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is stopped, by a signal or a debugger."""
+        return self.state in ("T", "t")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, and waits for its parent to ask for its status."""
+        return self.state in ("Z", "X")
+
+
 class Table:
     """The table of a live process, or one that was saved; each call reads it anew. Not thread-safe; close() or `with`."""
 
-    def __init__(self, descriptor: int, pid: int | None, started: str | None = None) -> None:
+    def __init__(self, descriptor: int, pid: int | None, started: str | None = None, path: str = "") -> None:
         self._descriptor = descriptor
         self._pid = pid
         self._started = started
+        self._path = path  # where the process has it
+        self._followed: View | None = None
+        self._live = Live(descriptor)
 
     def __enter__(self) -> Table:
         return self
@@ -37,6 +60,7 @@ class Table:
 
     def close(self) -> None:
         """Let the table go; a second time does nothing."""
+        self._followed = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -46,11 +70,26 @@ class Table:
 
     def view(self) -> View:
         """Return one moment of the process; Unseen where it is over, or the table damaged. Some milliseconds."""
-        first, second = self._read(), self._read()
+        return self._view(self._live.read(), self._live.read(), None)
+
+    def follow(self) -> View:
+        """The same for who calls it again and again: what still holds of the moment before is taken over, facts and all."""
+        last, self._followed = self._followed, None
+        if last is None:
+            first, second = self._live.read(), self._live.read()
+        else:
+            first, second = (self._live.read_on(last.records.second) for _ in range(2))
+        self._followed = self._view(first, second, last)
+        second.settle()
+        first.patches = {}
+        return self._followed
+
+    def _view(self, first: Image, second: Image, before: View | None) -> View:
         self._still_there()
         header = second.header
         now = header.captured_ns or time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        return View(Records(first, second), now, header.captured_wall_ns / 1e9 if header.captured_ns else time.time())
+        wall_s = header.captured_wall_ns / 1e9 if header.captured_ns else time.time()
+        return View(Records(first, second, None if before is None else before.records), now, wall_s, before)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what Snapshot.to_dict() returns in that process."""
@@ -62,50 +101,49 @@ class Table:
 
     def facts_of(self, view: View) -> dict[str, Any]:
         """The same of a moment that is at hand."""
-        facts = view.facts()
-        if self._pid is not None:
-            facts["pid"] = self._pid  # as we see it: in a container of its own the process has another number
-        if facts["health"] == "ok" and self.is_stopped():
-            facts["health"] = "stopped"
-        return {**facts, "uid": None if self._pid is None else _uid_of(self._pid)}
+        if self._pid is None:
+            return {**view.facts(), "uid": None}
+        return facts_of(view, self._pid, uid_of(self._pid), self.is_stopped())
 
     def is_stopped(self) -> bool:
         """Tell whether the process is stopped, by a signal or a debugger."""
-        return self._pid is not None and _status(self._pid).get("State", "")[:1] in ("T", "t")
+        stat = None if self._pid is None else stat_of(self._pid)
+        return stat is not None and stat.is_stopped
+
+    def is_current(self) -> bool:
+        """Tell whether this is the process's table still: a program that it executes has another one, or none, and a table may move to another file."""
+        mine = os.fstat(self._descriptor)
+        try:
+            theirs = os.stat(self._path)
+            if (theirs.st_dev, theirs.st_ino) == (mine.st_dev, mine.st_ino):
+                return True
+        except PermissionError:
+            return True  # it may not be looked at any more: what is open stays open
+        except OSError:
+            pass  # closed; it may be in use all the same
+        try:
+            return any(_MEMORY in line and line.split()[4] == str(mine.st_ino) for line in _maps(self._pid or 0))
+        except OSError:
+            return False
 
     def saved(self) -> bytes:
         """Return the table as the bytes of a file that open_file() reads."""
-        first, second = self._read(), self._read()
+        first, second = self._live.read(), self._live.read()
         raw = os.pread(self._descriptor, HEADER_SIZE, 0)
         return layout.saved(first, second, time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), raw)
 
-    def check_owner(self, own_pid: int) -> None:
+    def check_owner(self, own_pid: int, patience_s: float) -> None:
         """See to it that the table is that process's own: in the child of a fork it is its parent's for a moment."""
-        end = time.monotonic() + _FORK_LIMIT_S
-        while (pid := layout.parse_header(self._header()).pid) != own_pid:
-            if time.monotonic() > end:
-                raise Unseen(f"the table is that of process {pid}, which this one was copied from without a fork that fastlock sees")
+        end = time.monotonic() + patience_s
+        while (pid := layout.parse_header(self._live.header()).pid) != own_pid:
+            if time.monotonic() >= end:
+                when = "without" if patience_s else "just now, or without"
+                raise Unseen(f"the table is that of process {pid}, which this one was copied from {when} a fork that fastlock sees")
             time.sleep(0.005)
 
-    def _header(self) -> bytes:
-        return os.pread(self._descriptor, 4096, 0)
-
-    def _read(self) -> Image:
-        try:
-            header = layout.parse_header(self._header())
-            areas = []
-            for area in header.areas:
-                size = area.record * area.used
-                data = os.pread(self._descriptor, size, area.offset) if size else b""
-                if len(data) != size:
-                    raise Unseen("the table is damaged: it is cut off")
-                areas.append(data)
-        except OSError as error:
-            raise Unseen(f"the table cannot be read: {error.strerror}") from None
-        return Image(header, areas)
-
     def _still_there(self) -> None:
-        if self._pid is not None and _started(self._pid) != self._started:
+        stat = None if self._pid is None else stat_of(self._pid)
+        if self._pid is not None and (stat is None or stat.started != self._started):
             raise Unseen(f"process {self._pid} has ended")
 
 
@@ -119,21 +157,24 @@ def open_file(path: str) -> Table:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Unseen("this is no regular file")
-        table._read()
+        table._live.read()
     except Unseen as error:
         table.close()
         raise Unseen(f"{path}: {error}") from None
     return table
 
 
-def open_table(pid: int) -> Table:
-    """Return the table of a live process; Unseen, with the reason in one line, where it cannot be seen. Some milliseconds."""
+def open_table(pid: int, patience_s: float = _FORK_LIMIT_S) -> Table:
+    """Return the table of a live process; Unseen, with the reason in one line, where it cannot be seen. Some milliseconds.
+
+    ``patience_s`` is how long the child of a fork is waited for that has not made its own yet.
+    """
     _check_process(pid)
-    started = _started(pid)
-    descriptor = _table_of(pid)
-    table = Table(descriptor, pid, started)
+    stat = stat_of(pid)
+    descriptor, path = _table_of(pid)
+    table = Table(descriptor, pid, None if stat is None else stat.started, path)
     try:
-        table.check_owner(_own_pid(pid))
+        table.check_owner(_own_pid(pid), patience_s)
         table._still_there()
     except Unseen as error:
         table.close()
@@ -141,18 +182,37 @@ def open_table(pid: int) -> Table:
     return table
 
 
+def facts_of(view: View, pid: int, uid: int | None, is_stopped: bool) -> dict[str, Any]:
+    """Return what one line about a live process says, of a moment of it."""
+    facts = view.facts()
+    facts["pid"] = pid  # as we see it: in a container of its own the process has another number
+    if facts["health"] == "ok" and is_stopped:
+        facts["health"] = "stopped"
+    return {**facts, "uid": uid}
+
+
 def processes() -> list[int]:
     """Return the PIDs of this user's (root: everybody's) live processes with a table; a fraction of a millisecond each.
 
     Unseen where the system does not say which processes there are.
     """
+    return [pid for pid in numbers() if is_ours(pid) and has_table(pid)]
+
+
+def numbers() -> list[int]:
+    """Return the PIDs of all processes; Unseen where the system does not say which there are. Some tens of microseconds for a hundred."""
     require_proc()
-    numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def is_ours(pid: int) -> bool:
+    """Tell whether a process is this user's; for root each is."""
     user = os.geteuid()
-    return [pid for pid in numbers if (user == 0 or _uid_of(pid) == user) and _has_table(pid)]
+    return user == 0 or uid_of(pid) == user
 
 
-def _has_table(pid: int) -> bool:
+def has_table(pid: int) -> bool:
+    """Tell whether a process has a table: a look at each of its descriptors, and at its maps where there is none among these."""
     try:
         if any(True for _ in _descriptors(pid)):
             return True
@@ -193,12 +253,13 @@ def _status(pid: int) -> dict[str, str]:
         return {}
 
 
-def _started(pid: int) -> str | None:
-    """When the process began, in the kernel's ticks: its number may be another's by now."""
+def stat_of(pid: int) -> Stat | None:
+    """Return what the kernel says of a process, None where there is none of that number; some microseconds."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+            fields = file.read().rpartition(")")[2].split()
+        return Stat(fields[0], int(fields[1]), fields[19])
+    except (OSError, IndexError, ValueError):
         return None
 
 
@@ -208,7 +269,8 @@ def _own_pid(pid: int) -> int:
     return int(numbers[-1]) if numbers else pid
 
 
-def _uid_of(pid: int) -> int | None:
+def uid_of(pid: int) -> int | None:
+    """Return the effective user of a process, None where there is none of that number."""
     uids = _status(pid).get("Uid", "").split()
     return int(uids[1]) if len(uids) > 1 else None
 
@@ -228,12 +290,12 @@ def _maps(pid: int) -> list[str]:
         return file.readlines()
 
 
-def _table_of(pid: int) -> int:
-    """A descriptor of the process's table."""
+def _table_of(pid: int) -> tuple[int, str]:
+    """A descriptor of the process's table, and where the process has it."""
     try:
         for path in _descriptors(pid):
             with contextlib.suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), path
         maps = _maps(pid)
     except PermissionError:
         raise Unseen(f"process {pid}: {_why_not(pid)}") from None
@@ -243,8 +305,9 @@ def _table_of(pid: int) -> int:
     if line is None:
         loaded = any(_EXTENSION in line for line in maps)
         raise Unseen(f"process {pid}: {'fastlock is in it, but ' + _unmade() if loaded else 'there is no fastlock in it'}")
+    path = f"/proc/{pid}/map_files/{_range(line)}"
     try:
-        return os.open(f"/proc/{pid}/map_files/{_range(line)}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
     except OSError:
         raise Unseen(f"process {pid}: {_NO_DESCRIPTOR}; until then only root may read it") from None
 

@@ -1,18 +1,17 @@
 """The layout of a table, as docs/table.md describes it: bytes become records, and nothing in them is believed.
 
-A table is copied twice. A record counts where both copies are equal and its number is even: nobody was writing it then, for its writer
-makes the number odd first. What is torn, stale or forged costs that record, or is an Unseen: never another error, and never more memory than a
-small multiple of the table's size, which has a limit.
+What is torn, stale or forged costs that record, or is an Unseen: never another error, and never more memory than a small multiple of the table's size, which
+has a limit.
 """
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fastlock.errors import FastlockError
+from fastlock.findings import Site
 
 MAGIC = int.from_bytes(b"FSTLOCK1", "little")
 LAYOUT = 1
@@ -22,21 +21,25 @@ MOST_TEXT = 4096
 MOST_CHAIN = 256
 AREAS = ("strings", "sites", "agents", "locks", "shares", "findings")
 STRINGS, SITES, AGENTS, LOCKS, SHARES, FINDINGS = range(6)
+RECORDS = (AGENTS, LOCKS, SHARES)  # what changes all the time
 
 _HEADER = struct.Struct("<QIIQIIqqIIIIIIqqq64s64s")
 _AREA = struct.Struct("<QIIII")
 _SITE = struct.Struct("<IIII")
-_AGENT = struct.Struct("<IIIBBBBIIQQQqqIIHHIQqqII48s")
+_AGENT = struct.Struct("<4xIIBBBBII16xQqq4xI4xIQqqII48s")
 _LOCK = struct.Struct("<IIQQqIIIIIIIBBBB")
 _SHARE = struct.Struct("<QIIII")
 _FINDING = struct.Struct("<II")
 _SIZES = (1, _SITE.size, _AGENT.size, _LOCK.size, _SHARE.size, 1)
+BLOCK = 64  # records that are compared, and copied, at once
 HEADER_SIZE = _HEADER.size + len(AREAS) * _AREA.size
 _FINDINGS_AT = 60  # offset of findings_seq and findings_count
 _CAPTURED_AT = 80  # offset of captured_ns and captured_wall_ns
-_STATE_AT, _WAITED_AT = 12, 62
-_NOT_ZERO = re.compile(rb"[^\0]")
+STATE_AT, WAITED_AT = 12, 62  # offsets in a record of the byte that is 0 where it is not used, or not waited for
 FREE, ALIVE, ENDED, LOST = range(4)
+
+
+Bytes = bytes | bytearray
 
 
 class Unseen(FastlockError):
@@ -84,10 +87,10 @@ class Wait(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """A thread or task; the innermost wait is first, at most two are known."""
+    """A thread or task; the innermost wait is first, at most two are known. ``id`` is what snapshots call it, and lock words: their upper 56 bits."""
 
     number: int
-    generation: int
+    id: int
     state: int
     native_id: int
     loop: int
@@ -96,16 +99,6 @@ class Agent(NamedTuple):
     waits: tuple[Wait, ...]
     held: int
     held_count: int
-
-    @property
-    def id(self) -> int:
-        """What snapshots call it."""
-        return self.generation << 24 | self.number
-
-    @property
-    def word(self) -> int:
-        """What lock words call it."""
-        return self.generation << 32 | self.number << 8
 
 
 class Lock(NamedTuple):
@@ -136,20 +129,55 @@ class Share(NamedTuple):
 
 
 class Image:
-    """One copy of a table: its header, and the used part of each area."""
+    """One copy of a table: its header, and the used part of each area.
 
-    def __init__(self, header: Header, areas: list[bytes]) -> None:
+    Who reads a table again has `patches`: what is not as in an area, which is that of the last image, in blocks by their offset.
+    """
+
+    def __init__(self, header: Header, areas: Sequence[Bytes], patches: Mapping[int, Mapping[int, Bytes]] | None = None) -> None:
         self.header = header
         self.areas = areas
+        self.patches = patches or {}
 
-    def record(self, area: int, number: int) -> bytes:
+    def block(self, area: int, at: int) -> Bytes:
+        """Return the bytes of a block."""
+        patch = self.patches.get(area, {}).get(at)
+        return self.areas[area][at : at + BLOCK * self.header.areas[area].record] if patch is None else patch
+
+    def whole(self, area: int) -> Bytes:
+        """Return the bytes of an area."""
+        return _patched(bytearray(self.areas[area]), self.patches[area]) if self.patches.get(area) else self.areas[area]
+
+    def record(self, area: int, number: int) -> Bytes:
         """Return the bytes of a record, b"" where there is none of that number."""
         size = self.header.areas[area].record
-        data = self.areas[area][number * size : (number + 1) * size]
-        return data if len(data) == size else b""
+        at = number * size
+        data = self.areas[area]
+        if self.patches.get(area):
+            block = number // BLOCK * BLOCK * size
+            patch = self.patches[area].get(block)
+            if patch is not None:
+                data, at = patch, at - block
+        record = data[at : at + size]
+        return record if len(record) == size else b""
+
+    def settle(self) -> None:
+        """Put the patches into the areas, which are those of the images before no longer."""
+        for area, patches in self.patches.items():
+            data = self.areas[area]
+            if isinstance(data, bytearray):
+                _patched(data, patches)
+        self.patches = {}
 
 
-def _text(raw: bytes) -> str:
+def _patched(data: bytearray, patches: Mapping[int, Bytes]) -> bytearray:
+    for at, patch in patches.items():
+        data[at : at + len(patch)] = patch
+    return data
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text of a field that has a fixed size."""
     return raw.partition(b"\0")[0].decode("utf-8", "replace")
 
 
@@ -175,7 +203,7 @@ def parse_header(data: bytes) -> Header:
     if total > MOST_BYTES:
         raise Unseen(f"the table is damaged: it says to be larger than {MOST_BYTES >> 20} MB")
     return Header(
-        pid, parent, started, generation, python, level, seq, count, dropped, raw, at, wall, _text(program), _text(interpreter), tuple(areas)
+        pid, parent, started, generation, python, level, seq, count, dropped, raw, at, wall, text_of(program), text_of(interpreter), tuple(areas)
     )
 
 
@@ -189,124 +217,70 @@ def image_of(data: bytes) -> Image:
     return Image(header, areas)
 
 
-class Records:
-    """What two copies of a table agree in."""
-
-    def __init__(self, first: Image, second: Image) -> None:
-        self.header = second.header
-        self._first = first
-        self._second = second
-        self._strings: dict[int, str | None] = {0: None}
-        # Each share is in one chain: a forged table that has it in many must not cost more.
-        self._steps = second.header.areas[SHARES].used + 1
-        self.agents = {agent.number: agent for agent in self._agents()}
-        self.locks = {lock.serial: lock for lock in self._locks()}
-
-    def _stable(self, area: int, number: int) -> bytes:
-        """The bytes of a record that nobody was writing, else b""."""
-        record = self._second.record(area, number)
-        if not record or record[0] & 1 or record != self._first.record(area, number):
-            return b""
-        return record
-
-    def _in_use(self, area: int, at: int) -> Iterator[int]:
-        """Numbers of the records whose byte at that offset is not 0."""
-        marks = self._second.areas[area][at :: self.header.areas[area].record]
-        return (found.start() for found in _NOT_ZERO.finditer(marks[:MOST_RECORDS]))
-
-    def _agents(self) -> Iterator[Agent]:
-        for number in self._in_use(AGENTS, _STATE_AT):
-            record = self._stable(AGENTS, number)
-            if record:
-                agent = _agent(record)
-                if agent.number == number and agent.state <= LOST:
-                    yield agent
-
-    def _locks(self) -> Iterator[Lock]:
-        for number in self._in_use(LOCKS, _WAITED_AT):
-            lock = self.lock_at(number)
-            if lock is not None:
-                yield lock
-
-    def lock_at(self, number: int) -> Lock | None:
-        """Return the lock whose record has that number, None where there is none that counts."""
-        record = self._stable(LOCKS, number)
-        if not record:
-            return None
-        _, _, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, waited, _ = _LOCK.unpack_from(record)
-        if serial == 0:
-            return None
-        return Lock(number, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, bool(waited))
-
-    def text(self, offset: int) -> str | None:
-        """Return a string by its offset, None for 0 and where there is none."""
-        if offset not in self._strings:
-            self._strings[offset] = self._read_text(offset)
-        return self._strings[offset]
-
-    def _read_text(self, offset: int) -> str | None:
-        data = self._second.areas[STRINGS]
-        if offset + 4 > len(data):
-            return None
-        length = int.from_bytes(data[offset : offset + 4], "little")
-        raw = data[offset + 4 : offset + 4 + length]
-        if length > MOST_TEXT or len(raw) != length:
-            return None
-        return raw.decode("utf-8", "replace")
-
-    def site(self, number: int) -> tuple[str, int, str] | None:
-        """Return (file, line, function) of a site, None where it is not known."""
-        record = self._second.record(SITES, number) if number else b""
-        if not record:
-            return None
-        known, file, function, line = _SITE.unpack_from(record)
-        name = self.text(file)
-        return (name, line, self.text(function) or "") if known and name is not None else None
-
-    def chain(self, first: int, count: int = MOST_CHAIN) -> list[Share]:
-        """Return at most `count` shares of a chain."""
-        shares: list[Share] = []
-        number = first
-        while number and len(shares) < min(count, MOST_CHAIN) and self._steps > 0:
-            self._steps -= 1
-            record = self._second.record(SHARES, number)
-            if not record or record != self._first.record(SHARES, number):
-                break
-            who, held, site, number, _ = _SHARE.unpack_from(record)
-            shares.append(Share(who, held, site))
-        return shares
-
-    def findings(self) -> list[tuple[int, bytes]]:
-        """Return (count, JSON) of each finding, the oldest first; none where they were being written."""
-        seq = self.header.findings_seq
-        if seq & 1 or seq != self._first.header.findings_seq:
-            return []
-        data = self._second.areas[FINDINGS]
-        half = len(data) // 2
-        at = half if seq & 2 else 0
-        end = at + half
-        found: list[tuple[int, bytes]] = []
-        for _ in range(min(self.header.findings_count, half // _FINDING.size)):
-            if at + _FINDING.size > end:
-                break
-            length, count = _FINDING.unpack_from(data, at)
-            if at + _FINDING.size + length > end:
-                break
-            found.append((count, data[at + _FINDING.size : at + _FINDING.size + length]))
-            at += (_FINDING.size + length + 3) // 4 * 4
-        return found
-
-
-def _agent(record: bytes) -> Agent:
-    fields = _AGENT.unpack_from(record)
-    _, generation, index, state, mode, runs, outer_mode, native_id, loop, _, _, serial, since, deadline, _, site, _, _ = fields[:18]
-    outer_site, outer_serial, outer_since, outer_deadline, held, held_count, name = fields[18:]
+def agent_of(record: Bytes) -> Agent:
+    """Return the agent whose record these bytes are."""
+    (
+        generation, number, state, mode, runs, outer_mode, native_id, loop, serial, since, deadline, site,
+        outer_site, outer_serial, outer_since, outer_deadline, held, held_count, name,
+    ) = _AGENT.unpack_from(record)  # fmt: skip
     waits: tuple[Wait, ...] = ()
     if mode and state == ALIVE:
         waits = (Wait(mode, serial, site, since, deadline),)
         if outer_mode:
             waits += (Wait(outer_mode, outer_serial, outer_site, outer_since, outer_deadline),)
-    return Agent(index, generation, state, native_id, loop, _text(name), bool(runs), waits, held, held_count)
+    return Agent(number, generation << 24 | number, state, native_id, loop, text_of(name), bool(runs), waits, held, held_count)
+
+
+def lock_of(number: int, record: Bytes) -> Lock | None:
+    """Return the lock whose record these bytes are, None where it is nobody's."""
+    _, _, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, waited, _ = _LOCK.unpack_from(record)
+    if serial == 0:
+        return None
+    return Lock(number, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, bool(waited))
+
+
+def share_of(record: Bytes) -> tuple[Share, int]:
+    """Return the share whose record these bytes are, and the number of the next one."""
+    who, times, site, following, _ = _SHARE.unpack_from(record)
+    return Share(who, times, site), following
+
+
+def site_of(record: Bytes) -> tuple[int, int, int] | None:
+    """Return the strings of file and function of a site, and the line; None where it is not known yet."""
+    known, file, function, line = _SITE.unpack_from(record)
+    return (file, function, line) if known else None
+
+
+def string_at(data: Bytes, offset: int) -> str | None:
+    """Return the string at an offset, None where there is none."""
+    if offset + 4 > len(data):
+        return None
+    length = int.from_bytes(data[offset : offset + 4], "little")
+    raw = data[offset + 4 : offset + 4 + length]
+    if length > MOST_TEXT or len(raw) != length:
+        return None
+    return raw.decode("utf-8", "replace")
+
+
+def findings_of(image: Image) -> list[tuple[int, bytes]]:
+    """Return (count, JSON) of each finding, the oldest first; none where they were being written."""
+    seq = image.header.findings_seq
+    if seq & 1:
+        return []
+    data = image.areas[FINDINGS]
+    half = len(data) // 2
+    at = half if seq & 2 else 0
+    end = at + half
+    found: list[tuple[int, bytes]] = []
+    for _ in range(min(image.header.findings_count, half // _FINDING.size)):
+        if at + _FINDING.size > end:
+            break
+        length, count = _FINDING.unpack_from(data, at)
+        if at + _FINDING.size + length > end:
+            break
+        found.append((count, bytes(data[at + _FINDING.size : at + _FINDING.size + length])))
+        at += (_FINDING.size + length + 3) // 4 * 4
+    return found
 
 
 def saved(first: Image, second: Image, now_ns: int, wall_ns: int, raw_header: bytes) -> bytes:
@@ -318,8 +292,8 @@ def saved(first: Image, second: Image, now_ns: int, wall_ns: int, raw_header: by
         for at in range(0, len(changed), size):
             if changed[at : at + size] != first.areas[area][at : at + size]:
                 changed[at] |= 1
-        areas[area] = bytes(changed)
-    findings = Records(first, second).findings()
+        areas[area] = changed
+    findings = findings_of(second) if first.header.findings_seq == second.header.findings_seq else []
     half = b"".join((_FINDING.pack(len(text), count) + text).ljust((11 + len(text)) // 4 * 4, b"\0") for count, text in findings)
     areas[FINDINGS] = half + bytes(len(half))
     header = bytearray(raw_header[:HEADER_SIZE])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from typing import Any, NamedTuple, TypeVar
 
 from fastlock.findings import CODES, Site
-from fastlock.outside import circles
-from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
-from fastlock.outside.layout import ALIVE, Agent, Lock, Records, Share, Wait
+from fastlock.outside import circles, facts
+from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, NUMBER, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
+from fastlock.outside.holding import Holding
+from fastlock.outside.layout import ALIVE, Agent, Lock, Wait
+from fastlock.outside.records import Records
 from fastlock.roots import Moment
 
 LEVELS = ("off", "detect", "order", "trace")
@@ -29,194 +31,188 @@ _CALLS = {
 }
 _CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get")
 STALLED_S = 10.0
+_Fact = TypeVar("_Fact")
 _STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012", "FL030")
 
 
-class View:
-    """One moment of a process, from two copies of its table; ages are taken at ``now_ns`` (CLOCK_MONOTONIC)."""
+class _Last(NamedTuple):
+    """Who waited for whom a moment before, and in whose facts; whether they are the `same` now."""
 
-    def __init__(self, records: Records, now_ns: int, wall_s: float) -> None:
+    moment: Moment
+    agents: Mapping[int, facts.Agent]
+    locks: Mapping[int, facts.Lock]
+    same: bool
+
+
+class View:
+    """One moment of a process, from two copies of its table; ages are taken at ``now_ns`` (CLOCK_MONOTONIC).
+
+    `before` is an earlier moment, whose facts are these as far as they still hold.
+    """
+
+    def __init__(self, records: Records, now_ns: int, wall_s: float, before: View | None = None) -> None:
         self.records = records
         self.header = records.header
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         self._wall_s = wall_s
-        self.held = self._held_stacks()
-        self.holders = {lock.serial: circles.holders_of(lock, records) for lock in records.locks.values()}
-
-    def _held_stacks(self) -> dict[int, list[tuple[Lock, Share]]]:
-        """By agent what it held when it began to wait, as far as a level tells it."""
-        held: dict[int, list[tuple[Lock, Share]]] = {}
-        for agent in self.records.agents.values():
-            if not agent.waits or not agent.held_count:
-                continue
-            for share in self.records.chain(agent.held, agent.held_count):
-                lock = self.records.lock_at(share.times - 1) if share.times else None
-                if lock is not None and lock.serial == share.who:
-                    held.setdefault(agent.number, []).append((lock, share))
-        return held
+        self._holding: Holding = Holding(records, None if before is None else before._holding)
+        last = before if records.is_later else None
+        self._told = records.findings()
+        self.findings: list[dict[str, Any]] = last.findings if last is not None and self._told == last._told else self._findings()
+        self.agents: Mapping[int, facts.Agent] = self._all_agents({} if last is None else last.agents)
+        self.locks: Mapping[int, facts.Lock] = self._all_locks({} if last is None else last.locks)
+        self._waits: Mapping[int, tuple[facts.Wait, ...]] = self._all_waits({} if last is None else last._waits)
+        same = last is not None and self.agents is last.agents and self.locks is last.locks and self._waits is last._waits
+        self.waits: Sequence[facts.Wait] = last.waits if last is not None and same else [wait for waits in self._waits.values() for wait in waits]
+        self._last: _Last | None = None
+        if last is not None and "moment" in last.__dict__:
+            self._last = _Last(last.moment, last.agents, last.locks, same)
 
     # ---- the snapshot
 
     def snapshot(self) -> dict[str, Any]:
         """Return what Snapshot.to_dict() returns; linear in what is waited for."""
-        header = self.header
         return {
-            "pid": header.pid,
-            "process": header.program,
-            "level": LEVELS[header.level] if header.level < len(LEVELS) else str(header.level),
-            "captured_at": iso(self._wall_s),
-            "raw_locks": None if header.raw_locks < 0 else header.raw_locks,
-            "agents": self.agents,
-            "locks": self.locks,
-            "waits": self.waits,
+            "pid": self.header.pid,
+            "process": self.header.program,
+            "level": self.level,
+            "captured_at": self.captured_at,
+            "raw_locks": self.raw_locks,
+            "agents": [agent.to_dict() for agent in self.agents.values()],
+            "locks": [lock.to_dict() for lock in self.locks.values()],
+            "waits": [wait.to_dict(self.now_ns) for wait in self.waits],
             "findings": self.findings,
         }
 
-    @cached_property
-    def agents(self) -> list[dict[str, Any]]:
-        """Every agent, as snapshots have it."""
-        return [self._agent(agent) for agent in self._agents]
+    @property
+    def level(self) -> str:
+        """The level that the process runs at."""
+        level = self.header.level
+        return LEVELS[level] if level < len(LEVELS) else str(level)
 
-    @cached_property
-    def locks(self) -> list[dict[str, Any]]:
-        """Every lock, as snapshots have it."""
-        return [self._lock(lock) for _, lock in sorted(self._locks.items())]
+    @property
+    def captured_at(self) -> str:
+        """When the moment was, as snapshots say it."""
+        return iso(self._wall_s)
 
-    @cached_property
-    def _locks(self) -> dict[int, Lock]:
-        locks = dict(self.records.locks)
-        for entries in self.held.values():
-            locks.update((lock.serial, lock) for lock, _ in entries if lock.serial not in locks)
-        for agent in self.records.agents.values():
-            for wait in agent.waits:
-                if wait.serial not in locks:  # its record found no room, or is being written
-                    locks[wait.serial] = Lock(0, wait.serial, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, circles.SIGNAL, True)
-        return locks
+    @property
+    def raw_locks(self) -> int | None:
+        """How many locks of the interpreter's own there are, None where that is not known."""
+        return None if self.header.raw_locks < 0 else self.header.raw_locks
 
-    @cached_property
-    def owners(self) -> dict[int, Agent]:
-        """The exclusive owner of each lock that has one, by the lock's serial."""
-        owners = {}
-        for lock in self.records.locks.values():
-            owner = circles.owner_of(lock, self.records.agents)
-            if owner is not None:
-                owners[lock.serial] = owner
-        for index, entries in self.held.items():
-            for lock, _ in entries:
-                if lock.serial not in self.records.locks and lock.kind in (circles.LOCK, circles.RLOCK, circles.RWLOCK):
-                    owners.setdefault(lock.serial, self.records.agents[index])
-        return owners
+    # ---- agents
 
-    @cached_property
-    def _holds(self) -> dict[int, list[int]]:
-        holds: dict[int, dict[int, None]] = {}
-        for serial, owner in self.owners.items():
-            holds.setdefault(owner.number, {})[serial] = None
-        for serial, holders in self.holders.items():
-            for agent, _ in holders:
-                holds.setdefault(agent.number, {})[serial] = None
-        for index, entries in self.held.items():
-            holds.setdefault(index, {}).update((lock.serial, None) for lock, _ in entries)
-        return {index: list(serials) for index, serials in holds.items()}
+    def _all_agents(self, last: Mapping[int, facts.Agent]) -> Mapping[int, facts.Agent]:
+        """Return every agent by its id, in the order of their numbers."""
+        new = self._holding.new_agents | self._in_renamed_loops()
+        made: dict[int, facts.Agent | None] = {}
+        for number in new:
+            was = self.records.changed.agents.get(number)
+            agent = self.records.agents.get(number)
+            if was is not None and (agent is None or agent.id != was.id):
+                made[was.id] = None
+            if agent is not None:
+                made[agent.id] = self._agent(agent) if self._is_shown(agent) else None
+        return _taken_over(last, made, lambda agent: agent & NUMBER)
 
-    @cached_property
-    def _agents(self) -> list[Agent]:
-        """Threads, tasks that hold or wait for something here, and the dead that hold something here."""
-        return [
-            agent
-            for agent in self.records.agents.values()
-            if agent.number in self._holds or (agent.state == ALIVE and (agent.waits or not agent.loop))
-        ]
+    def _in_renamed_loops(self) -> set[int]:
+        """Numbers of the tasks whose loop's thread is called otherwise now."""
+        renamed = set()
+        for number, was in self.records.changed.agents.items():
+            agent = self.records.agents.get(number)
+            if agent is None or was is None or (agent.name, agent.native_id) != (was.name, was.native_id):
+                renamed.add(number)
+        return {number for number, agent in self.records.agents.items() if agent.loop in renamed} if renamed else set()
 
-    def _agent(self, agent: Agent) -> dict[str, Any]:
+    def _is_shown(self, agent: Agent) -> bool:
+        """Tell whether this is a thread, or a task that holds or waits for something here, or one that is dead and holds something here."""
+        return agent.number in self._holding.holds or (agent.state == ALIVE and bool(agent.waits or not agent.loop))
+
+    def _agent(self, agent: Agent) -> facts.Agent:
         wait = circles.wait_of(agent, self.records.locks)
         thread = self.records.agents.get(agent.loop) if agent.loop else agent
-        return {
-            "id": agent.id,
-            "kind": "task" if agent.loop else "thread",
-            "name": self.agent_name(agent),
-            "native_id": thread.native_id or None if thread is not None else None,
-            "loop": self.agent_name(thread) if agent.loop and thread is not None else None,
-            "holds": self._holds.get(agent.number, []),
-            "waits": None if wait is None else wait.serial,
-        }
+        return facts.Agent(
+            id=agent.id,
+            kind="task" if agent.loop else "thread",
+            name=self._agent_name(agent),
+            native_id=thread.native_id or None if thread is not None else None,
+            loop=self._agent_name(thread) if agent.loop and thread is not None else None,
+            holds=self._holding.holds.get(agent.number, ()),
+            waits=None if wait is None else wait.serial,
+            state=STATES.get(agent.state, "ended"),
+            runs=agent.runs,
+        )
 
-    def agent_name(self, agent: Agent) -> str:
+    def _agent_name(self, agent: Agent) -> str:
         """Return the agent's name, else what its kind is called."""
         if agent.name or agent.loop:
             return agent.name or "Task"
         return "MainThread" if agent.native_id == self.header.pid else f"Thread {agent.native_id}"
 
-    @cached_property
-    def _waiters(self) -> dict[int, list[int]]:
-        queue = sorted((wait.since_ns, wait.serial, agent.id) for agent in self.records.agents.values() for wait in agent.waits)
-        waiters: dict[int, list[int]] = {}
-        for _, serial, agent_id in queue:
-            waiters.setdefault(serial, []).append(agent_id)
-        return waiters
+    # ---- locks
 
-    def lock_name(self, lock: Lock) -> str:
-        """Return the lock's name, as the process gives it."""
-        name = self.records.text(lock.name)
-        return f"unnamed {KINDS.get(lock.kind, 'Lock')}" if name is None else name
+    def _all_locks(self, last: Mapping[int, facts.Lock]) -> Mapping[int, facts.Lock]:
+        """Return every lock by its id, in the order of these."""
+        locks = ((serial, self._holding.locks.get(serial)) for serial in self._holding.new_locks)
+        return _taken_over(last, {serial: None if lock is None else self._lock(lock) for serial, lock in locks})
 
-    def _held_site(self, lock: Lock) -> dict[str, Any] | None:
-        if lock.serial not in self.records.locks:
-            owner = self.owners.get(lock.serial)
-            entries = self.held.get(owner.number, ()) if owner is not None else ()
-            return next((self._site(share.site) for held, share in entries if held.serial == lock.serial), None)
-        return self._site(lock.site) if lock.owner and not lock.marks & circles.SIGNAL else None
-
-    def _lock(self, lock: Lock) -> dict[str, Any]:
+    def _lock(self, lock: Lock) -> facts.Lock:
         kind = KINDS.get(lock.kind, "Lock")
-        owner = self.owners.get(lock.serial)
-        created = self._site(lock.created)
-        readers = [agent.id for agent, _ in self.holders.get(lock.serial, ())]
+        name = self.records.text(lock.name)
+        owner = self._holding.owners.get(lock.serial)
+        created = self.records.site(lock.created)
+        upgrader = self.records.agents.get(lock.limit) if lock.kind == circles.RWLOCK else None
+        readers = [holder for holder, _ in self._holding.holders.get(lock.serial, ())]
         if lock.serial not in self.records.locks and owner is None:
-            readers += [self.records.agents[i].id for i, held in self.held.items() if any(each.serial == lock.serial for each, _ in held)]
-        return {
-            "id": lock.serial,
-            "name": self.lock_name(lock),
-            "class": self.records.text(lock.lock_class) or kind,
-            "kind": kind,
-            "created": None if created is None else {"file": created["file"], "line": created["line"]},
-            "owner": None if owner is None else owner.id,
-            "readers": readers,
-            "waiters": self._waiters.get(lock.serial, []),
-            "held_at": self._held_site(lock),
-        }
+            readers = [self.records.agents[number].id for number in self._holding.held_by.get(lock.serial, ())]
+        return facts.Lock(
+            id=lock.serial,
+            name=f"unnamed {kind}" if name is None else name,
+            lock_class=self.records.text(lock.lock_class) or kind,
+            kind=kind,
+            created=None if created is None else (created.file, created.line),
+            owner=owner,
+            readers=tuple(readers),
+            waiters=tuple(waiter for _, waiter in self._holding.waiters.get(lock.serial, ())),
+            held_at=self._held_site(lock, owner),
+            open=circles.is_open(lock, self._holding.holders.get(lock.serial, ())),
+            pool=lock.permits if lock.kind == RESULT and lock.permits else None,
+            upgrader=None if upgrader is None else upgrader.id,
+            lets_readers_in=bool(lock.marks & circles.READERS),
+            evidence=circles.has_evidence(lock),
+        )
 
-    @cached_property
-    def waits(self) -> list[dict[str, Any]]:
-        """Every wait, as snapshots have it."""
-        return [self._wait(agent, wait) for agent in self.records.agents.values() for wait in agent.waits]
+    def _held_site(self, lock: Lock, owner: int | None) -> Site | None:
+        if lock.serial not in self.records.locks:
+            entries = () if owner is None else self._holding.held.get(owner & NUMBER, ())
+            return next((self.records.site(share.site) for held, share in entries if held.serial == lock.serial), None)
+        return self.records.site(lock.site) if lock.owner and not lock.marks & circles.SIGNAL else None
 
-    def _wait(self, agent: Agent, wait: Wait) -> dict[str, Any]:
-        lock = self._locks[wait.serial]
-        owner = self.owners.get(wait.serial)
-        call = f"{KINDS.get(lock.kind, 'Lock')}.{_CALLS.get(wait.mode, 'acquire')}"
+    # ---- waits
+
+    def _all_waits(self, last: Mapping[int, tuple[facts.Wait, ...]]) -> Mapping[int, tuple[facts.Wait, ...]]:
+        """Return the waits of each agent that waits, in the order of their numbers."""
+        holding = self._holding
+        of_others = {waiter & NUMBER for serial in holding.new_owners for _, waiter in holding.waiters.get(serial, ())}
+        new = of_others.union(number for number in self.records.changed.agents if number in holding.waiting or number in last)
+        agents = ((number, holding.waiting.get(number)) for number in new)
+        return _taken_over(
+            last, {number: None if agent is None else tuple([self._wait(agent, wait) for wait in agent.waits]) for number, agent in agents}
+        )
+
+    def _wait(self, agent: Agent, wait: Wait) -> facts.Wait:
+        lock = self._holding.locks[wait.serial]
+        call = _call(lock.kind, wait.mode)
         if lock.kind in (RESULT, OPAQUE) or (lock.kind == CONDITION and lock.limit):  # its record is there for this wait alone
             call = _CALLS_OF_ONE[lock.limit] if lock.limit < len(_CALLS_OF_ONE) else call
-        return {
-            "agent": agent.id,
-            "lock": wait.serial,
-            "what": call,
-            "mode": MODES.get(wait.mode, "exclusive"),
-            "owner": None if owner is None else owner.id,
-            "since_s": max(0, self._now_ns - wait.since_ns) / 1e9,
-            "deadline_s": None if wait.deadline_ns < 0 else max(0, wait.deadline_ns - self._now_ns) / 1e9,
-            "wanted_at": self._site(wait.site),
-        }
+        mode, owner = MODES.get(wait.mode, "exclusive"), self._holding.owners.get(wait.serial)
+        deadline_ns = None if wait.deadline_ns < 0 else wait.deadline_ns
+        return facts.Wait(agent.id, wait.serial, call, mode, owner, wait.since_ns, deadline_ns, self.records.site(wait.site))
 
-    def _site(self, number: int) -> dict[str, Any] | None:
-        site = self.records.site(number)
-        return None if site is None else {"file": site[0], "line": site[1], "function": site[2]}
-
-    @cached_property
-    def findings(self) -> list[dict[str, Any]]:
+    def _findings(self) -> list[dict[str, Any]]:
         """What the process has found, as it told it."""
         found = []
-        for count, raw in self.records.findings():
+        for count, raw in self._told:
             finding = _finding(raw)
             if finding is not None:
                 found.append({**finding, "count": count})
@@ -227,22 +223,20 @@ class View:
     @cached_property
     def moment(self) -> Moment:
         """Who waits for whom, with what snapshots do not tell."""
-        agents = [
-            {**shown, "state": STATES.get(agent.state, "ended"), "runs": agent.runs}
-            for agent, shown in zip(self._agents, self.agents)
-        ]
-        locks = [{**shown, **self._beside(self._locks[shown["id"]])} for shown in self.locks]
-        return Moment(agents, locks, self.waits, site=site_of)
-
-    def _beside(self, lock: Lock) -> dict[str, Any]:
-        """What else decides who may have a lock."""
-        upgrader = self.records.agents.get(lock.limit) if lock.kind == circles.RWLOCK else None
-        return {
-            "open": circles.is_open(lock, self.holders.get(lock.serial, ())),
-            "pools": (lock.permits,) if lock.kind == RESULT and lock.permits else (),
-            "upgrader": None if upgrader is None else upgrader.id,
-            "lets_readers_in": bool(lock.marks & circles.READERS),
-        }
+        now_ns = self.now_ns
+        age_s, left_s = lambda wait: max(0, now_ns - wait["fact"].since_ns) / 1e9, lambda wait: wait["fact"].left_s(now_ns)
+        last, self._last = self._last, None
+        if last is not None and last.same:
+            return last.moment.at(age_s, left_s)
+        last = last or _Last(Moment({}, {}, ()), {}, {}, False)
+        agents, locks, waits = last.moment.agents, last.moment.locks, last.moment.waits
+        return Moment(
+            {key: agents[key] if last.agents.get(key) is agent else agent._asdict() for key, agent in self.agents.items()},
+            {key: locks[key] if last.locks.get(key) is lock else _row_of(lock) for key, lock in self.locks.items()},
+            [row if (row := waits.get(wait.agent)) and row["fact"] is wait else _row_of_wait(wait) for wait in self.waits],
+            age_s=age_s,
+            left_s=left_s,
+        )
 
     @property
     def circles(self) -> Sequence[tuple[int, ...]]:
@@ -256,30 +250,30 @@ class View:
     def is_proven(self, circle: Iterable[int]) -> bool:
         """Tell whether each lock in the circle is known to be released by its holder alone."""
         waits = [self.moment.waits[agent] for agent in circle if agent in self.moment.waits]
-        return all(circles.has_evidence(self._locks[wait["lock"]]) for wait in waits)
+        return all(self.locks[wait["lock"]].evidence for wait in waits)
 
     @cached_property
     def standing(self) -> list[dict[str, Any]]:
         """The deadlocks that the process has found and that still stand: each of their agents still waits for its lock."""
-        waiting = {(agent.id, wait.serial) for agent in self.records.agents.values() for wait in agent.waits}
+        told = [finding for finding in self.findings if finding["code"] in _STANDING and finding["tier"] == "proven"]
+        waiting = {(wait.agent, wait.lock) for wait in self.waits} if told else set()
         found = []
-        for finding in self.findings:
-            if finding["code"] in _STANDING and finding["tier"] == "proven":
-                edges = [(edge.get("agent"), edge.get("waits")) for edge in finding["edges"] if edge.get("waits") is not None]
-                if edges and all(_hashable(edge) and edge in waiting for edge in edges):
-                    found.append(finding)
+        for finding in told:
+            edges = [(edge.get("agent"), edge.get("waits")) for edge in finding["edges"] if edge.get("waits") is not None]
+            if edges and all(_hashable(edge) and edge in waiting for edge in edges):
+                found.append(finding)
         return found
 
     def facts(self) -> dict[str, Any]:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
-        agents = self.records.agents
+        waiting = self._holding.waiting.values()
         since = [
             wait.since_ns
-            for agent in agents.values()
+            for agent in waiting
             for wait in agent.waits[:1]
-            if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT) and self._locks[wait.serial].kind not in (RESULT, OPAQUE)
+            if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT) and self._holding.locks[wait.serial].kind not in (RESULT, OPAQUE)
         ]
-        oldest_s = max(0, self._now_ns - min(since)) / 1e9 if since else None
+        oldest_s = max(0, self.now_ns - min(since)) / 1e9 if since else None
         deadlocked = bool(self.standing) or any(
             not self.clears(circle) and self.is_proven(circle) for circle in self.circles
         )
@@ -289,17 +283,39 @@ class View:
             "process": self.header.program,
             "interpreter": self.header.interpreter,
             "python": f"{version >> 24}.{version >> 16 & 255}.{version >> 8 & 255}",
-            "level": LEVELS[self.header.level] if self.header.level < len(LEVELS) else str(self.header.level),
+            "level": self.level,
             "started_at": iso(self.header.started_ns / 1e9),
-            "agents": len(self._agents),
+            "agents": len(self.agents),
             "waiting": len(since),
-            "resting": sum(1 for agent in agents.values() if agent.waits) - len(since),
+            "resting": len(waiting) - len(since),
             "oldest_wait_s": oldest_s,
             "deadlocked": deadlocked,
             "findings": len(self.findings) + self.header.findings_dropped,
             "health": "deadlocked" if deadlocked else "stalled" if oldest_s is not None and oldest_s >= STALLED_S else "ok",
             "unseen": sum(area.hidden for area in self.header.areas[2:5]),
         }
+
+
+def _row_of(lock: facts.Lock) -> dict[str, Any]:
+    return {**lock._asdict(), "pools": () if lock.pool is None else (lock.pool,)}
+
+
+def _row_of_wait(wait: facts.Wait) -> dict[str, Any]:
+    return {"agent": wait.agent, "lock": wait.lock, "what": wait.what, "mode": wait.mode, "wanted_at": wait.wanted_at, "fact": wait}
+
+
+def _taken_over(last: Mapping[int, _Fact], made: Mapping[int, _Fact | None], order: Callable[[int], int] = int) -> Mapping[int, _Fact]:
+    """Return the last facts with what was made anew (None: there is none any more) in their place, in order; of what is equal the old."""
+    new = {key: fact for key, fact in made.items() if last.get(key) != fact}
+    if not new:
+        return last
+    facts = {key: fact for key, fact in {**last, **new}.items() if fact is not None}
+    return facts if facts.keys() == last.keys() else {key: facts[key] for key in sorted(facts, key=order)}
+
+
+@cache
+def _call(kind: int, mode: int) -> str:
+    return f"{KINDS.get(kind, 'Lock')}.{_CALLS.get(mode, 'acquire')}"
 
 
 def site_of(site: Mapping[str, Any] | None) -> Site | None:

@@ -123,7 +123,7 @@ class Labels:
         self._agents = distinct({agent.id: _agent_name(agent) for agent in agents})
         self._agents |= distinct({link.agent: _agent_name(link) for link in links}, self._agents)
         self._locks = distinct(locks)
-        behind = {link.lock: shorten(_tidy(link.what) or link.lock_kind, _NAME_WIDTH) for link in links if link.lock is not None}
+        behind = {link.lock: shorten(tidy(link.what) or link.lock_kind, _NAME_WIDTH) for link in links if link.lock is not None}
         self._locks |= distinct(behind, self._locks)
         files: dict[str, set[str]] = {}
         for site in (*sites, *(link.wanted_at for link in links)):
@@ -160,7 +160,7 @@ def _links(root: Root) -> list[Link]:
 
 
 def _agent_name(agent: AgentFact | Link) -> str:
-    name = _tidy(agent.name)
+    name = tidy(agent.name)
     numbered = _NUMBERED.fullmatch(name)
     if numbered:
         return shorten(f'{numbered[1]} "{numbered[2]}"', _NAME_WIDTH)
@@ -171,10 +171,11 @@ def _agent_name(agent: AgentFact | Link) -> str:
 
 def _lock_name(lock: LockFact) -> str:
     made = "" if lock.created is None else f"@{basename(lock.created.file)}:{lock.created.line}"
-    return shorten(_tidy(lock.name) or f"{lock.kind}{made}", _NAME_WIDTH)
+    return shorten(tidy(lock.name) or f"{lock.kind}{made}", _NAME_WIDTH)
 
 
-def _tidy(name: str) -> str:
+def tidy(name: str) -> str:
+    """Return a name on one line, without the addresses that a program has put into it."""
     name = printable(name).strip()
     return _ADDRESS.sub("", name).strip() if "0x" in name else name
 

@@ -38,13 +38,17 @@ _STATES = {"ended": "ended", "lost-in-fork": "not in this process: lost in fork"
 
 def render(finding: Finding) -> str:
     """Return the report, several lines without a final newline; no address is in it; reads no files, takes no locks."""
+    return "\n\n".join("\n".join(block) for block in blocks(finding))
+
+
+def blocks(finding: Finding) -> list[list[str]]:
+    """Return the report's blocks as lines: the head, the picture, who holds and wants what, and what follows from it; none is empty."""
     page = _Page(finding)
     if finding.code == "FL010":
-        orders, scenario = inversion.orders(finding, page.names), inversion.scenario(finding, page.names)
-        blocks = [page.head(), orders, scenario, page.completed(), page.foot()]
+        told = [page.head(), inversion.orders(finding, page.names), inversion.scenario(finding, page.names), page.completed(), page.foot()]
     else:
-        blocks = [page.head(), page.picture(), page.sections(), page.foot()]
-    return "\n\n".join("\n".join(printable(line).rstrip() for line in block) for block in blocks if block)
+        told = [page.head(), page.picture(), page.sections(), page.foot()]
+    return [[printable(line).rstrip() for line in block] for block in told if block]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""Circles: who waits for each other; and one circle, drawn as in the report, with the lines of code."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastlock.console.facts import circle_finding, waits_in
+from fastlock.console.pages.alarms import among
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, gone, head, line, notes, numbered
+from fastlock.console.pages.waits import waits_of
+from fastlock.console.seen import Circle, Seen, Target
+from fastlock.console.tables import Cell, Column, Line, Row, Table
+from fastlock.reporting import text
+
+COLUMNS = (
+    Column("what", "What", 17, grow=1),
+    Column("who", "Who", 20, grow=5),
+    Column("agents", "Agents", 6, right=True, least=60),
+    Column("age", "Closed", 7, right=True, least=52),
+)
+EMPTY = (
+    "No circle: nobody waits, by whatever detour, for something that it keeps itself. Whether an event, a condition or a result still comes is not known from outside."
+)
+OPEN = "This circle is open again: somebody in it has given up, or has been let through."
+
+
+class Item(NamedTuple):
+    """A circle, and whose."""
+
+    seen: Seen
+    circle: Circle
+
+    @property
+    def target(self) -> Target:
+        """What leads to it."""
+        return Target("circle", self.seen.pid, self.circle.agents[0])
+
+
+def page(sight: Sight) -> Page:
+    """Return every circle, those first that nothing ends."""
+    items = [Item(seen, circle) for seen in sight.seen for circle in seen.circles]
+    items.sort(key=lambda item: (item.circle.clears, not item.circle.proven))
+    shown = Table(
+        columns=sight.columns(*COLUMNS),
+        row=lambda item: _row(item, sight),
+        empty=sight.empty(EMPTY),
+        keys={
+            "pid": lambda item: item.seen.pid,
+            "what": lambda item: (item.circle.clears, not item.circle.proven),
+            "who": lambda item: _who(item, sight),
+            "agents": lambda item: len(item.circle.agents),
+            "age": closed_s,
+        },
+        words=lambda item: [_who(item, sight), *_words(item, sight)],
+        age_s=closed_s,
+    ).grid(items, sight.query)
+    return Page("Circles", head(sight), (Section("Agents that wait for each other", shown),), notes(sight), sight.worst)
+
+
+def verdict(circle: Circle) -> Cell:
+    """Return what a circle is."""
+    if circle.clears:
+        return Cell("will clear", "warn")
+    return Cell("DEADLOCK" if circle.proven else "POSSIBLE DEADLOCK", "bad")
+
+
+def closed_s(item: Item) -> float:
+    """Return since when it is closed: since its youngest wait."""
+    return min((age_s(item.seen, wait) for wait in waits_in(item.circle, item.seen).values()), default=0.0)
+
+
+def _row(item: Item, sight: Sight) -> Row:
+    cells = sight.cells(
+        item.seen,
+        verdict(item.circle),
+        Cell(_who(item, sight), "name"),
+        numbered(len(item.circle.agents)),
+        aged(closed_s(item)),
+    )
+    return Row(cells, item.target, item.target)
+
+
+def _who(item: Item, sight: Sight) -> str:
+    return among(item.circle, sight.names(item.seen))
+
+
+def _words(item: Item, sight: Sight) -> list[str]:
+    names = sight.names(item.seen)
+    waits = waits_in(item.circle, item.seen)
+    return [*map(names.agent, item.circle.agents), *(names.lock(wait.lock) for wait in waits.values())]
+
+
+# ---- one circle -------------------------------------------------------------------------------------------------
+
+
+def one(sight: Sight) -> Page:
+    """Return the circle that the target's agent is in: drawn, with what each one holds and wants where, and what to do."""
+    target = sight.target
+    seen = None if target is None else sight.of(target.pid)
+    circle = None if seen is None or target is None else next((each for each in seen.circles if target.key in each.agents), None)
+    if seen is None or circle is None:
+        return gone(sight, "Circle", OPEN)
+    finding = circle_finding(circle, seen)
+    blocks = [drawn(block) for block in text.blocks(finding)]
+    waits = list(waits_in(circle, seen).values())
+    grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything of ours.")
+    doubt = [] if circle.proven or circle.clears else ["It is only possible: some of these locks may be released by somebody else than who holds them."]
+    sections = [Section(title, block) for title, block in zip(("", "", "", "What to do"), blocks[1:])]
+    title = f"Circle: {verdict(circle).text}"
+    return Page(title, head(sight), (*sections, Section("In it", grid)), notes(sight, *doubt))
+
+
+def drawn(block: list[str]) -> tuple[Line, ...]:
+    """Return lines of a report as a page has them."""
+    return tuple(line(each) for each in block)

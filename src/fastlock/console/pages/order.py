@@ -1,0 +1,266 @@
+"""The order graph: inversions first, with both places; then which class was taken under which, how often and where first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fastlock.console.facts import site_of
+from fastlock.console.names import place, place_in
+from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, of_processes, sited
+from fastlock.console.pages.found import report_of, target_of
+from fastlock.console.seen import Seen, Target
+from fastlock.console.tables import Cell, Column, Line, Row, Table
+from fastlock.findings import Site
+from fastlock.reporting import printable
+from fastlock.reporting import times as told_times
+
+_INVERSIONS = (
+    Column("classes", "Inversion", 16, grow=3),
+    Column("one", "One order", 19, least=46, grow=2),
+    Column("other", "The other", 19, least=70, grow=2),
+    Column("tier", "How sure", 8, least=100),
+)
+_EDGES = (
+    Column("first", "Holds", 12, grow=2),
+    Column("then", "Takes", 12, grow=2),
+    Column("count", "Times", 7, right=True),
+    Column("held", "Held since", 14, least=56, grow=1),
+    Column("wanted", "Taken at", 14, least=72, grow=1),
+    Column("agent", "First by", 12, least=100, grow=1),
+)
+NO_INVERSION = "No inversion is known. At level order fastlock learns who takes which lock under which, and this stays empty while all agree."
+NO_EDGES = "No order is known: nobody has taken a lock while holding another one, or this is not learned at the present level."
+GONE = "This inversion is not known any more: the process has ended, or an unlisted newer one took its place."
+_EDGE_TEXTS = ("first", "then")
+
+
+class Edge(NamedTuple):
+    """``then`` was taken so many times under ``first``."""
+
+    seen: Seen
+    first: str
+    then: str
+    times: int
+    held_at: Site | None
+    wanted_at: Site | None
+    agent: str
+
+
+class Inversion(NamedTuple):
+    """Orders that make a circle; ``finding`` where the process has told it as one, and the graph has no more of it."""
+
+    seen: Seen
+    classes: tuple[str, ...]
+    tier: str
+    reasons: tuple[str, ...]
+    edges: tuple[Edge, ...]
+    finding: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from others of its process."""
+        return " → ".join(self.classes)
+
+
+def page(sight: Sight) -> Page:
+    """Return the inversions and orders of all processes."""
+    inversions = [each for seen in sight.seen for each in inversions_of(seen, sight)]
+    edges = [each for seen in sight.seen for each in edges_of(seen, sight)]
+    sections = (
+        Section("Inversions: nobody is stuck, but those who do all of this at once wait for ever", _table_of_inversions(sight).grid(inversions, sight.query)),
+        Section("Orders that were seen", _table_of_edges(sight).grid(edges, sight.query)),
+    )
+    return Page("Order", head(sight), sections, notes(sight, *_missing(sight)))
+
+
+def _missing(sight: Sight) -> list[str]:
+    lines = not_told(sight, "order", "its order graph is not known")
+    return lines + of_processes((seen.pid, text) for seen in sight.seen for text in _limits(seen, sight))
+
+
+def _limits(seen: Seen, sight: Sight) -> Iterator[str]:
+    answer = sight.fleet.asked(seen.pid, "order").order
+    if seen.level not in ("order", "trace", "off", ""):
+        yield "orders are learned at level order: `fastlock level PID order --for 10m` turns it on for a while"
+    if answer is None:
+        return
+    cut = answer.get("cut")
+    if isinstance(cut, Mapping) and (cut.get("edges") or cut.get("cycles")):
+        yield f"left out here are {_int(cut.get('edges')):,} orders and {_int(cut.get('cycles')):,} circles; fastlock.order_graph() has them"
+    if answer.get("whole") is False:
+        yield "its order graph is large: there was not time to go through all of it"
+    if answer.get("full") is True:
+        yield "its order graph is full, and learns nothing new"
+
+
+# ---- what a process has said ----------------------------------------------------------------------------------------
+
+
+def edges_of(seen: Seen, sight: Sight) -> list[Edge]:
+    """Return the orders that a process tells of; what makes no sense is left out."""
+    answer = sight.fleet.asked(seen.pid, "order").order or {}
+    return [edge for each in _list(answer.get("edges")) if (edge := _edge(each, seen)) is not None]
+
+
+def inversions_of(seen: Seen, sight: Sight) -> list[Inversion]:
+    """Return the inversions of a process: of its order graph, then of its findings those that are not among them."""
+    answer = sight.fleet.asked(seen.pid, "order").order or {}
+    found = [each for told in _list(answer.get("cycles")) if (each := _inversion(told, seen)) is not None]
+    known = {frozenset(each.classes) for each in found}
+    for told in reversed(seen.findings):
+        each = _of_finding(told, seen)
+        if each is not None and frozenset(each.classes) not in known:
+            known.add(frozenset(each.classes))
+            found.append(each)
+    return found
+
+
+def _inversion(told: object, seen: Seen) -> Inversion | None:
+    if not isinstance(told, Mapping):
+        return None
+    classes = tuple(printable(each) for each in _list(told.get("classes")) if isinstance(each, str))
+    edges = tuple(edge for each in _list(told.get("edges")) if (edge := _edge(each, seen)) is not None)
+    reasons = tuple(printable(each) for each in _list(told.get("reasons")) if isinstance(each, str))
+    return Inversion(seen, classes, printable(str(told.get("tier"))), reasons, edges) if classes else None
+
+
+def _edge(told: object, seen: Seen) -> Edge | None:
+    try:
+        first, then = (printable(told[key]) for key in _EDGE_TEXTS)  # type: ignore[index]
+        held, wanted = (site_of(told[key]) for key in ("held_at", "wanted_at"))  # type: ignore[index]
+        return Edge(seen, first, then, _int(told["count"]), held, wanted, printable(str(told["agent"])))  # type: ignore[index]
+    except (LookupError, TypeError, AttributeError):
+        return None
+
+
+def _of_finding(told: Mapping[str, Any], seen: Seen) -> Inversion | None:
+    """Return the inversion that a finding tells of, None where it tells of something else."""
+    if told.get("code") != "FL010":
+        return None
+    try:
+        names = {each["id"]: printable(each["class"]) for each in told["locks"]}
+        edges = [
+            Edge(seen, names[each["holds"]], names[each["waits"]], 0, site_of(each["held_at"]), site_of(each["wanted_at"]), "")
+            for each in told["edges"]
+            if each["holds"] is not None and each["waits"] is not None
+        ]
+    except (LookupError, TypeError, AttributeError):
+        return None
+    classes = tuple(edge.first for edge in edges)
+    return Inversion(seen, classes, printable(str(told.get("tier"))), (), tuple(edges), told) if classes else None
+
+
+def _list(told: object) -> Sequence[Any]:
+    return told if isinstance(told, (list, tuple)) else ()
+
+
+def _int(told: object) -> int:
+    return told if isinstance(told, int) else 0
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _table_of_inversions(sight: Sight) -> Table[Inversion]:
+    return Table(
+        columns=sight.columns(*_INVERSIONS),
+        row=lambda item: _inversion_row(item, sight),
+        empty=sight.empty(NO_INVERSION),
+        keys={"pid": lambda item: item.seen.pid, "classes": lambda item: item.key, "tier": lambda item: item.tier},
+        words=lambda item: (item.key, item.tier, *(word for edge in item.edges for word in _words(edge))),
+        kinds=lambda item: (item.tier, "inversion"),
+    )
+
+
+def _table_of_edges(sight: Sight) -> Table[Edge]:
+    return Table(
+        columns=sight.columns(*_EDGES),
+        row=lambda edge: _edge_row(edge, sight),
+        empty=sight.empty(NO_EDGES),
+        keys={
+            "pid": lambda edge: edge.seen.pid,
+            "first": lambda edge: edge.first.casefold(),
+            "then": lambda edge: edge.then.casefold(),
+            "count": lambda edge: edge.times,
+            "held": lambda edge: place(edge.held_at),
+            "wanted": lambda edge: place(edge.wanted_at),
+            "agent": lambda edge: edge.agent.casefold(),
+        },
+        words=_words,
+        kinds=lambda edge: ("order",),
+    )
+
+
+def _words(edge: Edge) -> tuple[str, ...]:
+    return (edge.first, edge.then, place(edge.held_at), place(edge.wanted_at), edge.agent)
+
+
+def _both(edge: Edge) -> str:
+    held, wanted = place(edge.held_at) or "unknown", place(edge.wanted_at) or "unknown"
+    if edge.held_at and edge.wanted_at and edge.held_at.file == edge.wanted_at.file:
+        wanted = str(edge.wanted_at.line)
+    return f"{held} → {wanted}{f', {told_times(edge.times)}' if edge.times else ''}"
+
+
+def _inversion_row(item: Inversion, sight: Sight) -> Row:
+    more = len(item.edges) - 2
+    other = _both(item.edges[1]) if len(item.edges) > 1 else "-"
+    cells = sight.cells(
+        item.seen,
+        Cell(" ⇄ ".join(item.classes) if len(item.classes) == 2 else f"{item.key} → …", "bad" if item.tier == "high" else "warn"),
+        Cell(_both(item.edges[0]) if item.edges else "-", "site"),
+        Cell(f"{other} and {more:,} more" if more > 0 else other, "site"),
+        Cell(item.tier),
+    )
+    target = Target("inversion", item.seen.pid, item.key)
+    return Row(cells, target, target)
+
+
+def _edge_row(edge: Edge, sight: Sight) -> Row:
+    cells = sight.cells(
+        edge.seen,
+        Cell(edge.first, "name"),
+        Cell(edge.then, "name"),
+        Cell(f"{edge.times:,}" if edge.times else "-", "", edge.times or None),
+        sited(edge.held_at),
+        sited(edge.wanted_at),
+        Cell(edge.agent, "dim"),
+    )
+    return Row(cells, Target("class", edge.seen.pid, edge.then), ("order", edge.seen.pid, edge.first, edge.then))
+
+
+# ---- one inversion -------------------------------------------------------------------------------------------------
+
+
+def one(sight: Sight) -> Page:
+    """Return the inversion that the target names: each of its orders with both lines of code, and what is known of it."""
+    target = sight.target
+    seen = None if target is None else sight.of(target.pid)
+    item = None if seen is None or target is None else next((each for each in inversions_of(seen, sight) if each.key == target.key), None)
+    if seen is None or item is None:
+        return gone(sight, "Inversion", GONE)
+    told = item.finding or next((each for each in reversed(seen.findings) if _same(each, item, seen)), None)
+    lines: list[Line] = [line for edge in item.edges for line in _told(edge)]
+    sections = [Section(f"{count(len(item.edges), 'order')} that make a circle: {item.tier}", tuple(lines))]
+    if item.reasons:
+        sections.append(Section("Doubts", tuple(line(each) for each in item.reasons)))
+    sections += [] if told is None else report_of(told, seen)
+    grid = _table_of_edges(sight).grid(item.edges, sight.query)
+    focus = None if told is None else target_of(seen, told)
+    return Page(f"Inversion {item.key}", head(sight), (*sections, Section("Its classes", grid)), notes(sight), focus)
+
+
+def _same(told: Mapping[str, Any], item: Inversion, seen: Seen) -> bool:
+    each = _of_finding(told, seen)
+    return each is not None and frozenset(each.classes) == frozenset(item.classes)
+
+
+def _told(edge: Edge) -> list[Line]:
+    often = f"    {told_times(edge.times)}" if edge.times else ""
+    by = f", first by {edge.agent}" if edge.agent else ""
+    lines = [line(Cell(f"{edge.first} → {edge.then}", "title"), f"{often}{by}")]
+    for verb, name, site in (("holds", edge.first, edge.held_at), ("takes", edge.then, edge.wanted_at)):
+        text = "" if site is None or not site.text else f"  {printable(site.text)}"
+        lines.append(line(Cell(f"  {verb}  ", "dim"), Cell(name, "name"), Cell(f"  {place_in(site) or 'unknown'}", "site"), text))
+    return lines

@@ -1,0 +1,123 @@
+"""Roots: who is waited for in the end, and the tree of those behind each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastlock.console.pages.agent import one_line_about, stack_of
+from fastlock.console.pages.base import Page, Section, Sight, aged, gone, head, line, notes, numbered
+from fastlock.console.seen import Seen, Target
+from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table, plain
+from fastlock.reporting import trees
+from fastlock.roots import Link, Root
+
+COLUMNS = (
+    Column("who", "Waited for in the end", 21, grow=2),
+    Column("does", "What that one does", 20, least=76, grow=3),
+    Column("behind", "Behind", 7, right=True),
+    Column("oldest", "Oldest", 7, right=True),
+)
+EMPTY = "Nobody is waited for: no wait here is for something that a thread or task has. Events and conditions have no owner, so their waiters stand behind nobody."
+GONE = "Nobody waits behind this one any more."
+_TREE = (Column("tree", "Who stands deeper waits for the one above", 38, grow=1),)
+_KINDS = {"circle": ("circle", "bad"), "ended": ("has ended", "bad"), "lost-in-fork": ("lost in fork", "bad"), "waiting": ("", "warn"), "running": ("", "")}
+
+
+class Item(NamedTuple):
+    """A root, and whose."""
+
+    seen: Seen
+    root: Root
+
+    @property
+    def target(self) -> Target:
+        """What leads to it."""
+        return Target("root", self.seen.pid, self.root.agents[0].agent)
+
+
+def page(sight: Sight) -> Page:
+    """Return every root: circles first, then those with the most behind them."""
+    items = [Item(seen, root) for seen in sight.seen for root in seen.roots]
+    items.sort(key=lambda item: (item.root.kind != "circle", -item.root.total))
+    grid = Table(
+        columns=sight.columns(*COLUMNS),
+        row=lambda item: _row(item, sight),
+        empty=sight.empty(EMPTY),
+        keys={
+            "pid": lambda item: item.seen.pid,
+            "who": lambda item: who(item, sight).casefold(),
+            "behind": lambda item: item.root.total,
+            "oldest": lambda item: item.root.oldest_s,
+        },
+        words=lambda item: (who(item, sight), _does(item, sight)),
+        kinds=lambda item: (item.root.kind, item.root.agents[0].kind),
+        age_s=lambda item: item.root.oldest_s,
+    ).grid(items, sight.query)
+    return Page("Roots", head(sight), (Section("Whom everybody waits for in the end", grid),), notes(sight), sight.worst)
+
+
+def who(item: Item, sight: Sight) -> str:
+    """Return who a root is."""
+    names = sight.names(item.seen)
+    if item.root.kind in ("circle", "ended", "lost-in-fork"):
+        return trees.who_of(item.root, names)
+    return names.agent(item.root.agents[0].agent)
+
+
+def _does(item: Item, sight: Sight) -> str:
+    root = item.root
+    if root.kind == "circle":
+        return "waits for itself" if root.number == 1 else "they wait for each other"
+    if root.kind in ("ended", "lost-in-fork"):
+        return _KINDS[root.kind][0]
+    return one_line_about(root.agents[0].agent, item.seen, sight)
+
+
+def _row(item: Item, sight: Sight) -> Row:
+    root = item.root
+    style = _KINDS.get(root.kind, ("", ""))[1]
+    cells = sight.cells(
+        item.seen,
+        Cell(who(item, sight), style or "name"),
+        Cell(_does(item, sight), style),
+        numbered(root.total),
+        aged(root.oldest_s),
+    )
+    return Row(cells, item.target, item.target)
+
+
+def one(sight: Sight) -> Page:
+    """Return the root that the target's agent is: who it is, where it stands, and the tree behind it."""
+    target = sight.target
+    seen = None if target is None else sight.of(target.pid)
+    root = None if seen is None or target is None else next((each for each in seen.roots if target.key in [link.agent for link in each.agents]), None)
+    if seen is None or root is None:
+        return gone(sight, "Root", GONE)
+    names = sight.names(seen)
+    lines = [line(Cell(trees.who_of(root, names), "title")), line(trees.behind_of(root))]
+    where = [] if root.kind in ("circle", "ended", "lost-in-fork") else stack_of(root.agents[0].agent, seen, sight, "Where it is")
+    sections = (Section("", tuple(lines)), *where, Section("", members_of(root, seen, sight)), Section("Behind it", tree_of(root, seen, sight)))
+    return Page("Root", head(sight), sections, notes(sight))
+
+
+def members_of(root: Root, seen: Seen, sight: Sight) -> Grid:
+    """Return the root's own agents, each a row that leads to it or, of a circle, to that."""
+    names = sight.names(seen)
+    rows = []
+    for link in root.agents:
+        target = Target("circle" if root.kind == "circle" else "agent", seen.pid, link.agent)
+        mark = "↻ " if root.kind == "circle" else ""
+        rows.append(Row((Cell(f"{mark}{names.agent(link.agent)}: {one_line_about(link.agent, seen, sight)}", "name"),), target, ("root", link.agent)))
+    return plain((Column("tree", "The root", 38, grow=1),), rows, "")
+
+
+def tree_of(root: Root, seen: Seen, sight: Sight) -> Grid:
+    """Return the rows of a root's tree; each leads to its agent."""
+    shown = list(zip(root.rows, trees.rows_of(root, sight.names(seen))))
+
+    def row(item: tuple[object, str]) -> Row:
+        link, text = item
+        target = Target("agent", seen.pid, link.agent) if isinstance(link, Link) else None
+        return Row((Cell(text, "" if target else "dim"),), target, ("tree", seen.pid, text if target is None else target.key))
+
+    return Table(columns=_TREE, row=row, empty="Nobody waits behind it.").grid(shown, Query())

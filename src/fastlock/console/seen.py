@@ -1,0 +1,110 @@
+"""What the console sees of processes at one moment: made by `readers`, shown by `pages`. Plain facts, nothing of it changes.
+
+Ids, names and owners are those of `fastlock dump --json`. Times are nanoseconds of CLOCK_MONOTONIC, as the tables have them: an age is `Seen.now_ns` minus a
+wait's `since_ns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from fastlock.outside.facts import Agent, Lock, Wait
+from fastlock.outside.view import View
+from fastlock.roots import Root
+
+__all__ = ["ENDED", "LIVE", "STOPPED", "UNSEEN", "Agent", "Asked", "Circle", "ClassFacts", "Lock", "Seen", "Target", "Wait"]
+LIVE, STOPPED, ENDED, UNSEEN = "live", "stopped", "ended", "unseen"  # states of a process
+
+
+class Target(NamedTuple):
+    """What a row names, and where Enter goes.
+
+    ``kind`` is "process", "agent", "lock", "class", "circle", "root", "finding" or "inversion"; ``key`` an id, a class's name, a fingerprint, the id of
+    a circle's or root's first agent.
+    """
+
+    kind: str
+    pid: int
+    key: int | str
+
+
+class Circle(NamedTuple):
+    """Agents of which each waits for the next one; ``clears`` by a timeout of one of them, ``proven`` where each lock in it is released by its holder alone."""
+
+    agents: tuple[int, ...]
+    clears: bool
+    proven: bool
+
+
+class ClassFacts(NamedTuple):
+    """What a process itself says of a lock class: how many locks of it live, and its contended waits (buckets: upper bound in seconds, how many up to it).
+
+    ``name`` is that of `Lock.lock_class`; None is what it does not know. The class "other" without instances is all those together that it has no room for.
+    """
+
+    name: str
+    kind: str
+    instances: int | None
+    contentions: int | None
+    waits: int | None
+    waited_s: float | None
+    buckets: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a process answered to one request over its socket, and when; ``why`` says in one line why there is no (newer) answer, "" where there is.
+
+    Of an answer that is older than a newer refusal or silence both are here. Each request fills one part: "classes" `classes`, "order" `order`, "agent"
+    `agent`, "level" `level`.
+    """
+
+    at_ns: int = 0  # 0: it has never answered
+    why: str = ""
+    classes: Mapping[str, ClassFacts] = field(default_factory=dict)
+    cut: int = 0  # classes that it has left out
+    order: Mapping[str, Any] | None = None  # level, cycles, edges, classes, filtered, full, size_bytes, cut: as `answers` has it
+    agent: Mapping[str, Any] | None = None  # state, doing, stack, awaits, loop_does, why: the same
+    level: Mapping[str, Any] | None = None  # level, source, left_s
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One process at one moment: of one that has ended, or cannot be seen any more, the last one. What is costly is worked out when it is asked for, once."""
+
+    pid: int
+    process: str
+    python: str
+    level: str
+    state: str
+    why: str  # one line for people where it is not live
+    health: str  # "ok", "stalled", "deadlocked", "stopped", as `fastlock ps` says; "" where nothing is known
+    now_ns: int
+    captured_at: str
+    agents: Mapping[int, Agent]
+    locks: Mapping[int, Lock]
+    waits: Sequence[Wait]
+    findings: Sequence[Mapping[str, Any]]
+    findings_dropped: int
+    raw_locks: int | None
+    unseen: int  # records that the table had no room for
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what `fastlock ps --json` says of it, {} where nothing is known
+    view: View | None = field(default=None, repr=False, compare=False)  # the moment, as it was read
+
+    @cached_property
+    def circles(self) -> Sequence[Circle]:
+        """The circles; once a moment, linear in its waits."""
+        view = self.view
+        return () if view is None else [Circle(circle, view.clears(circle), view.is_proven(circle)) for circle in view.circles]
+
+    @cached_property
+    def roots(self) -> Sequence[Root]:
+        """Who is waited for in the end, with the trees behind them; once a moment, linear in its waits."""
+        return () if self.view is None else self.view.moment.roots()
+
+    def behind(self, agent: int) -> int:
+        """Return how many wait for an agent in the end; the first call of a moment is linear in its waits."""
+        return 0 if self.view is None else self.view.moment.behind.get(agent, 0)

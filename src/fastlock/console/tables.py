@@ -1,0 +1,206 @@
+"""Tables as data: columns, rows that are made when they are drawn, and what sorts and filters them.
+
+Who draws a table decides how wide it is, not what is in it. Everything here is immutable, and may be used by any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from fastlock.console.seen import Target
+from fastlock.findings import Facts
+from fastlock.reporting import pad, printable, width
+
+_T = TypeVar("_T")
+GAP = 2  # columns of a terminal between two columns of a table
+
+
+class Column(NamedTuple):
+    """A column: ``width`` is what it takes at least, ``least`` the width of the screen from which on it is shown, ``grow`` its share of what is left over.
+
+    What stands to the ``right`` is a number or an age, and is sorted from the largest on.
+    """
+
+    key: str
+    title: str
+    width: int
+    right: bool = False
+    least: int = 0
+    grow: int = 0
+
+
+class Cell(NamedTuple):
+    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site" or "title"; never a colour.
+
+    ``value`` is the same for a program: seconds, a number, a place, None for what is not known; left out, it is the text.
+    """
+
+    text: str
+    style: str = ""
+    value: object = ...
+
+
+Line = tuple[Cell, ...]  # cells one after another, as one line of text
+
+
+class Row(NamedTuple):
+    """A row: ``target`` is where Enter goes, None for nowhere; ``key`` tells it from other rows, also in the next reading."""
+
+    cells: tuple[Cell, ...]
+    target: Target | None
+    key: Hashable
+
+
+class Query(NamedTuple):
+    """What is to be shown of a table, and in which order: words of the text (any case), a kind, an age in seconds, a column's key."""
+
+    text: str = ""
+    kind: str = ""
+    min_age_s: float = 0.0
+    sort: str = ""
+    reverse: bool = False
+
+
+class Grid(NamedTuple):
+    """A table: ``rows`` are made as they are looked at; ``empty`` is the sentence where there are none.
+
+    ``total`` counts the rows before the filter; ``sort`` is the key of the column that it is sorted by, "" for an order of its own; ``sorts`` are the keys
+    of those that it can be sorted by.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Row]
+    empty: str
+    total: int
+    sort: str = ""
+    descending: bool = False
+    sorts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table(Generic[_T]):
+    """How a grid is made of items: what a row shows, and what of an item is sorted and filtered by.
+
+    ``keys`` has for each column that sorts what it sorts by; None comes last in either direction. ``words`` are the texts that a filter looks through,
+    ``kinds`` what --kind may name. A filter of which a table knows nothing lets everything through.
+    """
+
+    columns: tuple[Column, ...]
+    row: Callable[[_T], Row]
+    empty: str
+    keys: Mapping[str, Callable[[_T], Any]] = field(default_factory=dict)
+    words: Callable[[_T], Sequence[str]] | None = None
+    kinds: Callable[[_T], Sequence[str]] | None = None
+    age_s: Callable[[_T], float | None] | None = None
+
+    def grid(self, items: Sequence[_T], query: Query) -> Grid:
+        """Return the grid of these items, which are in the table's own order; linear but for sorting. No row is made."""
+        shown = self._filtered(items, query)
+        descending = False
+        column = next((each for each in self.columns if each.key == query.sort and each.key in self.keys), None)
+        if column is not None:
+            descending = column.right != query.reverse
+            shown = _sorted(shown, self.keys[column.key], descending)
+        elif query.reverse:
+            shown = shown[::-1]
+        empty = f"None of these {len(items):,} is what the filter asks for." if items else self.empty
+        return Grid(self.columns, Facts(shown, self.row), empty, len(items), "" if column is None else column.key, descending, self._sorts)
+
+    @property
+    def _sorts(self) -> tuple[str, ...]:
+        return tuple(column.key for column in self.columns if column.key in self.keys)
+
+    def _filtered(self, items: Sequence[_T], query: Query) -> Sequence[_T]:
+        if query.kind and self.kinds is not None:
+            kind, kinds = query.kind.casefold(), self.kinds
+            items = [item for item in items if any(kind == each.casefold() for each in kinds(item))]
+        if query.min_age_s > 0 and self.age_s is not None:
+            age_s = self.age_s
+            items = [item for item in items if (age_s(item) or 0.0) >= query.min_age_s]
+        wanted = query.text.casefold().split()
+        if wanted and self.words is not None:
+            words = self.words
+            items = [item for item in items if _has(" ".join(words(item)).casefold(), wanted)]
+        return items
+
+
+def plain(columns: tuple[Column, ...], rows: Sequence[Row], empty: str) -> Grid:
+    """Return a grid of few rows in the order that they have."""
+    return Grid(columns, rows, empty, len(rows))
+
+
+def _has(text: str, wanted: Sequence[str]) -> bool:
+    return all(word in text for word in wanted)
+
+
+def _sorted(items: Sequence[_T], key: Callable[[_T], Any], descending: bool) -> Sequence[_T]:
+    keyed = [(key(item), item) for item in items]
+    known = sorted((each for each in keyed if each[0] is not None), key=lambda each: each[0], reverse=descending)
+    return [item for _, item in known] + [item for value, item in keyed if value is None]
+
+
+# ---- how much of it a screen has room for -----------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """A column that is shown: its number, and how many columns of the terminal it takes."""
+
+    column: int
+    width: int
+
+
+def fit(columns: Sequence[Column], room: int) -> list[Place]:
+    """Return which columns a screen of this width shows, and how wide; what is left over goes to those that grow. At least one is shown."""
+    shown = [number for number, column in enumerate(columns) if column.least <= room]
+    while len(shown) > 1 and _taken(columns, shown) > room:
+        shown.remove(max(shown, key=lambda number: (columns[number].least, number)))
+    if not shown:
+        return []
+    left = room - _taken(columns, shown)
+    if left < 0:
+        return [Place(shown[0], max(1, room))]
+    shares = sum(columns[number].grow for number in shown)
+    places = []
+    for number in shown:
+        more = left * columns[number].grow // shares if shares else 0
+        shares, left = shares - columns[number].grow, left - more
+        places.append(Place(number, columns[number].width + more))
+    return places
+
+
+def _taken(columns: Sequence[Column], shown: Sequence[int]) -> int:
+    return sum(columns[number].width for number in shown) + GAP * (len(shown) - 1)
+
+
+def cut(text: str, columns: int, right: bool = False) -> str:
+    """Return text that takes exactly so many columns of a terminal, without control characters; the middle of what is too long is left out."""
+    text = printable(text)
+    taken = width(text)
+    if taken > columns:
+        text = _shortened(text, columns)
+        taken = width(text)
+    return " " * (columns - taken) + text if right else pad(text, columns)
+
+
+def _shortened(text: str, columns: int) -> str:
+    """Leave the middle out, for names differ at either end; wide characters take two columns."""
+    if columns < 1:
+        return ""
+    tail = (columns - 1) // 2
+    return f"{_start(text, columns - 1 - tail)}…{_start(text[::-1], tail)[::-1]}"
+
+
+def _start(text: str, columns: int) -> str:
+    taken = 0
+    for at, char in enumerate(text):
+        taken += width(char)
+        if taken > columns:
+            return text[:at]
+    return text
+
+
+def text_of(line: Line) -> str:
+    """Return a line's text."""
+    return "".join(cell.text for cell in line)
