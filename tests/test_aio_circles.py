@@ -734,3 +734,31 @@ def test_a_long_wait_names_the_suspended_holder() -> None:
     assert [agent["name"] for agent in finding["agents"]] == ["stranger", "the owner"]
     assert [frame["function"].rpartition(".")[2] for frame in finding["agents"][1]["stack"]][:1] == ["owner"]
     assert 'held by task "the owner"' in text
+
+
+def test_an_owner_that_has_been_waited_for_before_says_that_it_ends() -> None:
+    """A task lets go one lock that others wait for, and ends with another one: who waits for that one is told at once, and the policy raises in it."""
+    assert ask(
+        """
+        fastlock.configure(on_deadlock="raise")
+        first, second = aio.Lock(name="first"), aio.Lock(name="second")
+        async def keeper():
+            async with first:
+                await until(lambda: first._waiters)
+            await second.acquire()
+            await until(lambda: second._waiters)
+        async def waiter():
+            async with first: pass
+            await until(second.locked)
+            await second.acquire()
+        async def main():
+            keeping = asyncio.create_task(keeper(), name="keeper")
+            await until(first.locked)
+            waiting = asyncio.create_task(waiter(), name="waiter")
+            await keeping
+            await asyncio.wait([waiting], timeout=10)
+            return type(waiting.exception()).__name__
+        error = asyncio.run(main())
+        tell([error, [[f.code, f.locks[0].name] for f in found("FL003")]])
+        """
+    ) == ["DeadlockError", [["FL003", "second"]]]
