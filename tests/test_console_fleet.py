@@ -112,7 +112,7 @@ def test_children_of_those_that_are_named() -> None:
 
 
 def test_numbers_that_are_named_have_a_line() -> None:
-    """No process, and one without fastlock: a line each, and nothing is raised; this process may be named too."""
+    """No process, and one without fastlock: a line each, and nothing is raised."""
     with subprocess.Popen(["sleep", "1000"]) as sleeper, Fleet([sleeper.pid, 2**22 + 5]) as fleet:
         fleet.refresh()
         assert [(each.pid, each.state, each.why) for each in fleet.seen] == [

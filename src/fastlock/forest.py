@@ -73,8 +73,9 @@ def grow(
     inside = {agent for circle in circles for agent in circle}
     children: dict[int, list[int]] = {}
     for agent in wants:
-        if agent in growth.parent and agent not in inside:
-            children.setdefault(growth.parent[agent], []).append(agent)
+        parent = growth.parent.get(agent)
+        if parent is not None and agent not in inside:
+            children.setdefault(parent, []).append(agent)
     return Forest(growth.parent, growth.through, frozenset(growth.stuck), circles, children)
 
 
@@ -95,21 +96,26 @@ class _Growth:
         for agent, keys in wants.items():
             number = 0
             for key in keys:
-                if needs[key].holders:
+                waiters = self.wanted_by.get(key)
+                if waiters is None:
+                    waiters = self._note(key)
+                if waiters is not None:
+                    waiters.append(agent)
                     number += 1
-                    self._note(key)
-                    self.wanted_by[key].append(agent)
             if number:
                 self.unmet[agent] = number
 
-    def _note(self, key: Any) -> None:
-        if key not in self.wanted_by:
-            self.wanted_by[key] = []
-            need = self.needs[key]
-            holders = dict.fromkeys(need.holders)
-            self.left[key] = 1 if need.any_one else len(holders)
-            for holder in holders:
-                self.held.setdefault(holder, []).append(key)
+    def _note(self, key: Any) -> list[int] | None:
+        """Return the list of those who want something, None where nobody is needed for it."""
+        need = self.needs[key]
+        if not need.holders:
+            return None
+        holders = dict.fromkeys(need.holders)
+        self.left[key] = 1 if need.any_one else len(holders)
+        for holder in holders:
+            self.held.setdefault(holder, []).append(key)
+        waiters: list[int] = []
+        return self.wanted_by.setdefault(key, waiters)
 
     def let_run(self) -> None:
         unmet, left, never = self.unmet, self.left, self.never

@@ -81,6 +81,7 @@ class Table:
             first, second = (self._live.read_on(last.records.second) for _ in range(2))
         self._followed = self._view(first, second, last)
         second.settle()
+        first.patches = {}
         return self._followed
 
     def _view(self, first: Image, second: Image, before: View | None) -> View:
@@ -135,8 +136,9 @@ class Table:
         """See to it that the table is that process's own: in the child of a fork it is its parent's for a moment."""
         end = time.monotonic() + patience_s
         while (pid := layout.parse_header(self._live.header()).pid) != own_pid:
-            if time.monotonic() > end:
-                raise Unseen(f"the table is that of process {pid}, which this one was copied from without a fork that fastlock sees")
+            if time.monotonic() >= end:
+                when = "without" if patience_s else "just now, or without"
+                raise Unseen(f"the table is that of process {pid}, which this one was copied from {when} a fork that fastlock sees")
             time.sleep(0.005)
 
     def _still_there(self) -> None:
@@ -293,7 +295,7 @@ def _table_of(pid: int) -> tuple[int, str]:
     try:
         for path in _descriptors(pid):
             with contextlib.suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), path
         maps = _maps(pid)
     except PermissionError:
         raise Unseen(f"process {pid}: {_why_not(pid)}") from None

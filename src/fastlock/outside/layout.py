@@ -39,6 +39,9 @@ STATE_AT, WAITED_AT = 12, 62  # offsets in a record of the byte that is 0 where 
 FREE, ALIVE, ENDED, LOST = range(4)
 
 
+Bytes = bytes | bytearray
+
+
 class Unseen(FastlockError):
     """A process or file whose table cannot be read; the message is one line that says why."""
 
@@ -131,17 +134,21 @@ class Image:
     Who reads a table again has `patches`: what is not as in an area, which is that of the last image, in blocks by their offset.
     """
 
-    def __init__(self, header: Header, areas: Sequence[bytearray], patches: Mapping[int, Mapping[int, bytearray]] | None = None) -> None:
+    def __init__(self, header: Header, areas: Sequence[Bytes], patches: Mapping[int, Mapping[int, Bytes]] | None = None) -> None:
         self.header = header
         self.areas = areas
         self.patches = patches or {}
 
-    def block(self, area: int, at: int) -> bytearray:
+    def block(self, area: int, at: int) -> Bytes:
         """Return the bytes of a block."""
         patch = self.patches.get(area, {}).get(at)
         return self.areas[area][at : at + BLOCK * self.header.areas[area].record] if patch is None else patch
 
-    def record(self, area: int, number: int) -> bytearray:
+    def whole(self, area: int) -> Bytes:
+        """Return the bytes of an area."""
+        return _patched(bytearray(self.areas[area]), self.patches[area]) if self.patches.get(area) else self.areas[area]
+
+    def record(self, area: int, number: int) -> Bytes:
         """Return the bytes of a record, b"" where there is none of that number."""
         size = self.header.areas[area].record
         at = number * size
@@ -152,14 +159,21 @@ class Image:
             if patch is not None:
                 data, at = patch, at - block
         record = data[at : at + size]
-        return record if len(record) == size else bytearray()
+        return record if len(record) == size else b""
 
     def settle(self) -> None:
         """Put the patches into the areas, which are those of the images before no longer."""
         for area, patches in self.patches.items():
-            for at, patch in patches.items():
-                self.areas[area][at : at + len(patch)] = patch
+            data = self.areas[area]
+            if isinstance(data, bytearray):
+                _patched(data, patches)
         self.patches = {}
+
+
+def _patched(data: bytearray, patches: Mapping[int, Bytes]) -> bytearray:
+    for at, patch in patches.items():
+        data[at : at + len(patch)] = patch
+    return data
 
 
 def text_of(raw: bytes) -> str:
@@ -196,14 +210,14 @@ def parse_header(data: bytes) -> Header:
 def image_of(data: bytes) -> Image:
     """Return the table that the bytes of a file are."""
     header = parse_header(data)
-    areas = [bytearray(data[area.offset : area.offset + area.record * area.used]) for area in header.areas]
+    areas = [data[area.offset : area.offset + area.record * area.used] for area in header.areas]
     for name, area, part in zip(AREAS, header.areas, areas, strict=True):
         if len(part) != area.record * area.used:
             raise Unseen(f"the table is damaged: its {name} are cut off")
     return Image(header, areas)
 
 
-def agent_of(record: bytearray) -> Agent:
+def agent_of(record: Bytes) -> Agent:
     """Return the agent whose record these bytes are."""
     (
         generation, number, state, mode, runs, outer_mode, native_id, loop, serial, since, deadline, site,
@@ -217,7 +231,7 @@ def agent_of(record: bytearray) -> Agent:
     return Agent(number, generation << 24 | number, state, native_id, loop, text_of(name), bool(runs), waits, held, held_count)
 
 
-def lock_of(number: int, record: bytearray) -> Lock | None:
+def lock_of(number: int, record: Bytes) -> Lock | None:
     """Return the lock whose record these bytes are, None where it is nobody's."""
     _, _, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, waited, _ = _LOCK.unpack_from(record)
     if serial == 0:
@@ -225,19 +239,19 @@ def lock_of(number: int, record: bytearray) -> Lock | None:
     return Lock(number, serial, owner, count, limit, site, created, name, label, shares, more, kind, marks, bool(waited))
 
 
-def share_of(record: bytearray) -> tuple[Share, int]:
+def share_of(record: Bytes) -> tuple[Share, int]:
     """Return the share whose record these bytes are, and the number of the next one."""
     who, times, site, following, _ = _SHARE.unpack_from(record)
     return Share(who, times, site), following
 
 
-def site_of(record: bytearray) -> tuple[int, int, int] | None:
+def site_of(record: Bytes) -> tuple[int, int, int] | None:
     """Return the strings of file and function of a site, and the line; None where it is not known yet."""
     known, file, function, line = _SITE.unpack_from(record)
     return (file, function, line) if known else None
 
 
-def string_at(data: bytearray, offset: int) -> str | None:
+def string_at(data: Bytes, offset: int) -> str | None:
     """Return the string at an offset, None where there is none."""
     if offset + 4 > len(data):
         return None
@@ -281,7 +295,7 @@ def saved(first: Image, second: Image, now_ns: int, wall_ns: int, raw_header: by
         areas[area] = changed
     findings = findings_of(second) if first.header.findings_seq == second.header.findings_seq else []
     half = b"".join((_FINDING.pack(len(text), count) + text).ljust((11 + len(text)) // 4 * 4, b"\0") for count, text in findings)
-    areas[FINDINGS] = bytearray(half + bytes(len(half)))
+    areas[FINDINGS] = half + bytes(len(half))
     header = bytearray(raw_header[:HEADER_SIZE])
     struct.pack_into("<II", header, _FINDINGS_AT, 0, len(findings))
     struct.pack_into("<qq", header, _CAPTURED_AT, now_ns, wall_ns)

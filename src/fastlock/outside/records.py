@@ -14,10 +14,10 @@ from typing import NamedTuple
 from fastlock.findings import Site
 from fastlock.outside import layout
 from fastlock.outside.layout import AGENTS, BLOCK, LOCKS, LOST, MOST_CHAIN, MOST_RECORDS, SHARES, SITES, STATE_AT, STRINGS, WAITED_AT
-from fastlock.outside.layout import Agent, Image, Lock, Share
+from fastlock.outside.layout import Agent, Bytes, Image, Lock, Share
 
 _NOT_ZERO = re.compile(rb"[^\0]")
-_TORN = bytearray()
+_TORN = b""
 _MORE_CHAINS = 4  # so many times the shares there are chains kept of
 
 
@@ -39,13 +39,13 @@ class Chain(NamedTuple):
 class _Kept:
     """What the next records are compared with, and may take over."""
 
-    areas: Sequence[bytearray] = (bytearray(),) * len(layout.AREAS)
+    areas: Sequence[Bytes] = (b"",) * len(layout.AREAS)
     agents: dict[int, Agent] = field(default_factory=dict)
     locks: dict[int, Lock] = field(default_factory=dict)
     serials: dict[int, int] = field(default_factory=dict)  # of the locks that are waited for, by the number of the record
     torn: dict[int, set[int]] = field(default_factory=lambda: {AGENTS: set(), LOCKS: set()})  # records by area that were being written
     differed: bool = False  # whether not all was as before, so that what was being written then may be right now
-    looked_at: dict[int, tuple[bytearray, Lock | None]] = field(default_factory=dict)
+    looked_at: dict[int, tuple[Bytes, Lock | None]] = field(default_factory=dict)
     chains: dict[tuple[int, int], Chain] = field(default_factory=dict)
     strings: dict[int, str | None] = field(default_factory=dict)
     sites: dict[int, Site | None] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Records:
 
     # ---- what is new
 
-    def _blocks(self, area: int, last: _Kept) -> Iterator[tuple[int, bytearray, bytearray, bytearray]]:
+    def _blocks(self, area: int, last: _Kept) -> Iterator[tuple[int, Bytes, Bytes, Bytes]]:
         """Offset, second and first copy, and what was there the last time, of the blocks in which not all three are the same."""
         first, second, old = self.first, self.second, last.areas[area]
         step = self.header.areas[area].record * BLOCK
@@ -92,12 +92,16 @@ class Records:
             for at in sorted({*first.patches.get(area, ()), *second.patches.get(area, ())}):
                 yield at, second.block(area, at), first.block(area, at), old[at : at + step]
             return
-        for at in range(0, min(len(second.areas[area]), MOST_RECORDS * step // BLOCK), step):
+        limit = min(len(second.areas[area]), MOST_RECORDS * step // BLOCK)
+        if not old:
+            yield 0, second.whole(area)[:limit], first.whole(area), old
+            return
+        for at in range(0, limit, step):
             blocks = second.block(area, at), first.block(area, at), old[at : at + step]
             if not blocks[0] == blocks[1] == blocks[2]:
                 yield at, *blocks
 
-    def _fresh(self, area: int, last: _Kept, mark_at: int | None) -> Iterator[tuple[int, bytearray]]:
+    def _fresh(self, area: int, last: _Kept, mark_at: int | None) -> Iterator[tuple[int, Bytes]]:
         """Number and bytes (none: it was being written) of the records that are not as they were; of those whose byte at `mark_at` is, or was, not 0."""
         size = self.header.areas[area].record
         for at, second, first, old in self._blocks(area, last):
@@ -113,14 +117,14 @@ class Records:
                 if not lasts or record != old[place]:
                     yield at // size + inside, record if lasts and not record[0] & 1 else _TORN
 
-    def _stable(self, area: int, number: int) -> bytearray:
+    def _stable(self, area: int, number: int) -> Bytes:
         """The bytes of a record that nobody was writing, else b""."""
         record = self.second.record(area, number)
         if not record or record[0] & 1 or record != self.first.record(area, number):
-            return bytearray()
+            return b""
         return record
 
-    def _again(self, area: int, last: _Kept, mark_at: int) -> Iterator[tuple[int, bytearray]]:
+    def _again(self, area: int, last: _Kept, mark_at: int) -> Iterator[tuple[int, Bytes]]:
         """What is fresh, and what was being written the last time."""
         yield from ((number, self._stable(area, number)) for number in last.torn[area])
         yield from self._fresh(area, last, mark_at)
@@ -191,12 +195,14 @@ class Records:
         return self._kept.sites[number]
 
     def _read_site(self, number: int) -> Site | None:
-        record = self.second.record(SITES, number) if number else bytearray()
+        record = self.second.record(SITES, number) if number else b""
         known = layout.site_of(record) if record else None
         name = None if known is None else self.text(known[0])
         return None if known is None or name is None else Site(name, known[2], self.text(known[1]) or "")
 
     def _lasting_chains(self, last: _Kept) -> dict[tuple[int, int], Chain]:
+        if not self.is_later:
+            return {}
         fresh = {number for number, _ in self._fresh(SHARES, last, None)}
         if len(last.chains) > _MORE_CHAINS * self._steps:
             return {}

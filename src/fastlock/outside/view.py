@@ -63,7 +63,7 @@ class View:
         self.locks: Mapping[int, facts.Lock] = self._all_locks({} if last is None else last.locks)
         self._waits: Mapping[int, tuple[facts.Wait, ...]] = self._all_waits({} if last is None else last._waits)
         same = last is not None and self.agents is last.agents and self.locks is last.locks and self._waits is last._waits
-        self.waits = last.waits if last is not None and same else [wait for waits in self._waits.values() for wait in waits]
+        self.waits: Sequence[facts.Wait] = last.waits if last is not None and same else [wait for waits in self._waits.values() for wait in waits]
         self._last: _Last | None = None
         if last is not None and "moment" in last.__dict__:
             self._last = _Last(last.moment, last.agents, last.locks, same)
@@ -223,7 +223,8 @@ class View:
     @cached_property
     def moment(self) -> Moment:
         """Who waits for whom, with what snapshots do not tell."""
-        age_s, left_s = lambda wait: max(0, self.now_ns - wait["fact"].since_ns) / 1e9, lambda wait: wait["fact"].left_s(self.now_ns)
+        now_ns = self.now_ns
+        age_s, left_s = lambda wait: max(0, now_ns - wait["fact"].since_ns) / 1e9, lambda wait: wait["fact"].left_s(now_ns)
         last, self._last = self._last, None
         if last is not None and last.same:
             return last.moment.at(age_s, left_s)
@@ -254,13 +255,13 @@ class View:
     @cached_property
     def standing(self) -> list[dict[str, Any]]:
         """The deadlocks that the process has found and that still stand: each of their agents still waits for its lock."""
-        waiting = {(agent.id, wait.serial) for agent in self._holding.waiting.values() for wait in agent.waits}
+        told = [finding for finding in self.findings if finding["code"] in _STANDING and finding["tier"] == "proven"]
+        waiting = {(wait.agent, wait.lock) for wait in self.waits} if told else set()
         found = []
-        for finding in self.findings:
-            if finding["code"] in _STANDING and finding["tier"] == "proven":
-                edges = [(edge.get("agent"), edge.get("waits")) for edge in finding["edges"] if edge.get("waits") is not None]
-                if edges and all(_hashable(edge) and edge in waiting for edge in edges):
-                    found.append(finding)
+        for finding in told:
+            edges = [(edge.get("agent"), edge.get("waits")) for edge in finding["edges"] if edge.get("waits") is not None]
+            if edges and all(_hashable(edge) and edge in waiting for edge in edges):
+                found.append(finding)
         return found
 
     def facts(self) -> dict[str, Any]:
