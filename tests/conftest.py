@@ -26,6 +26,8 @@ def pytest_configure() -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the collector what the whole suite is made of: tests have it come by some thousand times, and it would look at all of that each time."""
+    import hypothesis  # noqa: F401  for it asks the collector who refers to what it manages: before, then
+
     gc.collect()
     gc.freeze()
 

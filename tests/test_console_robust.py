@@ -241,7 +241,7 @@ def test_processes_that_come_and_go() -> None:
 
 
 AS_NOBODY = """
-import os, pwd, shutil, sys
+import gettext, locale, os, pwd, shutil, sys
 import fastlock.cli.top
 os.setgroups([])
 os.setgid(65534)

@@ -12,6 +12,7 @@ cdef class Primitive:
     cdef FLock* rec
     cdef public object _waiters         # deque of futures, None until somebody waits
     cdef public object _loop            # the first one that somebody waited on
+    cdef FWaited* delays                # where its waits are counted; NULL: not known yet
     cdef list onlookers                 # futures of those who wait until it could be had, without a place in the queue
     cdef object __weakref__
     cdef dict __dict__
@@ -68,7 +69,6 @@ cdef class Acquisition:
 cdef class Lock(Primitive):
     cdef object owner                   # keeps the task whose word this is; None while a callback holds it, or nobody
     cdef int64_t count                  # RLock: re-entries
-    cdef bint watched                   # the owner is to say when it ends
 
     cdef int watch_owner(self) except -1
     cdef int take(self, object owner, FSelf* t, uint32_t site, uint32_t flags) except -1

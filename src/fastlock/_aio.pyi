@@ -9,6 +9,8 @@ from typing_extensions import disjoint_base
 _OnDeadlock: TypeAlias = Literal["report", "raise", "exit"] | Callable[..., Any] | None
 _OnInversion: TypeAlias = Literal["report", "raise"] | None
 
+def owner_ended(task: Any) -> None: ...
+
 @disjoint_base
 class Primitive:
     _waiters: deque[Future[Any]] | None
@@ -53,7 +55,6 @@ class Lock(Primitive):
     def acquire(self) -> Coroutine[Any, Any, Literal[True]]: ...
     def release(self) -> None: ...
     def locked(self) -> bool: ...
-    def owner_ended(self, task: Any) -> None: ...
 
 class RLock(Lock):
     def __new__(

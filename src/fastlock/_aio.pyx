@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._awaits cimport awaits_begin, awaits_end, awaits_moved, publishing
 from fastlock._block cimport is_looking, limit_of, look_for_task, site_now, task_timed_out
 from fastlock._classes cimport class_contended
-from fastlock._delays cimport wait_began, wait_ended
+from fastlock._delays cimport wait_began_again, wait_ended
 from fastlock._contended cimport contended_refresh
 from fastlock._core cimport NOTE_ORDER, NOTE_SITE, lock_dropped, lock_made, note_given, notes, order_before
 from fastlock._late cimport task_waits
@@ -26,11 +26,13 @@ from fastlock._shown cimport show_wait
 from fastlock._sites cimport site_fast, site_here
 from fastlock._table cimport *
 from fastlock._tasks cimport (
-    fl_type_ready_next, running_loop, running_task, task_agent, task_known, task_rest)
+    fl_type_ready_next, running_loop, running_task, task_agent, task_keep, task_known, task_rest, task_waits_again)
 
 import sys
 import warnings
 
+from asyncio.base_events import BaseEventLoop
+from asyncio.futures import Future
 from collections import deque
 
 cdef extern from "Python.h":
@@ -66,6 +68,8 @@ cdef class Ready:
 
 cdef object ready = Ready()
 cdef object YES = True              # as a pointer; a literal would become a number
+cdef object plain_future = Future
+cdef object plain_create_future = BaseEventLoop.create_future
 fl_type_ready_next(Ready)
 
 
@@ -216,15 +220,22 @@ cdef class Primitive:
         return 0
 
     cdef int dequeue(self, Acquisition a) except -1:
-        if self._waiters is not None and a.future in self._waiters:
-            self._waiters.remove(a.future)
+        waiters = self._waiters
+        if waiters:
+            if waiters[0] is a.future:
+                waiters.popleft()
+            elif a.future in waiters:
+                waiters.remove(a.future)
         return 0
 
     cdef bint nobody_waits(self) except -1:
         """Whether the queue is empty but for futures that have been cancelled."""
-        if self._waiters is None:
+        waiters = self._waiters
+        if not waiters:
             return True
-        for future in self._waiters:
+        if not waiters[0].cancelled():
+            return False
+        for future in waiters:
             if not future.cancelled():
                 return False
         return True
@@ -242,15 +253,20 @@ cdef class Primitive:
 
     def _get_loop(self):
         """The running loop; RuntimeError where there is none of asyncio's, or it is another than before."""
-        cdef PyObject* running = running_loop()
-        if running == NULL:
-            refuse(self)
-        loop = <object>running
-        if self._loop is None:
-            self._loop = loop
-        if loop is not self._loop:
-            raise RuntimeError(f"{self!r} is bound to a different event loop")
-        return loop
+        return loop_of(self)
+
+
+cdef object loop_of(Primitive self):
+    """The running loop, to which the primitive is bound from here on."""
+    cdef PyObject* running = running_loop()
+    if running == NULL:
+        refuse(self)
+    loop = <object>running
+    if self._loop is None:
+        self._loop = loop
+    if loop is not self._loop:
+        raise RuntimeError(f"{self!r} is bound to a different event loop")
+    return loop
 
 
 cdef int unexpected(str name, dict unknown) except -1:
@@ -350,7 +366,8 @@ cdef class Acquisition:
             self.state = OVER
             steps = self.steps
             self.withdraw()
-            steps.close()
+            if steps is not None:
+                steps.close()
         self.state = OVER
 
     def __del__(self):
@@ -372,7 +389,11 @@ cdef class Acquisition:
         if self.state == OVER:
             raise RuntimeError("cannot reuse already awaited coroutine")
         try:
-            return new_reference(self.steps.throw(error) if error is not None else self.steps.send(value))
+            if self.steps is not None:
+                return new_reference(self.steps.throw(error) if error is not None else self.steps.send(value))
+            if error is not None:
+                raise error
+            self.future.result()
         except StopIteration:
             pass
         except BaseException:
@@ -389,12 +410,15 @@ cdef class Acquisition:
             refuse(self.what)       # no task of asyncio's asked, and no loop runs; but a coroutine that is closed with its loop takes its lock back, where it can
         if self.what.available(self) if self.looking else self.what.attempt(self):
             return NULL
-        loop = self.what._get_loop()    # only who waits binds it: a lock may outlive the loop that it was first used in
-        self.future = loop.create_future()
+        loop = loop_of(self.what)       # only who waits binds it: a lock may outlive the loop that it was first used in
+        self.future = plain_future(loop=loop) if type(loop).create_future is plain_create_future else loop.create_future()
         self.join_queue()
         self.state = WAITS
         try:
             self.publish(loop)
+            if type(self.future) is plain_future:
+                self.future._asyncio_future_blocking = True     # all that `await` does with it
+                return new_reference(self.future)
             self.steps = self.future.__await__()
             return new_reference(self.steps.send(None))
         except BaseException:
@@ -414,6 +438,7 @@ cdef class Acquisition:
             return 0                    # driven by a callback: nobody stands still
         self.waiter = <object>task
         self.agent = task_agent(task)
+        task_waits_again(self.agent)
         agent_refresh_name(self.agent)
         self.agent.thread = thread_agent()
         if acquires:
@@ -424,7 +449,7 @@ cdef class Acquisition:
         self.node.future = <void*>self.future
         if not acquires:
             return 0
-        self.counted = wait_began(L, self.node) if is_looking() else NULL
+        self.counted = wait_began_again(L, &self.what.delays) if is_looking() else NULL
         error = look_for_task(L, self.agent, self.node, not self.again)
         if error is not None:
             raise error
@@ -609,39 +634,44 @@ cdef class Lock(Primitive):
         return 1
 
     cdef int watch_owner(self) except -1:
-        """Has the owner say when it ends, as long as it owns what others wait for: they would wait for ever."""
-        if not self.watched and self.owner is not None and not self.rec.marks & M_SIGNAL and not self.owner.done():
-            self.owner.add_done_callback(self.owner_ended)
-            self.watched = True
+        """Has the owner say when it ends, for who waits for what it still owns would wait for ever: a task says so once for all locks."""
+        cdef FSelf* t = agent_of(self.rec.word) if self.owner is not None and not self.rec.marks & M_SIGNAL else NULL
+        if t == NULL or t.tells_end or self.owner.done():
+            return 0
+        task_keep(t)
+        self.owner.add_done_callback(tell_end)
+        t.tells_end = True
         return 0
-
-    def owner_ended(self, task):
-        """Tells those who wait that the lock's owner has ended."""
-        cdef FSelf* t = task_known(<PyObject*>task)
-        cdef FNode* n
-        self.watched = False
-        if task is not self.owner or t == NULL or t.word != self.rec.word:
-            return
-        fl_store8(&t.pub.state, A_ENDED)
-        n = self.rec.head
-        waiting = []
-        while n != NULL:
-            if n.waiter != NULL:
-                waiting.append(<object>n.waiter)
-            n = n.next
-        for acquisition in waiting:
-            (<Acquisition>acquisition).look_again()
 
     cdef int free(self) except -1:
         cdef FSelf* t = agent_of(self.rec.word)
-        if self.watched:
-            self.watched = False
-            self.owner.remove_done_callback(self.owner_ended)
         self.rec.word = 0
         if t != NULL:
             given_by(self.rec, t)
         self.owner = None
         return 0
+
+
+def owner_ended(task):
+    """Called when a task has ended that has owned what others waited for: tells those who wait for what it still owns."""
+    cdef FSelf* t = task_known(<PyObject*>task)
+    cdef FNode* n
+    cdef uint32_t i
+    if t == NULL or t.owns == 0:
+        return
+    fl_store8(&t.pub.state, A_ENDED)
+    waiting = []
+    for i in range(1, agent_limit()):
+        n = agent_at(i).top
+        while n != NULL:
+            if n.waiter != NULL and lock_at(n.lock_index).word == t.word:
+                waiting.append(<object>n.waiter)
+            n = n.outer
+    for acquisition in waiting:
+        (<Acquisition>acquisition).look_again()
+
+
+cdef object tell_end = owner_ended
 
 
 cdef object lock_aenter_method(Lock self, PyObject* unused):

@@ -18,7 +18,7 @@ from fastlock._park cimport *
 from fastlock._shown cimport wait_begin
 from fastlock._sites cimport site_here
 from fastlock._stall cimport park
-from fastlock._resolve cimport examine_all
+from fastlock._resolve cimport examine_all, leads_nowhere
 from fastlock._table cimport *
 from fastlock._tasks cimport running_task
 from fastlock._found cimport NOTHING, Found, confirm, release_found, stands_still, top_of
@@ -61,7 +61,7 @@ cdef int acquire_blocking(FLock* L, FSelf* me, uint8_t mode, uint8_t flags, int6
 
 cdef int64_t limit_of(FLock* L, uint8_t mode) except? -2:
     """The limit of an acquire that was given none, -1 where it may last."""
-    cdef LockOptions own = options_of(L)
+    cdef LockOptions own = options_of(L) if L.marks & M_POLICY else None
     if own is not None and own.timeout_s is not None:
         return to_ns(own.timeout_s)
     return acquire_timeout_ns if mode != WAIT_PERMIT and not L.marks & M_SIGNAL else -1
@@ -282,6 +282,8 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     cdef bint taken
     if not looking or fl_finalizing() or L.kind == K_SEMAPHORE:
         return None             # a semaphore's circle is never proven, and told when it lasts
+    if L.kind != K_RWLOCK and (L.word == 0 or leads_nowhere(me, agent_of(L.word))):
+        return None             # somebody is on the way to it, or it is held by who can go on
     if examine_all(me, &found, L, NULL, &taken) == NOTHING:
         return None
     if not found.proven or not confirm(&found):

@@ -9,6 +9,7 @@ cdef enum:  # what settle() takes for able to run, beside who is
     WOKEN = 2          # whatever waits to be woken, so that only locks, permits and results are left
     YOUNG = 4          # whoever waits since after `young_ns`
     LOCKED = 8         # whoever cannot run for locks alone (settled with WOKEN before): marked `locked`
+    SOMEBODY_RUNS = 13 # LOCKED, SOMEBODY, YOUNG: somebody in the process can run
 
 cdef bint copy_open(Copy* c) noexcept nogil
 cdef void copy_close(Copy* c) noexcept nogil

@@ -23,7 +23,7 @@ cdef enum:
     LOOKS_PER_CLOCK = 256
     AHEAD = 8                  # agents
 
-cdef int64_t SLICE_NS = 3000000
+cdef int64_t SLICE_NS = 4000000
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------

@@ -22,4 +22,5 @@ cdef inline uint64_t key_of_site(uint32_t created, uint8_t kind) noexcept:
     return <uint64_t>created << KIND_BITS | kind
 
 cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL
+cdef FWaited* wait_began_again(FLock* L, FWaited** known) except NULL
 cdef void wait_ended(FWaited* w, int64_t since_ns) noexcept

@@ -44,9 +44,9 @@ cdef inline FWaited* record_at(uint32_t i) noexcept:
 
 cdef FWaited* record_of(FLock* L) except NULL:
     """The record of the lock's class: made where there is room, else the one that all others share."""
-    cdef LockOptions own = options_of(L)
+    cdef LockOptions own = options_of(L) if L.marks & M_POLICY else None
     cdef object label = own.lock_class if own is not None else None
-    cdef uint64_t number = mix(<uint64_t>PyObject_Hash(label), 1) | 1 if label is not None else (<uint64_t>L.created << 9) | (<uint64_t>L.kind << 1) | 2 << 60
+    cdef uint64_t number = mix(<uint64_t>PyObject_Hash(label), 1) | 1 if label is not None else (<uint64_t>L.created << 9) | (<uint64_t>L.kind << 1) | <uint64_t>2 << 60
     cdef uint32_t i = map_get(&numbers, number)
     cdef FWaited* w
     if i != 0:
@@ -75,6 +75,17 @@ cdef FWaited* wait_began(FLock* L, FNode* n) except? NULL:
     if not is_for_lock(n):
         return NULL
     w = record_of(L)
+    w.contentions += 1
+    return w
+
+
+cdef FWaited* wait_began_again(FLock* L, FWaited** known) except NULL:
+    """The same for a lock that remembers its record, once it has one; NULL before."""
+    cdef FWaited* w = known[0]
+    if w == NULL:
+        w = record_of(L)
+        if w != &others:
+            known[0] = w
     w.contentions += 1
     return w
 

@@ -13,6 +13,7 @@ from fastlock._native cimport fl_load64, fl_load8, fl_mutex, fl_mutex_lock, fl_m
 from fastlock._options cimport LockOptions, options_of
 from fastlock._sites cimport site_at, site_facts, site_variable
 from fastlock._table cimport *
+from fastlock._task_names cimport task_name
 from fastlock._resolve cimport placed_by
 from fastlock._tasks cimport task_agent_in, task_rest
 from fastlock._wakers cimport B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT, FWakers, source_agent, source_pool, wakers_of

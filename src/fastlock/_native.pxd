@@ -33,6 +33,7 @@ cdef extern from "_native.h" nogil:
     void fl_tls_set(void*)
 
     int64_t fl_now_ns()
+    int64_t fl_about_now_ns()
     uint32_t fl_native_id()
 
     ctypedef struct fl_mutex:

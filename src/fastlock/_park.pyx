@@ -105,7 +105,8 @@ cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64
     fl_mutex_lock(m)
     fl_store64(&n.asker, <uint64_t>asker)
     link(L, n)
-    contended_sync(L)
+    if n == L.head:
+        contended_sync(L)           # of another waiter it says nothing
     fl_mutex_unlock(m)
     return n
 

@@ -4,4 +4,5 @@ from fastlock._table cimport FLock, FNode, FSelf
 from fastlock._found cimport Found
 
 cdef int examine_all(FSelf* me, Found* found, FLock* L, FNode* n, bint* taken) except -1
+cdef bint leads_nowhere(FSelf* me, FSelf* owner) except -1
 cdef tuple placed_by(FLock* L)

@@ -35,6 +35,11 @@ cdef extern from "_frames.h":
     bint fl_same_context(unsigned long, uint16_t)
     uint64_t fl_frame_here()
 
+cdef enum:  # whom a task awaits
+    NOBODY = 0
+    MAYBE = 1
+    ENDED = 2
+
 cdef enum:
     MOST_ROUNDS = 512
     MOST_TRIES = 3
@@ -55,7 +60,7 @@ def set_resolver(resolve, deadlines_of):
 
 
 def set_waiting(future_type, codes):
-    """What tells a task that surely awaits no other one: see may_await()."""
+    """What tells a task that surely awaits no other one: see awaits()."""
     global plain_future, waiting_codes
     plain_future = future_type
     waiting_codes = codes
@@ -68,28 +73,32 @@ def frame_here():
 
 # ---- loose ends -----------------------------------------------------------------------------------------------
 
-cdef bint may_await(object task, list ended):
-    """Whether a task may be suspended on another one; some attributes of it tell nearly always."""
+cdef int awaits(object task) except -1:
+    """Whether a task may be suspended on another one (MAYBE), has ended (ENDED) or neither; some attributes of it tell nearly always."""
     try:
         future = task._fut_waiter
         if future is None:
-            if task.done():
-                ended.append(task)
-            return False
+            return ENDED if task.done() else NOBODY
         if type(future) is not plain_future:
-            return True
+            return MAYBE
         if future.done():
-            return False
+            return NOBODY
         if len(future._callbacks) > 1:
-            return True         # the task itself, and who cancels what is behind it
+            return MAYBE        # the task itself, and who cancels what is behind it
         link = task.get_coro()
         inner = link.cr_await
         while inner is not None and hasattr(inner, "cr_await"):
             link = inner
             inner = link.cr_await
-        return getattr(link, "cr_code", None) in waiting_codes
+        return MAYBE if getattr(link, "cr_code", None) in waiting_codes else NOBODY
     except AttributeError:
-        return True             # no task of asyncio's own: the resolver will see
+        return MAYBE            # no task of asyncio's own: the resolver will see
+
+
+cdef bint leads_nowhere(FSelf* me, FSelf* owner) except -1:
+    """Whether a walk from the running task, which waits for this one, ends there: it is of the same loop, which runs, and waits for nobody."""
+    return (owner != NULL and owner.task != NULL and owner.top == NULL and owner.thread == me.thread
+            and owner.pub.state == A_ALIVE and resolver is not None and awaits(<object>owner.task) == NOBODY)
 
 
 cdef class Ends:
@@ -153,8 +162,11 @@ cdef Ends loose_ends(Found* found, Asked asked):
     for i in range(loose_locks()):
         note_lock(ends, asked, loose_lock_at(i))
     for task in met:
-        if may_await(task, ends.ended):
+        how = awaits(task)
+        if how == MAYBE:
             ends.tasks.append(task)
+        elif how == ENDED:
+            ends.ended.append(task)
     return ends
 
 

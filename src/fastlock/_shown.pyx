@@ -12,7 +12,7 @@ from libc.string cimport memcpy, strncpy
 from fastlock._contended cimport FContended, contended_made, contended_of, contended_watch, shown_chain
 from fastlock._facts cimport lock_class, lock_name
 from fastlock._mapping cimport (
-    A_FINDINGS, A_SHARES, A_SITES, A_STRINGS, FArea, FPlace, FShown, area_used, has_room, header, mapping_is_lost, record_at)
+    A_FINDINGS, A_SHARES, A_SITES, A_STRINGS, FArea, FPlace, FShown, area_used, header, mapping_is_lost, record_at)
 from fastlock._native cimport *
 from fastlock._park cimport wait_push
 from fastlock._sites cimport site_facts
@@ -27,6 +27,8 @@ cdef enum:
     MOST_HELD = 16             # entries shown of a held stack, the newest
     CHECK_NS = 1000000000      # how often somebody who blocks sees after the mapping
 
+cdef FPlace* places = <FPlace*>record_at(A_SITES, 0)        # the mapping never moves
+cdef uint32_t rooms = header.areas[A_SITES].capacity
 cdef dict strings = {}          # text -> its offset
 cdef dict names_of = {}         # class -> how many names of its have been put there, of what is made for a single wait
 cdef object refresher = None
@@ -70,11 +72,8 @@ cdef uint32_t string_out(str text) except? 0:
 
 cdef int site_out(uint32_t site) except -1:
     """Makes a site readable: file, line and function, once."""
-    cdef FPlace* p
-    if site == 0 or not has_room(A_SITES, site):
-        return 0
-    p = <FPlace*>record_at(A_SITES, site)
-    if p.known:
+    cdef FPlace* p = &places[site]
+    if site == 0 or site >= rooms or p.known:
         return 0
     facts = site_facts(site)
     if facts is None:
@@ -203,7 +202,7 @@ cdef int look_after(int64_t now) except -1:
 
 cdef int show_wait(FLock* L, FSelf* me, uint32_t site) except -1:
     """Called before a wait is published: writes what a reader outside needs of it. Raises what a signal handler does."""
-    cdef int64_t now = fl_now_ns()
+    cdef int64_t now = fl_about_now_ns()
     if fl_finalizing():
         return 0                    # modules are being taken apart
     if now - checked_ns >= CHECK_NS:

@@ -49,6 +49,7 @@ def look(idents, calls, others, awaited, bint handlers, natives, served, bint as
     `asked`: whoever wants to know what may be stuck now is not to wait for it to last. `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
     `served()` has the threads that C code has given what they wait for. It is asked when all is copied: who has gone on by then is in another wait when that is compared.
     """
+    cdef bint runs
     cdef Look self = Look.__new__(Look)
     self.handlers = self.copy.handlers = handlers
     self.calls = dict(calls)
@@ -58,20 +59,27 @@ def look(idents, calls, others, awaited, bint handlers, natives, served, bint as
     while copy_some(&self.copy, others):
         with nogil:
             usleep(NAP_US)
-    with nogil:
-        copy_end(&self.copy)
     mark_served(&self.copy, served())
-    strangers = mark_idle(&self.copy, idents, {*own, *awaited.values()})
+    runs = handlers or mark_idle(&self.copy, idents, {*own, *awaited.values()})
     with nogil:
-        mark_locked(&self.copy)
-        settle(&self.copy, 0)
-    self.nothing_runs = not strangers and not handlers and not somebody_runs(&self.copy)
-    self.natives = natives(tids_of(&self.copy)) if self.nothing_runs else None
-    if self.natives:
-        self.nothing_runs = False
-    with nogil:
-        settle(&self.copy, LOCKED if self.nothing_runs else LOCKED | SOMEBODY | YOUNG)
+        self.nothing_runs = work_out(&self.copy, runs)
+    if self.nothing_runs:
+        self.natives = natives(tids_of(&self.copy))
+        if self.natives:
+            self.nothing_runs = False
+            with nogil:
+                settle(&self.copy, SOMEBODY_RUNS)
     return self
+
+
+cdef bint work_out(Copy* c, bint runs) noexcept nogil:
+    """Settles a copy that is complete; whether nobody in it can run, and nobody beside it does (`runs`). In one go: who computes gives the GIL back after a while only."""
+    copy_end(c)
+    mark_locked(c)
+    settle(c, 0)
+    runs = runs or somebody_runs(c)
+    settle(c, SOMEBODY_RUNS if runs else LOCKED)
+    return not runs
 
 
 cdef int mark_served(Copy* c, set idents) except -1:
@@ -84,8 +92,8 @@ cdef int mark_served(Copy* c, set idents) except -1:
     return 0
 
 
-cdef set mark_idle(Copy* c, object idents, set idle):
-    """Marks threads that run and wake nobody; returns the idents of all others that are in no record."""
+cdef bint mark_idle(Copy* c, object idents, set idle) except -1:
+    """Marks threads that run and wake nobody; whether there is another one that is in no record."""
     cdef uint32_t i
     strangers = set(idents) - idle
     for i in range(1, c.n_nodes):
@@ -93,7 +101,7 @@ cdef set mark_idle(Copy* c, object idents, set idle):
             ident = c.nodes[i].ident
             strangers.discard(ident)
             c.nodes[i].idle = ident in idle
-    return strangers
+    return len(strangers) != 0
 
 
 cdef frozenset tids_of(Copy* c):

@@ -217,6 +217,8 @@ cdef struct FSelf:
     FSelf* thread              # of its loop, when it was last seen
     FSelf* next_task           # of those with the same hash; of those that are free
     void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
+    void* shown_name           # the str that `pub` has the name from, kept; NULL: it has none yet
+    uint8_t tells_end          # a callback of ours is among those that asyncio calls at its end
     uint32_t owns              # exclusive holds, shares and permits
     uint32_t pins              # findings that tell of the task
     uint8_t loops              # a thread's: whether it runs an event loop; its own, see agent_runs_loop()
@@ -236,7 +238,6 @@ cdef FSelf* agent_of(uint64_t word) noexcept nogil
 cdef uint32_t agent_limit() noexcept nogil
 cdef uint64_t agent_id(FSelf* s) noexcept nogil
 cdef void agent_refresh_name(FSelf* s) noexcept
-cdef object task_name(object task)
 cdef void agent_waits(FSelf* me, FNode* n) noexcept nogil
 cdef void agent_rests(FSelf* me) noexcept nogil
 cdef void agent_runs_inside(FNode* n, bint runs) noexcept nogil

@@ -8,15 +8,14 @@ Costs: a lock record is a list pop (a few ns); an agent is made once per thread.
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport abort, calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset, strncmp, strncpy
+from libc.string cimport memcmp, memcpy, memset, strncpy
 
 from fastlock._mapping cimport (
     A_AGENTS, area_used, has_room, mapping_after_fork, mapping_before_fork, mapping_in_child, mapping_renew, record_at)
 from fastlock._native cimport *
+from fastlock._task_names cimport name_field, write_task_name
 
 import sys
-
-from types import CoroutineType as coroutine_type
 
 cdef extern from "pthread.h" nogil:
     ctypedef unsigned int pthread_key_t
@@ -27,6 +26,8 @@ cdef extern from "pthread.h" nogil:
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() nogil
     object PyObject_GenericGetAttr(object, object)
+    void Py_INCREF(PyObject*)
+    void Py_XDECREF(PyObject*)
     const char* PyUnicode_AsUTF8(object) except NULL
 
 # ---- chunked arrays -----------------------------------------------------------------------------
@@ -38,6 +39,7 @@ cdef enum:
     # Recycle dead agents in batches: one sweep over all locks tells which of them still own one.
     DEAD_BATCH = 256
     MAX_CACHES = 8
+    MOST_OF_A_NAME = 48        # bytes, the end included: FAgent.name
 
 cdef FSelf* agent_chunks[65536]
 cdef FAgent* public_chunks[65536]      # of those that find no room in the mapping
@@ -194,6 +196,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     s.owns = 0
     s.pins = 0
     s.loops = 0
+    s.tells_end = 0
     s.step = 0
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
     s.salt = mix(s.word, 0)
@@ -239,6 +242,7 @@ cdef FSelf* agent_for_task() noexcept nogil:
 
 cdef void agent_refresh_name(FSelf* s) noexcept:
     """Copies the thread's current name from threading; takes no lock and runs no code of the user."""
+    cdef char[MOST_OF_A_NAME] label
     cdef const char* text
     if fl_finalizing():
         return      # modules are being taken apart
@@ -258,45 +262,38 @@ cdef void agent_refresh_name(FSelf* s) noexcept:
         text = PyUnicode_AsUTF8(name)
     except (AttributeError, UnicodeEncodeError):
         return      # threading is half imported, or the name has lone surrogates: report by number
-    put_name(s.pub, text)
+    memset(label, 0, MOST_OF_A_NAME)
+    strncpy(label, text, MOST_OF_A_NAME - 1)
+    put_name(s.pub, label)
     s.settled = 1
 
 
 cdef void task_refresh_name(FSelf* s) noexcept:
-    """The same for a task, while it lives."""
-    cdef const char* text
+    """The same for a task, while it lives: nothing is done where the name is the one that is shown already."""
+    if s.shown_name == NULL or s.shown_name != name_field(<PyObject*>s.task):
+        task_put_name(s)
+
+
+cdef void task_put_name(FSelf* s) noexcept:
+    cdef char[MOST_OF_A_NAME] label
     try:
-        name = task_name(<object>s.task)
-        if name is None:
-            return
-        text = PyUnicode_AsUTF8(name)
+        memset(label, 0, MOST_OF_A_NAME)
+        name = write_task_name(<object>s.task, label, MOST_OF_A_NAME)
     except Exception:
         return      # a name with lone surrogates: report by number
-    put_name(s.pub, text)
+    if name is not None:
+        Py_INCREF(<PyObject*>name)      # or another one might come to have its address
+        Py_XDECREF(<PyObject*>s.shown_name)
+        s.shown_name = <void*>name
+        put_name(s.pub, label)
 
 
-cdef void put_name(FAgent* p, const char* text) noexcept nogil:
-    if strncmp(p.name, text, sizeof(p.name) - 1) != 0:
+cdef void put_name(FAgent* p, const char* label) noexcept nogil:
+    """Of a name with nulls up to its room."""
+    if memcmp(p.name, label, MOST_OF_A_NAME) != 0:
         record_begin(&p.seq)
-        strncpy(p.name, text, sizeof(p.name) - 1)
-        p.name[sizeof(p.name) - 1] = 0
+        memcpy(p.name, label, MOST_OF_A_NAME)
         record_end(&p.seq)
-
-
-cdef object task_name(object task):
-    """The name of one of asyncio's tasks; with a name that nobody has chosen, what it runs: Task-47 (refresh_rates). None of another's task.
-
-    Runs no code of the program: its methods are not called, where a subclass has some.
-    """
-    task_type = getattr(modules.get("_asyncio"), "Task", None)
-    if task_type is None or not isinstance(task, task_type):
-        return None
-    name = task_type.get_name(task)
-    if type(name) is not str or not (name.startswith("Task-") and name[5:].isdigit()):
-        return name if type(name) is str else None
-    runs = task_type.get_coro(task)
-    function = runs.__qualname__ if type(runs) is coroutine_type else None
-    return f"{name} ({function.rpartition('<locals>.')[2]})" if function else name
 
 
 cdef FSelf* agent_attach_named() noexcept:

@@ -16,4 +16,5 @@ cdef FSelf* task_agent_in(PyObject* task, FSelf* thread) except NULL
 cdef FSelf* caller() except NULL
 cdef void task_rest(FSelf* t) noexcept
 cdef void task_unpin(FSelf* t) noexcept
+cdef int task_waits_again(FSelf* t) except -1
 cdef int task_keep(FSelf* t) except -1

@@ -30,6 +30,7 @@ cdef extern from "_asyncio.h":
 
 cdef enum:
     LEAST_BUCKETS = 256
+    WAITED = 1024              # addresses remembered of tasks that have waited
     UNTRIED = 0
     FAST = 1
     PUBLIC = 2
@@ -38,6 +39,7 @@ cdef FSelf** buckets = NULL
 cdef uint64_t bucket_mask = 0
 cdef uint64_t in_map = 0
 cdef FSelf* free_tasks = NULL
+cdef uint64_t[WAITED] waited        # addresses: another task may have come to one, and keeps its record for nothing
 cdef fl_mutex map_mutex
 cdef int way = UNTRIED
 cdef dict modules = sys.modules
@@ -152,7 +154,8 @@ cdef bint grow_map() noexcept nogil:
 
 cdef FSelf* task_agent(PyObject* task) except NULL:
     """The record of a task of the running loop, made where it has none; whoever asks keeps the task alive while it is held."""
-    return task_agent_in(task, current_agent())
+    cdef FSelf* t = task_known(task)
+    return t if t != NULL else task_agent_in(task, current_agent())
 
 
 cdef FSelf* task_agent_in(PyObject* task, FSelf* thread) except NULL:
@@ -212,6 +215,8 @@ cdef void task_free(FSelf* t) noexcept:
     fl_store8(&t.pub.state, A_FREE)
     fl_store64(&t.word, 0)
     t.task = NULL
+    Py_XDECREF(<PyObject*>t.shown_name)
+    t.shown_name = NULL
     t.next_task = free_tasks
     free_tasks = t
     if FL_CAS_WORDS:
@@ -255,6 +260,18 @@ cdef int task_keep(FSelf* t) except -1:
     end.agent = t
     end.word = t.word
     t.watch = PyWeakref_NewRef(<PyObject*>t.task, <PyObject*>end)
+    return 0
+
+
+cdef int task_waits_again(FSelf* t) except -1:
+    """Called as a task begins to wait: one that has lately waited before keeps its record, for to give it back and make it anew costs more than all else."""
+    cdef uint64_t* lately
+    if t.watch != NULL:
+        return 0
+    lately = &waited[bucket_of(<PyObject*>t.task) % WAITED]
+    if lately[0] == <uint64_t>t.task:
+        return task_keep(t)
+    lately[0] = <uint64_t>t.task
     return 0
 
 
