@@ -66,6 +66,14 @@ async def done(app: Top) -> None:
     await event.wait()
 
 
+async def still(app: Top) -> None:
+    """Wait until nothing on the screen changes any more: a scrollbar comes when the lines that need it are there."""
+    before = ""
+    while (now := app.export_screenshot()) != before:
+        before = now
+        await done(app)
+
+
 async def until(app: Top, what: Callable[[], bool]) -> None:
     """Wait until something is so, and drawn."""
     end = asyncio.get_running_loop().time() + LIMIT_S

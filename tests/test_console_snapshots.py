@@ -7,7 +7,7 @@ rich, which the extra `test` names; with any other one these tests are skipped. 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ if any(importlib.metadata.version(name) != version for name, version in VERSIONS
 from pytest_textual_snapshot import SVGImageExtension  # noqa: E402
 from syrupy.assertion import SnapshotAssertion  # noqa: E402
 
-from console_screen import Staged, confirm, play, press, running, staged, until, write  # noqa: E402
+from console_screen import Staged, confirm, play, press, running, staged, still, until, write  # noqa: E402
 from console_support import NOW_NS, Process, deadlocked  # noqa: E402
 from fastlock.console import watching  # noqa: E402
 from fastlock.console.app import Top  # noqa: E402
@@ -31,16 +31,18 @@ from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, See
 from test_console_pages import busy, inversion, told_deadlock  # noqa: E402
 
 NARROW, USUAL, WIDE = (40, 10), (80, 24), (150, 30)
+Compare = Callable[[Top, str], Awaitable[None]]
 Steps = Sequence[tuple[str, Sequence[str]]]  # a picture's name, and the keys that lead to it from the one before
 
 
 @pytest.fixture
-def picture(snapshot: SnapshotAssertion) -> Iterator[Callable[[Top, str], None]]:
+def picture(snapshot: SnapshotAssertion) -> Iterator[Compare]:
     """Compare what is on a screen with the picture of that name; all differences are told at the end."""
     pictures = snapshot.use_extension(SVGImageExtension)
     different = []
 
-    def compare(app: Top, name: str) -> None:
+    async def compare(app: Top, name: str) -> None:
+        await still(app)
         shown = app.export_screenshot(title=name, simplify=True)
         if not shown == pictures(name=name):
             different.append(name)
@@ -66,7 +68,7 @@ def shop() -> Staged:
     return fleet
 
 
-def look(picture: Callable[[Top, str], None], fleet: Staged, steps: Steps, size: tuple[int, int] = USUAL, **options: Any) -> None:
+def look(picture: Compare, fleet: Staged, steps: Steps, size: tuple[int, int] = USUAL, **options: Any) -> None:
     """Take pictures one after another."""
 
     async def act() -> None:
@@ -74,7 +76,7 @@ def look(picture: Callable[[Top, str], None], fleet: Staged, steps: Steps, size:
             await until(app, lambda: not fleet.moments)
             for name, keys in steps:
                 await press(app, *keys)
-                picture(app, name)
+                await picture(app, name)
 
     play(act)
 
@@ -101,33 +103,33 @@ VIEWS: Steps = [
 ]
 
 
-def test_every_view(picture: Callable[[Top, str], None]) -> None:
+def test_every_view(picture: Compare) -> None:
     """At 80 x 24 in the colours for a dark terminal, and what the first rows lead to."""
     look(picture, shop(), VIEWS)
 
 
-def test_narrow(picture: Callable[[Top, str], None]) -> None:
+def test_narrow(picture: Compare) -> None:
     """At 40 x 10 columns drop out, and the rest can still be read."""
     look(picture, shop(), [(f"narrow-{name}", keys) for name, keys in VIEWS if name in ("waits", "circle", "locks", "processes", "help")], NARROW)
 
 
-def test_wide(picture: Callable[[Top, str], None]) -> None:
+def test_wide(picture: Compare) -> None:
     """At 150 x 30 all columns are there."""
     look(picture, shop(), [("wide-waits", []), ("wide-locks", ["2"]), ("wide-processes", ["8"])], WIDE)
 
 
-def test_light(picture: Callable[[Top, str], None]) -> None:
+def test_light(picture: Compare) -> None:
     """In the colours for a light terminal."""
     look(picture, shop(), [("light-waits", ["t"]), ("light-circle", ["enter"]), ("light-processes", ["8"])])
 
 
-def test_without_colour(picture: Callable[[Top, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NO_COLOR in the environment."""
     monkeypatch.setenv("NO_COLOR", "1")
     look(picture, shop(), [("colourless-waits", []), ("colourless-circle", ["enter"]), ("colourless-processes", ["8"])])
 
 
-def test_lints(picture: Callable[[Top, str], None]) -> None:
+def test_lints(picture: Compare) -> None:
     """A lock that one owner has had for long while others wait, after some seconds of looking."""
     moments: list[Sequence[Seen]] = []
     for at in range(20):
@@ -141,13 +143,13 @@ def test_lints(picture: Callable[[Top, str], None]) -> None:
     look(picture, fleet, [("lints-told", ["7"]), ("lint", ["enter"])], period_s=0.001)
 
 
-def test_nothing_to_see(picture: Callable[[Top, str], None]) -> None:
+def test_nothing_to_see(picture: Compare) -> None:
     """A calm sentence in each view where nothing is wrong, and where there is no process at all."""
     look(picture, staged(Process(41)), [(f"idle-{name}", [str(number)]) for number, name in enumerate(("waits", "locks", "circles", "order", "findings", "roots", "lints", "processes"), 1)])
     look(picture, staged(), [("no-process", []), ("no-process-processes", ["8"])])
 
 
-def test_processes_that_cannot_be_asked_or_seen(picture: Callable[[Top, str], None]) -> None:
+def test_processes_that_cannot_be_asked_or_seen(picture: Compare) -> None:
     """One that is stopped, one that has ended, one of somebody else, one whose table is full; what is gone is said to be gone."""
     stopped = deadlocked(41).seen(state=STOPPED, why="it is stopped since 23:40:00Z: nothing in it runs until it gets SIGCONT")
     ended = busy().seen(pid=42, state=ENDED, why="it has ended; this is how it stood at 23:46:50Z")
@@ -162,12 +164,12 @@ def test_processes_that_cannot_be_asked_or_seen(picture: Callable[[Top, str], No
             await press(app, "enter")
             fleet.seen = [queue]
             await press(app, "2", "1")
-            picture(app, "circle-gone-waits")
+            await picture(app, "circle-gone-waits")
 
     play(act)
 
 
-def test_a_reading_and_a_page_that_fail(picture: Callable[[Top, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_and_a_page_that_fail(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be read is a line, and what was there stays; a page that cannot be made is a sentence."""
     fleet = staged(deadlocked())
     monkeypatch.setattr(watching, "one_line", lambda what, exc: f"{what}: {exc} (place.py:1)")  # lines of code move
@@ -181,42 +183,42 @@ def test_a_reading_and_a_page_that_fail(picture: Callable[[Top, str], None], mon
         async with running(fleet, period_s=0.01) as (app, _):
             fleet.broken = "Input/output error"
             await until(app, lambda: app.told is not None and bool(app.told.trouble))
-            picture(app, "reading-failed")
+            await picture(app, "reading-failed")
             fleet.broken = ""
             await until(app, lambda: app.told is not None and not app.told.trouble)
             await press(app, "o")
-            picture(app, "page-failed")
+            await picture(app, "page-failed")
 
     play(act)
 
 
-def test_a_terminal_that_is_too_small(picture: Callable[[Top, str], None]) -> None:
+def test_a_terminal_that_is_too_small(picture: Compare) -> None:
     """One sentence."""
     look(picture, shop(), [("too-small", [])], (22, 5))
 
 
-def test_questions(picture: Callable[[Top, str], None]) -> None:
+def test_questions(picture: Compare) -> None:
     """The filter, a file's name, a level, and whether it is meant."""
 
     async def act() -> None:
         async with running(shop()) as (app, _):
             await press(app, "slash", *"kind:task")
-            picture(app, "question-filter")
+            await picture(app, "question-filter")
             await press(app, "enter")
-            picture(app, "filtered")
+            await picture(app, "filtered")
             await press(app, "slash", *" age:x")
-            picture(app, "question-filter-wrong")
+            await picture(app, "question-filter-wrong")
             await press(app, "escape", "escape", "e")
             await until(app, lambda: app.query_one(Prompt).asks)
-            picture(app, "question-save")
+            await picture(app, "question-save")
             await press(app, "escape", "L")
             await until(app, lambda: app.query_one(Prompt).asks)
-            picture(app, "question-level")
+            await picture(app, "question-level")
             await write(app)
             await until(app, lambda: app.query_one(Prompt).asks)
-            picture(app, "question-sure")
+            await picture(app, "question-sure")
             await confirm(app, "y")
             await until(app, lambda: bool(app.fleet.levels))  # type: ignore[attr-defined]
-            picture(app, "level-set")
+            await picture(app, "level-set")
 
     play(act)
