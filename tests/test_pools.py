@@ -12,6 +12,7 @@ INSTALLED = """
 import asyncio, concurrent.futures as futures, gc, json, os, subprocess, sys, time, weakref
 from concurrent.futures import ThreadPoolExecutor, Future
 fastlock.install()
+fastlock.configure(slow_wait=3600)  # what is found is found as it forms
 def waits(what="Future.result"):
     return [wait for wait in fastlock.snapshot().waits if wait.what == what]
 def shape(finding):
@@ -84,14 +85,19 @@ def test_a_timeout_will_clear_it() -> None:
     assert told(
         """
 fastlock.configure(on_deadlock="raise")
-pool = ThreadPoolExecutor(2)
-begun = threading.Barrier(2)
-def page(limit):
-    begun.wait()
-    return pool.submit(part, 7).result(limit)
-pages = [pool.submit(page, limit) for limit in (0.3, None)]
-ends = [caught(page.result) for page in pages]
-pool.shutdown()
+def run(limit):
+    pool, begun = ThreadPoolExecutor(2), threading.Barrier(2)
+    def page(limit):
+        begun.wait()
+        return pool.submit(part, 7).result(limit)
+    pages = [pool.submit(page, limit) for limit in (limit, None)]
+    ends = [caught(page.result) for page in pages]
+    pool.shutdown()
+    fastlock.watchdog.flush(90)
+    return ends
+for limit in (0.3, 3, 30):  # until the other one waits in time
+    ends = run(limit)
+    if fastlock.findings(): break
 tell([ends[0].replace("_", ""), ends[1], [(finding.code, finding.tier, finding.clears) for finding in found("FL030")]])
 """
     ) == ["TimeoutError", 7, [["FL030", "will-clear", True]]]
@@ -196,7 +202,10 @@ os._exit(0)
 
 
 def test_workers_that_wait_for_something_else_are_told() -> None:
-    """A worker that waits for a lock which another worker holds keeps the pool full as well, and is told with what it waits for."""
+    """A worker that waits for a lock which another worker holds keeps the pool full as well, and is told with what it waits for.
+
+    Where that worker is the one who looks, the lock is told as well that the other one holds.
+    """
     assert told(
         """
 pool = ThreadPoolExecutor(2, thread_name_prefix="pool")
@@ -210,7 +219,8 @@ def page():
         pool.submit(part).result()
 pool.submit(page)
 finding, = found("FL030")
-tell(shape(finding))
+code, tier, edges = shape(finding)
+tell([code, tier, [edge for edge in edges if edge[:2] != ("pool_0", "lock")]])
 os._exit(0)
 """
     ) == ["FL030", "proven", [["pool_0", "pool", "result of part()"], ["pool_1", "pool", "lock"]]]

@@ -282,8 +282,8 @@ cdef object look_for_task(FLock* L, FSelf* me, FNode* n, bint policy):
     cdef bint taken
     if not looking or fl_finalizing() or L.kind == K_SEMAPHORE:
         return None             # a semaphore's circle is never proven, and told when it lasts
-    if L.kind != K_RWLOCK and (L.word == 0 or leads_nowhere(me, agent_of(L.word))):
-        return None             # somebody is on the way to it, or it is held by who can go on
+    if L.kind <= K_RLOCK and (L.word == 0 or leads_nowhere(me, agent_of(L.word))):
+        return None             # somebody is on the way to the lock, or it is held by who can go on; of other kinds the word does not say that
     if examine_all(me, &found, L, NULL, &taken) == NOTHING:
         return None
     if not found.proven or not confirm(&found):
