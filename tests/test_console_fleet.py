@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from fastlock.console import fleet as fleets
 from fastlock.console.asking import OLDER
 from fastlock.console.fleet import Fleet
 from fastlock.console.seen import ENDED, LIVE, UNSEEN, Asked, Seen
+from fastlock.outside.find import processes
 from live import running
 from support import wait_until
 
@@ -109,6 +111,35 @@ def test_children_of_those_that_are_named() -> None:
             assert is_seen(fleet, master.pid)
         finally:
             os.killpg(master.pid, signal.SIGKILL)
+
+
+ONLOOKER = """
+    from fastlock.outside import open_table
+    from fastlock.outside.find import looking_on
+    pid = int(sys.stdin.readline())
+    table = open_table(pid)
+    table.follow(); table.follow()
+    with looking_on():
+        print("looks", flush=True)
+        stay()
+    print("is like any other", flush=True)
+    stay()
+"""
+
+
+def test_who_only_looks_on_is_not_listed() -> None:
+    """What has another's table open, and mapped, is not taken for that; a command that looks at processes has no line, in no list."""
+    with running(QUIET) as program, running("ready()\n" + textwrap.dedent(ONLOOKER)) as onlooker, Fleet() as fleet:
+        onlooker.process.stdin.write(f"{program.pid}\n")  # type: ignore[union-attr]
+        onlooker.process.stdin.flush()  # type: ignore[union-attr]
+        assert onlooker.line() == "looks\n"
+        assert is_seen(fleet, program.pid) and fleet.of(onlooker.pid) is None
+        assert program.pid in processes() and onlooker.pid not in processes()
+        onlooker.go_on()
+        assert onlooker.line() == "is like any other\n"
+        wait_until(lambda: is_seen(fleet, onlooker.pid))
+        assert fleet.of(onlooker.pid).facts["pid"] == onlooker.pid  # type: ignore[union-attr]
+        assert onlooker.pid in processes()
 
 
 def test_numbers_that_are_named_have_a_line() -> None:
