@@ -17,8 +17,8 @@ from fastlock.outside.find import has_table, is_ours, numbers, stat_of
 from fastlock.processes import Unreachable
 from fastlock.reporting import duration
 
-LINGER_S = 60.0  # for so long a process that has ended stays
-MOST_ENDED = 50
+LINGER_S = 30.0  # for so long a process that has ended stays
+MOST_ENDED = 5
 _HIDDEN_S = 2.0  # a process that is just forking, or about to execute a program, need not be told about
 _FIRST_PAUSE_S = 0.5  # before a process without a table is looked at again; twice as long each time
 _MOST_PAUSE_S = 30.0
@@ -87,7 +87,7 @@ class Fleet:
 
     @property
     def seen(self) -> Sequence[Seen]:
-        """Each process as it was read last, by its number; those that have ended stay for a minute, those that were named for good."""
+        """Each process as it was read last, by its number; the last few that have ended stay for half a minute, those that were named for good."""
         return self._seen
 
     def of(self, pid: int) -> Seen | None:
