@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -137,11 +137,8 @@ def _now() -> str:
 
 
 def _columns() -> int:
-    """Return how wide the terminal is; 80 where there is none."""
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or once.COLUMNS
-    except (OSError, ValueError, AttributeError):
-        return once.COLUMNS
+    """Return how wide tables may be: what COLUMNS says, else the terminal; 120 where there is none."""
+    return shutil.get_terminal_size((once.COLUMNS, 0)).columns
 
 
 def _in_colour() -> bool:

@@ -11,7 +11,7 @@ from fastlock.console.pages import Fleet, Page, Section, page
 from fastlock.console.tables import GAP, Cell, Grid, Line, Place, Query, Row, cut, fit, text_of
 from fastlock.reporting import printable, width, wrapped
 
-COLUMNS = 80  # where nobody says how wide the screen is
+COLUMNS = 120  # at most, where nobody says how wide the screen is
 MOST_ROWS = 200  # of a table, as text; JSON has all
 MOST_CIRCLES = 5  # that are drawn
 _NATURAL_ROWS = 200  # that a column's width is measured by
@@ -90,8 +90,9 @@ def _grid(grid: Grid, columns: int, colour: bool) -> list[str]:
 
 def _row(cells: Sequence[Cell], grid: Grid, places: Sequence[Place], colour: bool) -> str:
     parts = []
-    for cell, place in zip(cells, places):
+    for at, (cell, place) in enumerate(zip(cells, places), 1):
         text = cut(cell.text, place.width, grid.columns[place.column].right)
+        text = text.rstrip() if at == len(places) else text
         parts.append(_styled(text, cell.style, colour))
     return (" " * GAP).join(parts).rstrip()
 
