@@ -29,12 +29,14 @@ from fastlock.console import save  # noqa: E402
 from fastlock.console.fleet import LevelSet  # noqa: E402
 from fastlock.console.pages import VIEWS  # noqa: E402
 from fastlock.console.prompt import Prompt  # noqa: E402
-from fastlock.console.seen import Seen, Wait  # noqa: E402
+from fastlock.console.seen import Asked, Seen, Wait  # noqa: E402
 from fastlock.console.tables import Cell, Query, text_of  # noqa: E402
 from fastlock.console.wording import filter_text, parse_filter  # noqa: E402
 from fastlock.console.wrapping import wrap  # noqa: E402
 from console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
-from console_support import Process, deadlocked  # noqa: E402
+from console_support import NOW_NS, Process, deadlocked  # noqa: E402
+from support import wait_until  # noqa: E402
+from test_console_pages import told_deadlock  # noqa: E402
 
 
 def queue(waiters: int, pid: int = 41, name: str = "pool_lock") -> Process:
@@ -442,6 +444,52 @@ def test_little_room_has_fewer_columns_and_very_little_a_word() -> None:
     play(act)
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_in_little_room_every_view_has_its_rows(view: str) -> None:
+    """At 40 x 10 what stands above is a line: the deadlock where there is one, and a row can be seen wherever there are any."""
+
+    async def act() -> None:
+        made = deadlocked()
+        made.findings.append(told_deadlock())
+        place = {"file": "/srv/shop/shop.py", "line": 52, "function": "reserve", "text": "with stock:"}
+        edge = {"first": "audit", "then": "stock", "count": 7, "held_at": place, "wanted_at": place, "first_seen": "2026-11-30T23:00:00.000+00:00", "agent": "a"}
+        order = {"level": "order", "cycles": [], "edges": [edge], "full": False, "cut": {"edges": 0, "cycles": 0}}
+        fleet = staged(made, answers={(41, "order", 0): Asked(NOW_NS, order=order)})
+        async with running(fleet, size=(40, 10), view=view) as (app, pilot):
+            assert screen(app)[2].startswith("DEADLOCK: refresher")
+            assert cursor_row(app) or view == "lints", told(app)
+
+    play(act)
+
+
+def test_in_little_room_the_levels_can_be_read() -> None:
+    """The line that asks for a level leaves room for those that there are."""
+
+    async def act() -> None:
+        async with running(staged(Process(4194304)), size=(40, 10)) as (app, pilot):
+            await press(app, "L")
+            await until(app, lambda: "[off] [detect] [order]" in told(app))
+
+    play(act)
+
+
+@pytest.mark.parametrize("key", ["L", "slash", "e"])
+def test_escape_closes_a_question_wherever_the_focus_is(key: str) -> None:
+    """Also after Tab, when the page has the keys; the page stays where it is."""
+
+    async def act() -> None:
+        async with running(staged(deadlocked())) as (app, pilot):
+            await press(app, "enter", key)
+            await until(app, lambda: app.query_one(Prompt).asks)
+            await press(app, "shift+tab")
+            assert app.focused is app.query_one("#page")
+            await press(app, "escape")
+            await until(app, lambda: not app.query_one(Prompt).asks)
+            assert len(app.trail.places) == 2
+
+    play(act)
+
+
 def test_nothing_is_said_by_colour_alone() -> None:
     """The text of the screen tells the deadlock, the cursor, the order of a table and the pause; both sets of colours have every meaning."""
     from fastlock.console import meanings
@@ -612,6 +660,29 @@ def test_however_it_ends_the_terminal_is_left_whole() -> None:
     finally:
         for terminal in terminals:
             terminal.close()
+
+
+def test_after_ctrl_z_and_fg_all_is_drawn() -> None:
+    """It stops, the terminal is the shell's, and when it goes on the page is there again; then it ends as ever."""
+    terminal = Terminal(str(os.getpid()))
+    try:
+        terminal.until(b"Waits")
+        terminal.until(b"Roots")
+        for _ in range(2):
+            os.write(terminal.ours, b"\x1a")
+            stat = Path(f"/proc/{terminal.process.pid}/stat")
+            wait_until(lambda: not terminal.take(0.05) and stat.read_text().rpartition(")")[2].split()[0] == "T")
+            while terminal.take(0.1):
+                pass
+            assert terminal.drawn.rindex(b"\x1b[?1049l") > terminal.drawn.rindex(b"\x1b[?1049h")
+            terminal.drawn = b""
+            terminal.process.send_signal(signal.SIGCONT)
+            for word in (b"Waits", b"Roots", b"quit"):
+                terminal.until(word)
+        os.write(terminal.ours, b"q")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
 
 
 def test_bytes_that_are_no_text_are_not_the_end() -> None:

@@ -119,6 +119,7 @@ class Top(App[None]):
         if not self.is_headless:
             self._leaving.follow_signals(loop)
             self.set_interval(1.0, self._leaving.look)
+            self.app_resume_signal.subscribe(self, self._repaint)
         self._listing.focus()
         self._order()
         self._watcher.start()
@@ -140,6 +141,10 @@ class Top(App[None]):
         """Too small a terminal has a word about that and nothing else."""
         self.screen.set_class(event.size.width < LEAST[0] or event.size.height < LEAST[1], "-small")
         self._show_bars()
+
+    def _repaint(self, _: object) -> None:
+        """Draw everything: after Ctrl-Z and fg nothing is left on the terminal."""
+        self.screen.refresh(layout=True)
 
     # ---- reading: on the watcher's thread
 
@@ -216,7 +221,10 @@ class Top(App[None]):
         self._listing.action_open()
 
     def action_leave_page(self) -> None:
-        """Go back; in a view take the filter away."""
+        """Go back; in a view take the filter away. A question that is open is answered with nothing, wherever the focus is."""
+        if self.query_one(Prompt).asks:
+            self.query_one(Prompt).answer(None)
+            return
         here = self.trail.here
         if not self.trail.back():
             if here.query == Query():

@@ -88,7 +88,7 @@ class Questions:
             self._app.say("Of which process? Put the cursor on one of its rows, or open it under Processes.", "warn")
             return
         who = printable(f"pid {seen.pid} ({seen.process})")
-        answer = await self._prompt.text(f"Level for pid {seen.pid}, now {printable(seen.level)}, and for how long:", "order 10m", words=wording.LEVELS)
+        answer = await self._prompt.text(wording.level_prompt(seen.pid, printable(seen.level), self._app.size.width), "order 10m", words=wording.LEVELS)
         if not answer:
             return
         try:
