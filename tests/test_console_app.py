@@ -34,6 +34,7 @@ from fastlock.console.tables import Cell, Query, text_of  # noqa: E402
 from fastlock.console.wording import filter_text, parse_filter  # noqa: E402
 from fastlock.console.wrapping import wrap  # noqa: E402
 from console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
+from textual.widgets import Input  # noqa: E402
 from console_support import NOW_NS, Process, deadlocked  # noqa: E402
 from support import wait_until  # noqa: E402
 from test_console_pages import told_deadlock  # noqa: E402
@@ -278,7 +279,7 @@ def test_what_is_seen_is_saved_as_text_json_or_a_picture(tmp_path: Path, monkeyp
                 await write(app, name)
                 await until(app, lambda: (tmp_path / name).exists())
                 assert part in (tmp_path / name).read_text()
-            assert len(json.loads((tmp_path / "x.json").read_text())["sections"][0]["rows"]) == 30
+            assert len(json.loads((tmp_path / "x.json").read_text())["views"][0]["sections"][0]["rows"]) == 30
             (tmp_path / "x.json").write_text("mine")
             for key, kept in (("n", True), ("y", False)):
                 await press(app, "e")
@@ -287,6 +288,24 @@ def test_what_is_seen_is_saved_as_text_json_or_a_picture(tmp_path: Path, monkeyp
                 await confirm(app, key)
                 assert ((tmp_path / "x.json").read_text() == "mine") is kept
             assert sorted(path.name for path in tmp_path.iterdir()) == sorted([text.name, "x.json", "x.svg"])
+
+    play(act)
+
+
+def test_a_page_is_saved_by_its_own_name_in_the_form_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A circle that Waits have led to is a circle, and JSON is as `--once --json` has it."""
+    monkeypatch.chdir(tmp_path)
+
+    async def act() -> None:
+        async with running(staged(deadlocked())) as (app, pilot):
+            await press(app, "enter", "e")
+            await until(app, lambda: app.query_one(Prompt).asks)
+            assert app.query_one("#answer", Input).value == "fastlock-circle-20261130T234712Z.txt"
+            await write(app, "circle.json")
+            await until(app, lambda: "Saved: " in told(app))
+        saved = json.loads((tmp_path / "circle.json").read_text())
+        assert saved.keys() == {"at", "views"} and saved["at"] == "2026-11-30T23:47:12Z"
+        assert [each["view"] for each in saved["views"]] == ["circle"] and saved["views"][0].keys() == {"view", "title", "head", "sections", "notes"}
 
     play(act)
 
@@ -360,6 +379,38 @@ def test_a_process_that_does_not_answer_is_no_reason_to_end() -> None:
             await confirm(app, "y")
             await until(app, lambda: "it is stopped" in told(app))
             assert fleet.levels == [(41, "order", 600.0)]
+
+    play(act)
+
+
+def test_a_message_is_read_to_its_end_and_goes_with_escape() -> None:
+    """One that is longer than the screen takes more lines; Esc takes it away."""
+
+    async def act() -> None:
+        async with running(staged(deadlocked()), size=(40, 14)) as (app, pilot):
+            app.say("pid 41 (billing.py): nothing was changed: it is stopped, and takes a level when it goes on", "warn")
+            await until(app, lambda: "when it goes on" in told(app))
+            assert "nothing was changed" in " ".join(told(app).split())
+            await press(app, "escape")
+            assert "nothing was changed" not in " ".join(told(app).split())
+
+    play(act)
+
+
+def test_a_wrong_filter_filters_nothing_and_its_error_goes() -> None:
+    """What was seen before is back, the reason is said; how many of all pass a right one is said beside it."""
+
+    async def act() -> None:
+        async with running(staged(deadlocked())) as (app, pilot):
+            await press(app, "slash")
+            await write(app, "age:10x")
+            await until(app, lambda: "must be a time" in told(app))
+            assert "clerk" in told(app) and app.trail.here.query == Query()
+            await press(app, "escape")
+            assert "must be a time" not in told(app)
+            await press(app, "slash")
+            await write(app, "clerk")
+            await until(app, lambda: "Filter: clerk  1 of 3  Esc shows all" in told(app))
 
     play(act)
 

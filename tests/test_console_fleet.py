@@ -179,7 +179,7 @@ def test_a_level_is_told_and_set() -> None:
         assert done == (True, "level order for 10m 00s; before: detect")
         assert fleet.set_level(program.pid, "detect", None) == (True, "level detect until it is set again; before: order")
         refused = fleet.set_level(program.pid, "louder", None)
-        assert not refused.done and refused.text.startswith("refuses: ") and "louder" in refused.text
+        assert not refused.done and refused.text.startswith("nothing was changed: refuses: ") and "louder" in refused.text
         wait_until(lambda: is_seen(fleet, program.pid) and fleet.of(program.pid).level == "detect")  # type: ignore[union-attr]
 
 

@@ -107,7 +107,7 @@ def _print(fleet: Fleet, arguments: argparse.Namespace, query: Query) -> int:
     _ask(fleet, views, query, history)  # of processes that have come meanwhile
     made = once.pages_of(fleet, views, query, history)
     if arguments.json:
-        print(json.dumps({"at": _now(), "views": [once.facts(page, view) for view, page in made]}))
+        print(json.dumps(once.document(made, time.time())))
     else:
         say(once.render_all([page for _, page in made], _columns(), _in_colour()))
     return 0
@@ -130,10 +130,6 @@ def _follow(fleet: Fleet, history: History) -> None:
     while time.monotonic() < end:
         time.sleep(_PERIOD_S)
         _read(fleet, history)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _columns() -> int:

@@ -15,6 +15,7 @@ from rich.traceback import Traceback
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 from textual.widgets import Static
 
 from fastlock.console import picture, status
@@ -94,6 +95,7 @@ class Top(App[None]):
         self._leaving = Leaving(self.leave)
         self._questions = Questions(self)
         self._said: tuple[str, str] = ("", "")  # a text, and what it means
+        self._forgets: Timer | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -189,16 +191,18 @@ class Top(App[None]):
         self.query_one("#title", Bar).show(status.title(self.trail, self.told, self.paused))
         self.query_one("#views", Bar).show(status.views(self.trail.view, width))
         self.query_one("#keys", Bar).show(status.keys(width))
-        said = status.said(self._said, self.trail.here.query, self.told)
+        said = status.said(self._said, self.trail.here.query, self.told, width)
         bar = self.query_one("#said", Bar)
-        bar.show(said)
+        bar.show(*said)
         bar.set_class(bool(said), "-open")
 
     def say(self, text: str, meaning: str = "") -> None:
         """Say for some seconds what has happened."""
+        if self._forgets is not None:
+            self._forgets.stop()
         self._said = (text, meaning)
         self._show_bars()
-        self.set_timer(_SAID_S, self._forget)
+        self._forgets = self.set_timer(_SAID_S, self._forget)
 
     def _forget(self) -> None:
         self._said = ("", "")
@@ -225,6 +229,7 @@ class Top(App[None]):
         if self.query_one(Prompt).asks:
             self.query_one(Prompt).answer(None)
             return
+        self._forget()
         here = self.trail.here
         if not self.trail.back():
             if here.query == Query():

@@ -119,6 +119,9 @@ class Fleet:
 
     def set_level(self, pid: int, level: str, for_s: float | None) -> LevelSet:
         """Set the level of a process, for so many seconds or until it is set again; waits up to 3 s where the process does not answer."""
+        stat = stat_of(pid)
+        if stat is not None and stat.is_stopped:
+            return LevelSet(False, "nothing was changed: it is stopped, and takes a level when it goes on")
         limit = {} if for_s is None else {"for_s": for_s}
         try:
             answer = call(pid, {"do": "level", "level": level, **limit})
@@ -126,7 +129,7 @@ class Fleet:
             left = "until it is set again" if now["left_s"] is None else f"for {duration(now['left_s'])}"
             return LevelSet(True, f"level {now['level']} {left}; before: {before['level']}")
         except Unreachable as error:
-            return LevelSet(False, reason(pid, error))
+            return LevelSet(False, f"nothing was changed: {reason(pid, error)}")
         except (KeyError, TypeError, ValueError):
             return LevelSet(False, "it answers what is no answer of fastlock's")
 
