@@ -284,6 +284,9 @@ def test_a_stopped_process_is_not_asked() -> None:
         program.path()
         with program.stopped():
             assert answered(fleet, program.pid, "classes").why == "it is stopped, and answers when it goes on"
+            refused = fleet.set_level(program.pid, "order", 600)
+            assert refused == (False, "nothing was changed: it is stopped, and takes a level when it goes on")
+        assert fleet.set_level(program.pid, "detect", None).text.endswith("before: detect")
 
 
 def test_who_looks_once_waits_for_the_answers() -> None:
