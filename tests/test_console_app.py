@@ -29,12 +29,15 @@ from fastlock.console import save  # noqa: E402
 from fastlock.console.fleet import LevelSet  # noqa: E402
 from fastlock.console.pages import VIEWS  # noqa: E402
 from fastlock.console.prompt import Prompt  # noqa: E402
-from fastlock.console.seen import Seen, Wait  # noqa: E402
+from fastlock.console.seen import Asked, Seen, Wait  # noqa: E402
 from fastlock.console.tables import Cell, Query, text_of  # noqa: E402
 from fastlock.console.wording import filter_text, parse_filter  # noqa: E402
 from fastlock.console.wrapping import wrap  # noqa: E402
 from console_screen import LIMIT_S, click, confirm, cursor_row, play, press, running, screen, staged, until, write  # noqa: E402
-from console_support import Process, deadlocked  # noqa: E402
+from textual.widgets import Input  # noqa: E402
+from console_support import NOW_NS, Process, deadlocked  # noqa: E402
+from support import wait_until  # noqa: E402
+from test_console_pages import told_deadlock  # noqa: E402
 
 
 def queue(waiters: int, pid: int = 41, name: str = "pool_lock") -> Process:
@@ -276,7 +279,7 @@ def test_what_is_seen_is_saved_as_text_json_or_a_picture(tmp_path: Path, monkeyp
                 await write(app, name)
                 await until(app, lambda: (tmp_path / name).exists())
                 assert part in (tmp_path / name).read_text()
-            assert len(json.loads((tmp_path / "x.json").read_text())["sections"][0]["rows"]) == 30
+            assert len(json.loads((tmp_path / "x.json").read_text())["views"][0]["sections"][0]["rows"]) == 30
             (tmp_path / "x.json").write_text("mine")
             for key, kept in (("n", True), ("y", False)):
                 await press(app, "e")
@@ -285,6 +288,24 @@ def test_what_is_seen_is_saved_as_text_json_or_a_picture(tmp_path: Path, monkeyp
                 await confirm(app, key)
                 assert ((tmp_path / "x.json").read_text() == "mine") is kept
             assert sorted(path.name for path in tmp_path.iterdir()) == sorted([text.name, "x.json", "x.svg"])
+
+    play(act)
+
+
+def test_a_page_is_saved_by_its_own_name_in_the_form_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A circle that Waits have led to is a circle, and JSON is as `--once --json` has it."""
+    monkeypatch.chdir(tmp_path)
+
+    async def act() -> None:
+        async with running(staged(deadlocked())) as (app, pilot):
+            await press(app, "enter", "e")
+            await until(app, lambda: app.query_one(Prompt).asks)
+            assert app.query_one("#answer", Input).value == "fastlock-circle-20261130T234712Z.txt"
+            await write(app, "circle.json")
+            await until(app, lambda: "Saved: " in told(app))
+        saved = json.loads((tmp_path / "circle.json").read_text())
+        assert saved.keys() == {"at", "views"} and saved["at"] == "2026-11-30T23:47:12Z"
+        assert [each["view"] for each in saved["views"]] == ["circle"] and saved["views"][0].keys() == {"view", "title", "head", "sections", "notes"}
 
     play(act)
 
@@ -358,6 +379,38 @@ def test_a_process_that_does_not_answer_is_no_reason_to_end() -> None:
             await confirm(app, "y")
             await until(app, lambda: "it is stopped" in told(app))
             assert fleet.levels == [(41, "order", 600.0)]
+
+    play(act)
+
+
+def test_a_message_is_read_to_its_end_and_goes_with_escape() -> None:
+    """One that is longer than the screen takes more lines; Esc takes it away."""
+
+    async def act() -> None:
+        async with running(staged(deadlocked()), size=(40, 14)) as (app, pilot):
+            app.say("pid 41 (billing.py): nothing was changed: it is stopped, and takes a level when it goes on", "warn")
+            await until(app, lambda: "when it goes on" in told(app))
+            assert "nothing was changed" in " ".join(told(app).split())
+            await press(app, "escape")
+            assert "nothing was changed" not in " ".join(told(app).split())
+
+    play(act)
+
+
+def test_a_wrong_filter_filters_nothing_and_its_error_goes() -> None:
+    """What was seen before is back, the reason is said; how many of all pass a right one is said beside it."""
+
+    async def act() -> None:
+        async with running(staged(deadlocked())) as (app, pilot):
+            await press(app, "slash")
+            await write(app, "age:10x")
+            await until(app, lambda: "must be a time" in told(app))
+            assert "clerk" in told(app) and app.trail.here.query == Query()
+            await press(app, "escape")
+            assert "must be a time" not in told(app)
+            await press(app, "slash")
+            await write(app, "clerk")
+            await until(app, lambda: "Filter: clerk  1 of 3  Esc shows all" in told(app))
 
     play(act)
 
@@ -438,6 +491,52 @@ def test_little_room_has_fewer_columns_and_very_little_a_word() -> None:
             await pilot.resize_terminal(120, 30)
             await until(app, lambda: "Too small" not in told(app) and "Behind" in told(app))
             assert cursor_row(app).startswith("> waiter-0")
+
+    play(act)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_in_little_room_every_view_has_its_rows(view: str) -> None:
+    """At 40 x 10 what stands above is a line: the deadlock where there is one, and a row can be seen wherever there are any."""
+
+    async def act() -> None:
+        made = deadlocked()
+        made.findings.append(told_deadlock())
+        place = {"file": "/srv/shop/shop.py", "line": 52, "function": "reserve", "text": "with stock:"}
+        edge = {"first": "audit", "then": "stock", "count": 7, "held_at": place, "wanted_at": place, "first_seen": "2026-11-30T23:00:00.000+00:00", "agent": "a"}
+        order = {"level": "order", "cycles": [], "edges": [edge], "full": False, "cut": {"edges": 0, "cycles": 0}}
+        fleet = staged(made, answers={(41, "order", 0): Asked(NOW_NS, order=order)})
+        async with running(fleet, size=(40, 10), view=view) as (app, pilot):
+            assert screen(app)[2].startswith("DEADLOCK: refresher")
+            assert cursor_row(app) or view == "lints", told(app)
+
+    play(act)
+
+
+def test_in_little_room_the_levels_can_be_read() -> None:
+    """The line that asks for a level leaves room for those that there are."""
+
+    async def act() -> None:
+        async with running(staged(Process(4194304)), size=(40, 10)) as (app, pilot):
+            await press(app, "L")
+            await until(app, lambda: "[off] [detect] [order]" in told(app))
+
+    play(act)
+
+
+@pytest.mark.parametrize("key", ["L", "slash", "e"])
+def test_escape_closes_a_question_wherever_the_focus_is(key: str) -> None:
+    """Also after Tab, when the page has the keys; the page stays where it is."""
+
+    async def act() -> None:
+        async with running(staged(deadlocked())) as (app, pilot):
+            await press(app, "enter", key)
+            await until(app, lambda: app.query_one(Prompt).asks)
+            await press(app, "shift+tab")
+            assert app.focused is app.query_one("#page")
+            await press(app, "escape")
+            await until(app, lambda: not app.query_one(Prompt).asks)
+            assert len(app.trail.places) == 2
 
     play(act)
 
@@ -612,6 +711,29 @@ def test_however_it_ends_the_terminal_is_left_whole() -> None:
     finally:
         for terminal in terminals:
             terminal.close()
+
+
+def test_after_ctrl_z_and_fg_all_is_drawn() -> None:
+    """It stops, the terminal is the shell's, and when it goes on the page is there again; then it ends as ever."""
+    terminal = Terminal(str(os.getpid()))
+    try:
+        terminal.until(b"Waits")
+        terminal.until(b"Roots")
+        for _ in range(2):
+            os.write(terminal.ours, b"\x1a")
+            stat = Path(f"/proc/{terminal.process.pid}/stat")
+            wait_until(lambda: not terminal.take(0.05) and stat.read_text().rpartition(")")[2].split()[0] == "T")
+            while terminal.take(0.1):
+                pass
+            assert terminal.drawn.rindex(b"\x1b[?1049l") > terminal.drawn.rindex(b"\x1b[?1049h")
+            terminal.drawn = b""
+            terminal.process.send_signal(signal.SIGCONT)
+            for word in (b"Waits", b"Roots", b"quit"):
+                terminal.until(word)
+        os.write(terminal.ours, b"q")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
 
 
 def test_bytes_that_are_no_text_are_not_the_end() -> None:

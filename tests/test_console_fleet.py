@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from fastlock.console import fleet as fleets
 from fastlock.console.asking import OLDER
 from fastlock.console.fleet import Fleet
 from fastlock.console.seen import ENDED, LIVE, UNSEEN, Asked, Seen
+from fastlock.outside.find import processes
 from live import running
 from support import wait_until
 
@@ -111,6 +113,35 @@ def test_children_of_those_that_are_named() -> None:
             os.killpg(master.pid, signal.SIGKILL)
 
 
+ONLOOKER = """
+    from fastlock.outside import open_table
+    from fastlock.outside.find import looking_on
+    pid = int(sys.stdin.readline())
+    table = open_table(pid)
+    table.follow(); table.follow()
+    with looking_on():
+        print("looks", flush=True)
+        stay()
+    print("is like any other", flush=True)
+    stay()
+"""
+
+
+def test_who_only_looks_on_is_not_listed() -> None:
+    """What has another's table open, and mapped, is not taken for that; a command that looks at processes has no line, in no list."""
+    with running(QUIET) as program, running("ready()\n" + textwrap.dedent(ONLOOKER)) as onlooker, Fleet() as fleet:
+        onlooker.process.stdin.write(f"{program.pid}\n")  # type: ignore[union-attr]
+        onlooker.process.stdin.flush()  # type: ignore[union-attr]
+        assert onlooker.line() == "looks\n"
+        assert is_seen(fleet, program.pid) and fleet.of(onlooker.pid) is None
+        assert program.pid in processes() and onlooker.pid not in processes()
+        onlooker.go_on()
+        assert onlooker.line() == "is like any other\n"
+        wait_until(lambda: is_seen(fleet, onlooker.pid))
+        assert fleet.of(onlooker.pid).facts["pid"] == onlooker.pid  # type: ignore[union-attr]
+        assert onlooker.pid in processes()
+
+
 def test_numbers_that_are_named_have_a_line() -> None:
     """No process, and one without fastlock: a line each, and nothing is raised."""
     with subprocess.Popen(["sleep", "1000"]) as sleeper, Fleet([sleeper.pid, 2**22 + 5]) as fleet:
@@ -148,7 +179,7 @@ def test_a_level_is_told_and_set() -> None:
         assert done == (True, "level order for 10m 00s; before: detect")
         assert fleet.set_level(program.pid, "detect", None) == (True, "level detect until it is set again; before: order")
         refused = fleet.set_level(program.pid, "louder", None)
-        assert not refused.done and refused.text.startswith("refuses: ") and "louder" in refused.text
+        assert not refused.done and refused.text.startswith("nothing was changed: refuses: ") and "louder" in refused.text
         wait_until(lambda: is_seen(fleet, program.pid) and fleet.of(program.pid).level == "detect")  # type: ignore[union-attr]
 
 
@@ -253,6 +284,9 @@ def test_a_stopped_process_is_not_asked() -> None:
         program.path()
         with program.stopped():
             assert answered(fleet, program.pid, "classes").why == "it is stopped, and answers when it goes on"
+            refused = fleet.set_level(program.pid, "order", 600)
+            assert refused == (False, "nothing was changed: it is stopped, and takes a level when it goes on")
+        assert fleet.set_level(program.pid, "detect", None).text.endswith("before: detect")
 
 
 def test_who_looks_once_waits_for_the_answers() -> None:

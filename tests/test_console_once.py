@@ -254,3 +254,17 @@ def test_without_textual_a_line_says_how_to_get_it() -> None:
 def test_columns_that_sort_are_known_without_a_process() -> None:
     """--sort is checked before anything is looked at."""
     assert list(columns_of("waits")) == ["pid", "who", "lock", "owner", "age", "site", "behind", "call", "left"]
+
+
+def test_of_nobody_one_sentence_is_said() -> None:
+    """It is true of every view, and said once."""
+    told = once.render_all([made for _, made in once.pages_of(Fleet([]), list(VIEWS), Query(), History())])
+    assert told.count("No live process of this user uses fastlock.") == 1 and "==" not in told
+
+
+@pytest.mark.parametrize("columns, width_is", [("", once.COLUMNS), ("64", 64), ("200", 200), ("many", once.COLUMNS)])
+def test_who_pipes_it_says_how_wide_it_is(monkeypatch: pytest.MonkeyPatch, columns: str, width_is: int) -> None:
+    """COLUMNS counts before the terminal, as everywhere; without either, what fits into a limit stays whole."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "__stdout__", None)
+    assert top._columns() == width_is

@@ -11,7 +11,7 @@ import pytest
 from console_support import NOW_NS, Fleet, HandMade, Process, deadlocked, fleet, grids, lines, rows, shown, site
 from fastlock.console import once
 from fastlock.console.pages import DETAILS, VIEWS, columns_of
-from fastlock.console.pages.base import NO_PROCESS, Page
+from fastlock.console.pages.base import NO_PROCESS, OVER, Page
 from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, Target
 from fastlock.console.tables import GAP, Column, Grid, cut, fit
 from fastlock.reporting import width
@@ -193,12 +193,22 @@ def test_states_and_what_is_missing_are_notes() -> None:
     assert "7 locks made before" in "\n".join(shown("processes", fleet(full), Target("process", 3, 3)).notes)
 
 
-def test_what_has_ended_is_shown_only_where_nothing_else_is() -> None:
-    """The waits of a dead worker are no waits; of the only process they are its last word."""
-    dead = deadlocked(50).seen(state=ENDED, why="it has ended; this is how it was at 23:47:12Z")
-    assert [row["pid"] for row in rows(shown("waits", fleet(busy(), dead)))] == ["41"] * 5
-    assert len(rows(shown("waits", fleet(dead)))) == 3
-    assert "exporter" in text(shown("processes", fleet(busy(), dead), Target("process", 50, 50)))
+def test_what_has_ended_has_its_own_page_alone() -> None:
+    """The waits of a dead worker are no waits and its deadlock is no alarm, nor is it counted as more than ended; its own pages say how it was, and when."""
+    dead = deadlocked(50).seen(state=ENDED, health="deadlocked", why="it has ended; this is how it was at 23:47:12Z")
+    for of in (fleet(busy(), dead), fleet(dead)):
+        pages = {view: shown(view, of) for view in VIEWS}
+        assert [row["pid"] for row in rows(pages["waits"]) if row.get("pid") == "50"] == []
+        assert all(page.focus is None and "DEADLOCK" not in text(page) for page in pages.values())
+        assert [row["health"] for row in rows(pages["processes"]) if row["pid"] == "50"] == ["ended"]
+    assert lines(shown("waits", fleet(busy(), dead)))[0] == "1 process: 1 ok  7 agents, 5 waits  1 ended"
+    assert shown("processes", fleet(busy(), dead)).sections[0].title == "1 process, 1 ended"
+    assert grids(shown("waits", fleet(dead)))[0].empty == OVER
+    assert rows(shown("processes", fleet(busy(), dead)))[-1]["pid"] == "50"
+    for target in (Target("process", 50, 50), Target("circle", 50, 2), Target("agent", 50, 2)):
+        own = shown("waits", fleet(busy(), dead), target)
+        assert "ENDED: pid 50: it has ended; this is how it was at 23:47:12Z" in lines(own)
+        assert "exporter" in text(own)
 
 
 def test_several_processes_side_by_side() -> None:

@@ -268,6 +268,8 @@ def test_what_was_seen_last_stays() -> None:
         ended = reading.refresh()
     assert (zombie.state, ended.state) == (ENDED, ENDED)
     assert zombie.why == f"it has ended, and its parent has not taken notice yet; this is how it was at {live.captured_at[11:19]}Z"
+    assert ended.why == f"it has ended; this is how it was at {live.captured_at[11:19]}Z"
+    assert [each.is_deadlocked for each in (live, zombie, ended)] == [True, False, False]
     assert (ended.agents, ended.waits, ended.now_ns, len(ended.circles)) == (live.agents, live.waits, live.now_ns, 1)
     assert reading.refresh() is ended and reading.is_over
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+
+from fastlock.outside.find import looking_on
 
 VERBS = {
     "run": "run a Python program with fastlock's locks in place of threading's",
@@ -67,7 +70,8 @@ def _dispatch(argv: list[str]) -> int:
     verb = argv[index]
     if verb not in VERBS:
         parser.error(f"there is no command {verb!r}, only {', '.join(VERBS)}")
-    status: int = importlib.import_module(f"fastlock.cli.{verb}").main(argv[index + 1 :])
+    with contextlib.nullcontext() if verb == "run" else looking_on():  # which has a table, and nothing in it that anybody wants to see
+        status: int = importlib.import_module(f"fastlock.cli.{verb}").main(argv[index + 1 :])
     return status
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -107,7 +107,7 @@ def _print(fleet: Fleet, arguments: argparse.Namespace, query: Query) -> int:
     _ask(fleet, views, query, history)  # of processes that have come meanwhile
     made = once.pages_of(fleet, views, query, history)
     if arguments.json:
-        print(json.dumps({"at": _now(), "views": [once.facts(page, view) for view, page in made]}))
+        print(json.dumps(once.document(made, time.time())))
     else:
         say(once.render_all([page for _, page in made], _columns(), _in_colour()))
     return 0
@@ -132,16 +132,9 @@ def _follow(fleet: Fleet, history: History) -> None:
         _read(fleet, history)
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def _columns() -> int:
-    """Return how wide the terminal is; 80 where there is none."""
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or once.COLUMNS
-    except (OSError, ValueError, AttributeError):
-        return once.COLUMNS
+    """Return how wide tables may be: what COLUMNS says, else the terminal; 120 where there is none."""
+    return shutil.get_terminal_size((once.COLUMNS, 0)).columns
 
 
 def _in_colour() -> bool:

@@ -15,6 +15,7 @@ from rich.traceback import Traceback
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 from textual.widgets import Static
 
 from fastlock.console import picture, status
@@ -94,6 +95,7 @@ class Top(App[None]):
         self._leaving = Leaving(self.leave)
         self._questions = Questions(self)
         self._said: tuple[str, str] = ("", "")  # a text, and what it means
+        self._forgets: Timer | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -119,6 +121,7 @@ class Top(App[None]):
         if not self.is_headless:
             self._leaving.follow_signals(loop)
             self.set_interval(1.0, self._leaving.look)
+            self.app_resume_signal.subscribe(self, self._repaint)
         self._listing.focus()
         self._order()
         self._watcher.start()
@@ -140,6 +143,10 @@ class Top(App[None]):
         """Too small a terminal has a word about that and nothing else."""
         self.screen.set_class(event.size.width < LEAST[0] or event.size.height < LEAST[1], "-small")
         self._show_bars()
+
+    def _repaint(self, _: object) -> None:
+        """Draw everything: after Ctrl-Z and fg nothing is left on the terminal."""
+        self.screen.refresh(layout=True)
 
     # ---- reading: on the watcher's thread
 
@@ -184,16 +191,18 @@ class Top(App[None]):
         self.query_one("#title", Bar).show(status.title(self.trail, self.told, self.paused))
         self.query_one("#views", Bar).show(status.views(self.trail.view, width))
         self.query_one("#keys", Bar).show(status.keys(width))
-        said = status.said(self._said, self.trail.here.query, self.told)
+        said = status.said(self._said, self.trail.here.query, self.told, width)
         bar = self.query_one("#said", Bar)
-        bar.show(said)
+        bar.show(*said)
         bar.set_class(bool(said), "-open")
 
     def say(self, text: str, meaning: str = "") -> None:
         """Say for some seconds what has happened."""
+        if self._forgets is not None:
+            self._forgets.stop()
         self._said = (text, meaning)
         self._show_bars()
-        self.set_timer(_SAID_S, self._forget)
+        self._forgets = self.set_timer(_SAID_S, self._forget)
 
     def _forget(self) -> None:
         self._said = ("", "")
@@ -216,7 +225,11 @@ class Top(App[None]):
         self._listing.action_open()
 
     def action_leave_page(self) -> None:
-        """Go back; in a view take the filter away."""
+        """Go back; in a view take the filter away. A question that is open is answered with nothing, wherever the focus is."""
+        if self.query_one(Prompt).asks:
+            self.query_one(Prompt).answer(None)
+            return
+        self._forget()
         here = self.trail.here
         if not self.trail.back():
             if here.query == Query():

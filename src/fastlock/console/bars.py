@@ -1,4 +1,4 @@
-"""A line of the screen that is made of words, of which some can be clicked."""
+"""Lines of the screen that are made of words, of which some can be clicked."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ class Word(NamedTuple):
 
 
 class Bar(Widget):
-    """A line of words; what has no room is left out."""
+    """A line of words, or some; what has no room is left out."""
 
     DEFAULT_CSS = "Bar { height: 1; }"
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
-        self._words: tuple[Word, ...] = ()
+        self._lines: tuple[tuple[Word, ...], ...] = ((),)
 
-    def show(self, words: Sequence[Word]) -> None:
-        """Show these words."""
-        new = tuple(words)
-        if new != self._words:
-            self._words = new
+    def show(self, *lines: Sequence[Word]) -> None:
+        """Show these words, in one line or in several."""
+        new = tuple(map(tuple, lines)) or ((),)
+        if new != self._lines:
+            if len(new) != len(self._lines):
+                self.styles.height = len(new)
+            self._lines = new
             self.refresh()
 
-    def _placed(self) -> list[tuple[int, Word]]:
+    def _placed(self, y: int) -> list[tuple[int, Word]]:
         """Return the words that have room, each with where it begins: those at the right end first of all."""
         room, at = self.size.width, 0
-        rights = [word._replace(text=printable(word.text)) for word in self._words if word.right]
+        words = self._lines[y] if y < len(self._lines) else ()
+        rights = [word._replace(text=printable(word.text)) for word in words if word.right]
         taken = sum(width(word.text) for word in rights)
         placed = []
-        for word in self._words:
+        for word in words:
             if word.right:
                 continue
             text = printable(word.text)
@@ -63,9 +66,9 @@ class Bar(Widget):
         return placed
 
     def render_line(self, y: int) -> Strip:
-        """Return the line."""
+        """Return a line."""
         segments, end = [], 0
-        for at, word in self._placed():
+        for at, word in self._placed(y):
             if at > end:
                 segments.append(Segment(" " * (at - end)))
             segments.append(Segment(word.text, meanings.style(self.app.theme, word.meaning)))
@@ -74,7 +77,7 @@ class Bar(Widget):
 
     async def on_click(self, event: events.Click) -> None:
         """Do what the word under the mouse says."""
-        for at, word in self._placed():
+        for at, word in self._placed(event.y):
             if word.action and at <= event.x < at + width(word.text):
                 event.stop()
                 await self.app.run_action(word.action)

@@ -17,8 +17,8 @@ from fastlock.outside.find import has_table, is_ours, numbers, stat_of
 from fastlock.processes import Unreachable
 from fastlock.reporting import duration
 
-LINGER_S = 60.0  # for so long a process that has ended stays
-MOST_ENDED = 50
+LINGER_S = 30.0  # for so long a process that has ended stays
+MOST_ENDED = 5
 _HIDDEN_S = 2.0  # a process that is just forking, or about to execute a program, need not be told about
 _FIRST_PAUSE_S = 0.5  # before a process without a table is looked at again; twice as long each time
 _MOST_PAUSE_S = 30.0
@@ -87,7 +87,7 @@ class Fleet:
 
     @property
     def seen(self) -> Sequence[Seen]:
-        """Each process as it was read last, by its number; those that have ended stay for a minute, those that were named for good."""
+        """Each process as it was read last, by its number; the last few that have ended stay for half a minute, those that were named for good."""
         return self._seen
 
     def of(self, pid: int) -> Seen | None:
@@ -119,6 +119,9 @@ class Fleet:
 
     def set_level(self, pid: int, level: str, for_s: float | None) -> LevelSet:
         """Set the level of a process, for so many seconds or until it is set again; waits up to 3 s where the process does not answer."""
+        stat = stat_of(pid)
+        if stat is not None and stat.is_stopped:
+            return LevelSet(False, "nothing was changed: it is stopped, and takes a level when it goes on")
         limit = {} if for_s is None else {"for_s": for_s}
         try:
             answer = call(pid, {"do": "level", "level": level, **limit})
@@ -126,7 +129,7 @@ class Fleet:
             left = "until it is set again" if now["left_s"] is None else f"for {duration(now['left_s'])}"
             return LevelSet(True, f"level {now['level']} {left}; before: {before['level']}")
         except Unreachable as error:
-            return LevelSet(False, reason(pid, error))
+            return LevelSet(False, f"nothing was changed: {reason(pid, error)}")
         except (KeyError, TypeError, ValueError):
             return LevelSet(False, "it answers what is no answer of fastlock's")
 

@@ -11,6 +11,7 @@ from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut, fit
 from fastlock.console.wrapping import wrap
 
 MARK = 2  # columns before a row, for the cursor
+TIGHT = 12  # lines of a screen below which what is no row takes as little as it can
 _DRAWN = "▲"  # is in the drawing of a circle of two
 TEXT, TITLES, ROW = "text", "titles", "row"  # what a line is
 
@@ -32,15 +33,19 @@ class _Block(NamedTuple):
 
 
 class Flow:
-    """A page at a width; ``height`` is its lines. Making it costs what its text has, however many rows its tables have. Not changed later."""
+    """A page at a width; ``height`` is its lines. Making it costs what its text has, however many rows its tables have. Not changed later.
 
-    def __init__(self, page: Page, width: int) -> None:
+    On a screen of few lines (``room``) the head is one: the first deadlock, where there is one.
+    """
+
+    def __init__(self, page: Page, width: int, room: int = TIGHT) -> None:
         self.page = page
         self.width = width
+        self._is_tight = room < TIGHT
         self.height = 0
         self._blocks: list[_Block] = []
         self._places: dict[int, list[tuple[int, int, int]]] = {}  # by section: number, start and width of the columns that are shown
-        self._add_text(page.head, -1)
+        self._add_text([_shortened(page.head[1 if len(page.head) > 1 else 0], width)] if self._is_tight and page.head else page.head, -1)
         for number, section in enumerate(page.sections):
             self._add_section(number, section.title, section.body)
         if page.notes:
@@ -62,10 +67,11 @@ class Flow:
         self._add(TEXT, section, len(wrapped), wrapped)
 
     def _add_section(self, number: int, title: str, body: Grid | tuple[Line, ...]) -> None:
-        if self.height:
+        if self.height and not self._is_tight:
             self._add(TEXT, number, 1, [()])
         if title:
-            self._add_text([(Cell(title, "title"),)], number)
+            heading = (Cell(title, "title"),)
+            self._add_text([_shortened(heading, self.width) if self._is_tight else heading], number)
         if not isinstance(body, Grid):
             self._add_text(body, number)
         elif body.rows:
@@ -73,7 +79,8 @@ class Flow:
             self._add(TITLES, number, 1)
             self._add(ROW, number, len(body.rows))
         else:
-            self._add_text([(Cell(body.empty, "dim"),)], number)
+            empty, is_last = (Cell(body.empty, "dim"),), number == len(self.page.sections) - 1
+            self._add_text([_shortened(empty, self.width) if self._is_tight and not is_last else empty], number)
 
     def _block(self, line: int) -> _Block | None:
         return self._blocks[bisect.bisect_right(self._starts, line) - 1] if 0 <= line < self.height else None
@@ -135,6 +142,12 @@ class Flow:
             cell = cells[number]
             shown += [Cell(cut(cell.text, width, columns[number].right), cell.style), gap]
         return tuple(shown[:-1])
+
+
+def _shortened(line: Line, width: int) -> Line:
+    """Return as much of a line as fits, by whole words."""
+    first, *more = wrap(line, width)
+    return (*wrap(line, width - 2)[0], Cell(" …", "dim")) if more else first
 
 
 def _places(columns: Sequence[Column], room: int) -> list[tuple[int, int, int]]:

@@ -77,7 +77,7 @@ class Listing(ScrollView, can_focus=True):
     def _arrange(self, keep: bool) -> None:
         if self._page is None or self._room.width < 1:
             return
-        self._flow = Flow(self._page, self._room.width)
+        self._flow = Flow(self._page, self._room.width, self._room.height)
         self._spot = self._cursor.settle(self._flow)
         size = Size(self._room.width, self._flow.height)
         if size != self.virtual_size:

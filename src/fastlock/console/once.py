@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -11,7 +12,7 @@ from fastlock.console.pages import Fleet, Page, Section, page
 from fastlock.console.tables import GAP, Cell, Grid, Line, Place, Query, Row, cut, fit, text_of
 from fastlock.reporting import printable, width, wrapped
 
-COLUMNS = 80  # where nobody says how wide the screen is
+COLUMNS = 120  # at most, where nobody says how wide the screen is
 MOST_ROWS = 200  # of a table, as text; JSON has all
 MOST_CIRCLES = 5  # that are drawn
 _NATURAL_ROWS = 200  # that a column's width is measured by
@@ -37,9 +38,18 @@ def render(shown: Page, columns: int = COLUMNS, colour: bool = False) -> str:
 def render_all(pages: Sequence[Page], columns: int = COLUMNS, colour: bool = False) -> str:
     """Return several pages as text: what is on top of all of them once, and each note once."""
     lines = _lines(pages[0].head, colour) if pages else []
-    for shown in pages:
+    nothing = _same_nothing(pages)
+    if nothing:
+        lines += [*([""] if lines else []), *wrapped(printable(nothing), columns, "", "")]
+    for shown in () if nothing else pages:
         lines += ["", *body(shown, columns, colour)]
     return "\n".join([*lines, *notes(pages, columns)])
+
+
+def _same_nothing(pages: Sequence[Page]) -> str:
+    """Return the sentence of all tables where it is the same, as without any process; "" where there is more to say."""
+    said = [section.body.empty if isinstance(section.body, Grid) and not section.body.rows else "" for shown in pages for section in shown.sections]
+    return said[0] if len(said) > 1 and len(set(said)) == 1 else ""
 
 
 def body(shown: Page, columns: int, colour: bool) -> list[str]:
@@ -90,8 +100,9 @@ def _grid(grid: Grid, columns: int, colour: bool) -> list[str]:
 
 def _row(cells: Sequence[Cell], grid: Grid, places: Sequence[Place], colour: bool) -> str:
     parts = []
-    for cell, place in zip(cells, places):
+    for at, (cell, place) in enumerate(zip(cells, places), 1):
         text = cut(cell.text, place.width, grid.columns[place.column].right)
+        text = text.rstrip() if at == len(places) else text
         parts.append(_styled(text, cell.style, colour))
     return (" " * GAP).join(parts).rstrip()
 
@@ -114,6 +125,12 @@ def _widths(rows: Sequence[Row], column: int) -> Iterator[int]:
 
 
 # ---- JSON -------------------------------------------------------------------------------------------------------
+
+
+def document(pages: Sequence[tuple[str, Page]], read_at_s: float) -> dict[str, Any]:
+    """Return pages with the names of their views as plain builtins, and when they were read."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(read_at_s))
+    return {"at": at, "views": [facts(shown, view) for view, shown in pages]}
 
 
 def facts(shown: Page, view: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Prompt(Vertical):
         self._sure = _Sure(self)
         self._answer: asyncio.Future[str | None] | None = None
         self._changed: Callable[[str], None] | None = None
+        self._words: Sequence[Word] = ()
 
     def compose(self) -> ComposeResult:
         """Put the question above the line."""
@@ -66,6 +67,7 @@ class Prompt(Vertical):
         self.answer(None)
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._answer = answer
+        self._words = words
         self._question.show(words)
         self._input.display, self._sure.display = where is self._input, where is self._sure
         self.display = True
@@ -95,8 +97,8 @@ class Prompt(Vertical):
         self._input.cursor_position = len(self._input.value)
 
     def complain(self, line: str) -> None:
-        """Say in the place of the question what is wrong with the answer so far."""
-        self._question.show([Word(line, "warn")])
+        """Say in the place of the question what is wrong with the answer so far; "" where nothing is any more."""
+        self._question.show([Word(line, "warn")] if line else self._words)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell who asks what stands in the line."""

@@ -34,29 +34,33 @@ class Questions:
         answer = await self._prompt.text(question, wording.filter_text(before), changed=self._filter)
         if answer is None:
             self._app.set_query(before)
-        else:
-            self._filter(answer, aloud=True)
+            return
+        try:
+            self._app.set_query(wording.parse_filter(answer, before))
+        except ValueError as exc:
+            self._app.set_query(before)
+            self._app.say(str(exc), "warn")
 
-    def _filter(self, text: str, aloud: bool = False) -> None:
+    def _filter(self, text: str) -> None:
+        wrong = ""
         try:
             self._app.set_query(wording.parse_filter(text, self._app.trail.here.query))
         except ValueError as exc:
-            if aloud:
-                self._app.say(str(exc), "warn")
-            else:
-                self._prompt.complain(str(exc))
+            wrong = str(exc)
+        self._prompt.complain(wrong)
 
     # ---- saving
 
     async def save(self) -> None:
         """Save the page as it is when this is asked, in the form that the name's ending says; ask before a file is written over."""
-        told, view = self._app.told, self._app.trail.view
+        told, here = self._app.told, self._app.trail.here
         if told is None or told.page is None:
             self._app.say("There is nothing to save yet.", "warn")
             return
         svg = self._app.export_screenshot()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(told.read_at_s))
-        name = await self._prompt.text("Save what is seen; .txt, .json or .svg:", f"fastlock-{view}-{stamp}.txt")
+        what = here.view if here.target is None else here.target.kind
+        name = await self._prompt.text("Save what is seen; .txt, .json or .svg:", f"fastlock-{what}-{stamp}.txt")
         if not name:
             return
         try:
@@ -64,7 +68,7 @@ class Questions:
         except ValueError as exc:
             self._app.say(str(exc), "warn")
             return
-        content = svg if form == ".svg" else save.as_json(told.page, view, stamp) if form == ".json" else save.as_text(told.page)
+        content = svg if form == ".svg" else save.as_json(told.page, what, told.read_at_s) if form == ".json" else save.as_text(told.page)
         await self._write(name, content)
 
     async def _write(self, name: str, content: str) -> None:
@@ -88,7 +92,7 @@ class Questions:
             self._app.say("Of which process? Put the cursor on one of its rows, or open it under Processes.", "warn")
             return
         who = printable(f"pid {seen.pid} ({seen.process})")
-        answer = await self._prompt.text(f"Level for pid {seen.pid}, now {printable(seen.level)}, and for how long:", "order 10m", words=wording.LEVELS)
+        answer = await self._prompt.text(wording.level_prompt(seen.pid, printable(seen.level), self._app.size.width), "order 10m", words=wording.LEVELS)
         if not answer:
             return
         try:

@@ -87,7 +87,8 @@ class Reading:
         last = self.seen
         if last.view is None:
             return _nothing(self.pid, why, state)
-        return last if last.state == state else replace(last, state=state, why=f"{why}; this is how it was at {last.captured_at[11:19]}Z")
+        told = f"{why}; this is how it was at {last.captured_at[11:19]}Z"
+        return last if (last.state, last.why) == (state, told) else replace(last, state=state, why=told)
 
 
 def seen_of(view: View, pid: int, uid: int | None, is_stopped: bool) -> Seen:

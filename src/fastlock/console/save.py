@@ -27,9 +27,9 @@ def as_text(page: Page) -> str:
     return once.render(page, COLUMNS) + "\n"
 
 
-def as_json(page: Page, view: str, read_at: str) -> str:
+def as_json(page: Page, view: str, read_at_s: float) -> str:
     """Return a page as JSON with all rows of its tables, and when it was read."""
-    return json.dumps({"read_at": read_at, **once.facts(page, view)}, indent=1) + "\n"
+    return json.dumps(once.document([(view, page)], read_at_s), indent=1) + "\n"
 
 
 def write(name: str, content: str, *, over: bool = False) -> None:

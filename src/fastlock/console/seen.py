@@ -94,6 +94,16 @@ class Seen:
     facts: Mapping[str, Any] = field(default_factory=dict)  # what `fastlock ps --json` says of it, {} where nothing is known
     view: View | None = field(default=None, repr=False, compare=False)  # the moment, as it was read
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended: all that is here is how it was."""
+        return self.state == ENDED
+
+    @property
+    def is_deadlocked(self) -> bool:
+        """Whether something in it is stuck for good; nothing is in a process that has ended."""
+        return self.health == "deadlocked" and not self.has_ended
+
     @cached_property
     def circles(self) -> Sequence[Circle]:
         """The circles; once a moment, linear in its waits."""

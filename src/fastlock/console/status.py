@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 
 from fastlock.console.bars import Word
-from fastlock.console.pages import VIEWS
-from fastlock.console.tables import Query
+from fastlock.console.pages import VIEWS, Page
+from fastlock.console.tables import Cell, Grid, Query, text_of
 from fastlock.console.trail import Trail
 from fastlock.console.watching import PERIOD_S, Told
 from fastlock.console.wording import filter_text
+from fastlock.console.wrapping import wrap
 from fastlock.reporting import duration, width
 
+_MOST_SAID = 3  # lines of what has happened
 _KEYS = (
     ("Enter", "open", "open"),
     ("Esc", "back", "leave_page"),
@@ -33,7 +35,7 @@ def title(trail: Trail, told: Told | None, paused: bool) -> list[Word]:
     if paused:
         words.append(Word(" PAUSED", "alarm", "pause", right=True))
     elif told is not None and told.slow_s > PERIOD_S * 1.5:
-        words.append(Word(f" every {duration(told.slow_s)}", "warn", right=True))
+        words.append(Word(f" reads every {duration(told.slow_s)}", "warn", right=True))
     if told is not None and told.read_at_s:
         words.append(Word(f" {clock(told.read_at_s)}", "", right=True))
     return words
@@ -65,16 +67,30 @@ def keys(room: int) -> list[Word]:
     return words
 
 
-def said(message: tuple[str, str], query: Query, told: Told | None) -> Sequence[Word]:
-    """Return what has just happened, else what is wrong, else the filter, else the first note; [] where there is nothing to say."""
+def said(message: tuple[str, str], query: Query, told: Told | None, room: int) -> Sequence[Sequence[Word]]:
+    """Return as lines what has just happened, else what is wrong, else the filter, else the first note; [] where there is nothing to say."""
     if message[0]:
-        return [Word(message[0], message[1])]
+        return _broken(*message, room)
     if told is not None and told.trouble:
-        return [Word(told.trouble, "warn")]
+        return _broken(told.trouble, "warn", room)
+    shown = None if told is None else told.page
     told_filter = filter_text(query)
     if told_filter:
-        return [Word("Filter: ", "dim"), Word(told_filter, "title", "filter"), Word("  Esc shows all", "dim")]
-    if told is None or told.page is None or not told.page.notes:
+        number = "" if shown is None else _of_all(shown)
+        return [[Word("Filter: ", "dim"), Word(told_filter, "title", "filter"), Word(number), Word("  Esc shows all", "dim")]]
+    if shown is None or not shown.notes:
         return []
-    more = len(told.page.notes) - 1
-    return [Word(told.page.notes[0], "warn"), *([Word(f" (and {more} more below)", "dim", right=True)] if more else [])]
+    more = len(shown.notes) - 1
+    return [[Word(shown.notes[0], "warn"), *([Word(f" (and {more} more below)", "dim", right=True)] if more else [])]]
+
+
+def _broken(text: str, meaning: str, room: int) -> list[list[Word]]:
+    """Return a text in as many lines as it needs, within reason."""
+    lines = wrap((Cell(text, meaning),), max(1, room))
+    return [[Word(text_of(line), meaning)] for line in lines[:_MOST_SAID]]
+
+
+def _of_all(shown: Page) -> str:
+    """Say how many of a page's rows pass the filter."""
+    grids = [section.body for section in shown.sections if isinstance(section.body, Grid)]
+    return f"  {sum(len(grid.rows) for grid in grids):,} of {sum(grid.total for grid in grids):,}" if grids else ""

@@ -56,6 +56,12 @@ def _seconds(text: str, word: str) -> float:
         raise ValueError(f"{word}: {exc}") from None
 
 
+def level_prompt(pid: int, now: str, room: int) -> str:
+    """Return what is asked for, so that the levels have room beside it."""
+    full = f"Level for pid {pid}, now {now}, and for how long:"
+    return full if len(full) + sum(len(level) + 3 for level in LEVELS) <= room else f"Level {pid}:"
+
+
 def level_question(wish: LevelWish, who: str) -> str:
     """Return the question whether that is meant."""
     limit = "until it is set again" if wish.for_s is None else f"for {duration(wish.for_s)}"

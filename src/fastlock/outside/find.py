@@ -18,6 +18,7 @@ from fastlock.outside.records import Records
 from fastlock.outside.view import View
 
 _MEMORY = "/memfd:fastlock-table"
+_ONLOOKER = "fastlock-onlooker"  # the name of an empty memfd, in who only looks at others
 _EXTENSION = "/fastlock/_mapping"
 _FORK_LIMIT_S = 0.2  # that a child may take to make its table its own
 _NO_DESCRIPTOR = "its table has no descriptor any more (the program closes them in bulk); it has one again as soon as somebody waits for a lock"
@@ -199,6 +200,20 @@ def processes() -> list[int]:
     return [pid for pid in numbers() if is_ours(pid) and has_table(pid)]
 
 
+@contextlib.contextmanager
+def looking_on() -> Iterator[None]:
+    """Mark this process for the block as one that only looks at others, so that processes() and has_table() leave it out; a descriptor is the mark."""
+    mark = -1
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):  # without descriptors, or by a filter of system calls: then it is seen like any other
+            mark = os.memfd_create(_ONLOOKER)
+    try:
+        yield
+    finally:
+        if mark >= 0:
+            os.close(mark)
+
+
 def numbers() -> list[int]:
     """Return the PIDs of all processes; Unseen where the system does not say which there are. Some tens of microseconds for a hundred."""
     require_proc()
@@ -212,11 +227,12 @@ def is_ours(pid: int) -> bool:
 
 
 def has_table(pid: int) -> bool:
-    """Tell whether a process has a table: a look at each of its descriptors, and at its maps where there is none among these."""
+    """Tell whether a process has a table, and does more than look at others: a look at each of its descriptors, and at its maps where there is none among these."""
     try:
-        if any(True for _ in _descriptors(pid)):
-            return True
-        return any(_MEMORY in line for line in _maps(pid))
+        opened = [name for _, name in _links(pid)]
+        if any(name.startswith(f"/memfd:{_ONLOOKER}") for name in opened):
+            return False
+        return any(True for _ in _descriptors(pid)) or _mapped(pid) is not None
     except OSError:
         return False
 
@@ -275,13 +291,20 @@ def uid_of(pid: int) -> int | None:
     return int(uids[1]) if len(uids) > 1 else None
 
 
-def _descriptors(pid: int) -> Iterator[str]:
-    """Paths of the process's descriptors of a table; OSError where they may not be seen."""
+def _links(pid: int) -> Iterator[tuple[str, str]]:
+    """The process's descriptors: the path of each, and what is open there; OSError where they may not be seen."""
     directory = f"/proc/{pid}/fd"
     for name in os.listdir(directory):
         path = f"{directory}/{name}"
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            if os.readlink(path).startswith(_MEMORY):
+            yield path, os.readlink(path)
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    """Paths of the process's descriptors of a table that it may write: its own, for who looks at another's has opened that for reading."""
+    for path, name in _links(pid):
+        with contextlib.suppress(FileNotFoundError):
+            if name.startswith(_MEMORY) and os.lstat(path).st_mode & stat.S_IWUSR:  # the mode of the link is how it was opened
                 yield path
 
 
@@ -290,20 +313,24 @@ def _maps(pid: int) -> list[str]:
         return file.readlines()
 
 
+def _mapped(pid: int) -> str | None:
+    """The line of the process's maps that its own table is in: who merely reads another's may not write it."""
+    return next((line for line in _maps(pid) if _MEMORY in line and line.split()[1].startswith("rw")), None)
+
+
 def _table_of(pid: int) -> tuple[int, str]:
     """A descriptor of the process's table, and where the process has it."""
     try:
         for path in _descriptors(pid):
             with contextlib.suppress(FileNotFoundError):
                 return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), path
-        maps = _maps(pid)
+        line = _mapped(pid)
+        loaded = line is None and any(_EXTENSION in each for each in _maps(pid))
     except PermissionError:
         raise Unseen(f"process {pid}: {_why_not(pid)}") from None
     except OSError as error:
         raise Unseen(f"process {pid} cannot be seen: {error.strerror}") from None
-    line = next((line for line in maps if _MEMORY in line), None)
     if line is None:
-        loaded = any(_EXTENSION in line for line in maps)
         raise Unseen(f"process {pid}: {'fastlock is in it, but ' + _unmade() if loaded else 'there is no fastlock in it'}")
     path = f"/proc/{pid}/map_files/{_range(line)}"
     try:

@@ -21,8 +21,8 @@ class Alarm(NamedTuple):
 
 
 def alarms_of(seen: Seen, names: Names) -> list[Alarm]:
-    """Return the deadlocks of a process, circles first; of one whose health is another nothing is worked out."""
-    if seen.health != "deadlocked":
+    """Return the deadlocks of a process, circles first; of one that is not deadlocked nothing is worked out."""
+    if not seen.is_deadlocked:
         return []
     circles = [circle for circle in seen.circles if not circle.clears]
     alarms = [_of_circle(circle, seen, names) for circle in circles]

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from fastlock.console.history import History
 from fastlock.console.names import NOBODY, Names, place
 from fastlock.console.pages.alarms import Alarm, alarms_of
-from fastlock.console.seen import ENDED, LIVE, STOPPED, UNSEEN, Asked, Seen, Target, Wait
+from fastlock.console.seen import LIVE, STOPPED, UNSEEN, Asked, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Line, Query
 from fastlock.findings import Site
 from fastlock.reporting import duration, printable
@@ -61,8 +61,14 @@ class Sight:
 
     @cached_property
     def seen(self) -> Sequence[Seen]:
-        """The processes; those that have ended only where nothing else is there."""
-        return [each for each in self.fleet.seen if each.state != ENDED] or self.fleet.seen
+        """The processes that are there; one that has ended has its row among them, and its own page."""
+        return [each for each in self.fleet.seen if not each.has_ended]
+
+    @property
+    def ended(self) -> Seen | None:
+        """The process that the page is about, where it has ended: the target's, or the only one."""
+        about = self.of(self.target.pid) if self.target is not None else self.fleet.seen[0] if len(self.fleet.seen) == 1 else None
+        return about if about is not None and about.has_ended else None
 
     @property
     def many(self) -> bool:
@@ -105,7 +111,7 @@ class Sight:
     @property
     def nobody(self) -> str:
         """Why there is nothing at all to show."""
-        return printable(self.fleet.why) or (BLIND if self.fleet.seen else NO_PROCESS)
+        return printable(self.fleet.why) or (BLIND if self.seen else OVER if self.fleet.seen else NO_PROCESS)
 
     def columns(self, *columns: Column) -> tuple[Column, ...]:
         """Return a table's columns, with the process where there are several."""
@@ -166,7 +172,7 @@ _STYLES = {"ok": "good", "stalled": "warn", "deadlocked": "bad", STOPPED: "warn"
 
 def health(seen: Seen) -> Cell:
     """Return the health of a process, or its state where that says more."""
-    word = seen.health if seen.state == LIVE or seen.health == "deadlocked" else seen.state
+    word = seen.health if seen.state == LIVE or seen.is_deadlocked else seen.state
     return Cell(word or "not known yet", _STYLES.get(word, "dim"))
 
 
@@ -174,6 +180,8 @@ def head(sight: Sight) -> tuple[Line, ...]:
     """Return what every page begins with: which processes, how they are, and the deadlocks that stand."""
     fleet = sight.fleet.seen
     lines = [_about_one(fleet[0]) if len(fleet) == 1 else _about_many(fleet)] if fleet else []
+    if sight.ended is not None:
+        lines.append(line(Cell("ENDED", "warn"), f": pid {sight.ended.pid}: {printable(sight.ended.why)}"))
     return (*lines, *(alarm for seen in sight.seen for alarm in _alarms(seen, sight)))
 
 
@@ -181,17 +189,20 @@ def _about_one(seen: Seen) -> Line:
     parts = [Cell(printable(seen.process) or f"process {seen.pid}", "title"), Cell(f"  pid {seen.pid}")]
     if seen.state == UNSEEN:
         return (*parts, Cell("  "), health(seen))
-    told = f"  Python {printable(seen.python)}  level {printable(seen.level)}  {count(len(seen.agents), 'agent')}, {count(len(seen.waits), 'wait')}  "
-    return (*parts, Cell(told), health(seen))
+    told = f"  Python {printable(seen.python)}  level {printable(seen.level)}  "
+    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {count(len(seen.waits), 'wait')}  "
+    return (*parts, Cell(told + counts), health(seen))
 
 
 def _about_many(fleet: Sequence[Seen]) -> Line:
-    words = [health(seen) for seen in fleet]
-    parts = [Cell(f"{len(fleet):,} processes", "title"), Cell(":")]
+    there = [seen for seen in fleet if not seen.has_ended]
+    words = [health(seen) for seen in there]
+    parts = [Cell(count(len(there), "process", "processes"), "title"), Cell(":" if there else "")]
     for word in dict.fromkeys(sorted(words, key=lambda cell: _ALARM.get(cell.style, 9))):
         parts += [Cell(f" {words.count(word)} "), word]
-    total = sum(len(seen.waits) for seen in fleet)
-    return (*parts, Cell(f"  {count(sum(len(seen.agents) for seen in fleet), 'agent')}, {count(total, 'wait')}"))
+    total = sum(len(seen.waits) for seen in there)
+    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {count(total, 'wait')}"))
+    return (*parts, Cell(f"  {len(fleet) - len(there):,} ended", "dim")) if len(there) < len(fleet) else tuple(parts)
 
 
 _ALARM = {"bad": 0, "warn": 1, "dim": 2, "good": 3}
@@ -209,6 +220,8 @@ def _alarms(seen: Seen, sight: Sight) -> list[Line]:
 NO_PROCESS = (
     "No live process of this user uses fastlock. Start one with `fastlock run program.py`, or with FASTLOCK_INSTALL=1 in its environment; it comes up here by itself."
 )
+
+OVER = "No process is left: all of these have ended. Enter on one of them, under Processes, shows how it was."
 
 BLIND = "Nothing can be seen of these processes: the notes below say why."
 

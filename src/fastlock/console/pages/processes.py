@@ -21,15 +21,25 @@ COLUMNS = (
     Column("findings", "Findings", 8, right=True, least=76),
 )
 _RANK = {"deadlocked": 0, "stalled": 1, "": 3, "ok": 4}
+_LAST = 5  # of one that has ended
 
 
 def page(sight: Sight) -> Page:
     """Return every process that is looked at, also one that cannot be seen."""
     fleet = sight.fleet.seen
-    grid = _table(sight).grid(sorted(fleet, key=lambda seen: (_RANK.get(seen.health, 2), seen.pid)), sight.query)
-    worst = next((seen for seen in fleet if seen.health == "deadlocked"), None)
+    grid = _table(sight).grid(sorted(fleet, key=lambda seen: (_rank(seen), seen.pid)), sight.query)
+    worst = next((seen for seen in fleet if seen.is_deadlocked), None)
     focus = None if worst is None else Target("process", worst.pid, worst.pid)
-    return Page("Processes", head(sight), (Section(count(len(fleet), "process", "processes"), grid),), notes(sight), focus)
+    return Page("Processes", head(sight), (Section(_title(sight), grid),), notes(sight), focus)
+
+
+def _title(sight: Sight) -> str:
+    ended = len(sight.fleet.seen) - len(sight.seen)
+    return f"{count(len(sight.seen), 'process', 'processes')}{f', {ended:,} ended' if ended else ''}"
+
+
+def _rank(seen: Seen) -> int:
+    return _LAST if seen.has_ended else _RANK.get(seen.health, 2)
 
 
 def _unseen_locks(seen: Seen) -> list[str]:
@@ -48,14 +58,14 @@ def _table(sight: Sight) -> Table[Seen]:
             "program": lambda seen: seen.process.casefold(),
             "python": lambda seen: seen.python,
             "level": lambda seen: seen.level,
-            "health": lambda seen: _RANK.get(seen.health, 2),
+            "health": _rank,
             "agents": lambda seen: len(seen.agents),
             "waiting": lambda seen: len(waiting(seen)),
             "oldest": oldest_s,
             "findings": lambda seen: len(seen.findings) + seen.findings_dropped,
         },
-        words=lambda seen: (str(seen.pid), seen.process, seen.python, seen.level, seen.health, seen.state, seen.why),
-        kinds=lambda seen: (seen.health, seen.state, seen.level),
+        words=lambda seen: (str(seen.pid), seen.process, seen.python, seen.level, health(seen).text, seen.state, seen.why),
+        kinds=lambda seen: (health(seen).text, seen.state, seen.level),
         age_s=oldest_s,
     )
 
