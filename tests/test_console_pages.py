@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,7 +86,7 @@ def test_a_deadlock_that_only_a_finding_knows_is_an_alarm_too() -> None:
     told = {**told_deadlock(), "title": "deadlock", "explanation": "store waits for fetch, which awaits it."}
     told["edges"] = [{**told["edges"][0], "agent": 7, "waits": 104}]
     made.findings.append(told)
-    of = fleet(made.seen(health="deadlocked", view=SimpleNamespace(standing=[told])))
+    of = fleet(made.seen(health="deadlocked", ))
     page = shown("waits", of)
     assert "FL001 deadlock: store waits for fetch, which awaits it." in lines(page)
     assert page.focus == Target("finding", 41, "cd" * 32)
@@ -323,7 +322,77 @@ def test_circles_that_clear_or_may_not_be_deadlocks_are_told_as_that() -> None:
     assert [(row["what"], row["who"]) for row in rows(page)] == [("DEADLOCK", "alone waits for itself"), ("will clear", "one and two wait for each other")]
     told = text(shown("circles", fleet(made), Target("circle", 41, one)))
     assert "gives up in 9.0s" in told and "== Circle: will clear ==" in told
-    assert "it waits for itself" in " ".join(text(shown("circles", fleet(made), Target("circle", 41, alone))).split())
+    told = " ".join(text(shown("circles", fleet(made), Target("circle", 41, alone))).split())
+    assert "alone waits for mine at ledger.py:41, for 2.0s; held by alone since c.py:1" in told
+    assert "its own report says it, and what to change" in told and "Fix" not in told and "FL002" not in told
+
+
+def starved() -> Process:
+    """A pool of two workers, each in wait for work in its queue, and the process's finding about it."""
+    made = Process(facts={"health": "deadlocked"})
+    main, one, two = made.agent("MainThread"), made.agent("worker-0"), made.agent("worker-1")
+    made.lock("pool", kind="ThreadPoolExecutor", readers=(one, two))
+    whole = made.lock("result of page()", one, kind="Result")
+    parts = [made.lock("result of part()", worker, kind="Result") for worker in (one, two)]  # a circle of one each, as an open pool would show it
+    made.wait(main, whole, 4, "nested.py:41", "Future.result")
+    for worker, part in zip((one, two), parts):
+        made.wait(worker, part, 4, "nested.py:33", "Future.result")
+    agents = [{"id": each, "kind": "thread", "name": made.agents[each].name, "native_id": made.agents[each].native_id, "loop": None, "stack": []} for each in (one, two)]
+    locks = [{"id": each, "name": made.locks[each].name, "class": "c", "kind": made.locks[each].kind, "created": None} for each in (100, *parts)]
+    edge = {"mode": "exclusive", "held_at": None, "wanted_at": site("nested.py:33").to_dict(), "since_s": 0.1}
+    edges = [{**edge, "agent": worker, "holds": 100, "waits": part} for worker, part in zip((one, two), parts)]
+    told = {"explanation": "All 2 workers are busy with jobs that wait for one of them.", "fix": "give that work a pool of its own"}
+    made.findings.append({**told_deadlock(), **told, "code": "FL030", "title": "pool starvation", "agents": agents, "locks": locks, "edges": edges})
+    return made
+
+
+def test_a_circle_is_what_its_process_has_found_and_not_what_the_table_alone_would_say() -> None:
+    """A starved pool is told as that: on top, in the list and on its page, all its workers, with the fix of the finding."""
+    of = fleet(starved())
+    page = shown("circles", of)
+    assert lines(page)[1:2] == ["FL030 pool starvation: All 2 workers are busy with jobs that wait for one of them."]
+    assert {(row["who"], row["agents"]) for row in rows(page)} == {("FL030 pool starvation: worker-0 and worker-1", "2")}
+    circle = text(shown("circles", of, Target("circle", 41, 2)))
+    assert "== Circle: DEADLOCK, FL030 pool starvation ==" in circle and "give that work a pool of its own" in circle
+    assert "explain FL030" in circle and "FL002" not in circle and "loop" not in circle
+    assert "waits for itself" not in text(shown("roots", of))
+
+
+def test_without_a_finding_a_circle_over_results_or_tasks_has_no_fix() -> None:
+    """Whom a pool's result comes from, and which task of a thread holds a lock, the table does not tell: nothing is to be changed on its word."""
+    made = starved()
+    made.findings.clear()
+    told = text(shown("circles", fleet(made), Target("circle", 41, 2)))
+    assert "worker-0 waits for result of part() #1" in told and "Fix" not in told and "FL0" not in told
+    loop = Process(facts={"health": "deadlocked"})
+    main, task = loop.agent("MainThread", tid=41), loop.agent("reader", "task", "MainThread", 41)
+    loop.wait(main, loop.lock("rates_lock", main, "rates.py:29"), 3)
+    assert task in loop.agents
+    page = shown("circles", fleet(loop))
+    assert [row["who"] for row in rows(page)] == ["MainThread waits for rates_lock, which can come from nobody who runs"]
+    told = text(shown("circles", fleet(loop), Target("circle", 41, main)))
+    assert "RLock" not in told and "FL002" not in told
+
+
+def test_a_task_that_stops_its_loop_is_told_by_its_finding() -> None:
+    """In the table the thread waits for what the thread holds; the finding knows which task has it, and which one wants it."""
+    made = Process(facts={"health": "deadlocked"})
+    main = made.agent("MainThread", tid=41)
+    lock = made.lock("rates_lock", main, "rates.py:29")
+    made.wait(main, lock, 3, "rates.py:35")
+    agents = [{"id": number, "kind": "task", "name": name, "native_id": 41, "loop": "MainThread", "stack": []} for number, name in ((7, "reader"), (8, "refresher"))]
+    edge = {"mode": "exclusive", "held_at": None, "wanted_at": None, "since_s": 0.1, "holds": None, "waits": None}
+    edges = [{**edge, "agent": 7, "waits": lock, "wanted_at": site("rates.py:35").to_dict()}, {**edge, "agent": 8, "holds": lock}]
+    locks = [{"id": lock, "name": "rates_lock", "class": "rates_lock", "kind": "Lock", "created": None}]
+    told = {"explanation": "Task reader has stopped the loop of refresher.", "fix": "release it before the await", "reasons": ["FL005: across await"]}
+    made.findings.append({**told_deadlock(), **told, "agents": agents, "locks": locks, "edges": edges})
+    of = fleet(made)
+    page = shown("circles", of)
+    assert lines(page)[1] == "FL001 deadlock: Task reader has stopped the loop of refresher."
+    assert [(row["who"], row["agents"]) for row in rows(page)] == [("FL001 deadlock: reader (task) and refresher (task)", "2")]
+    circle = text(shown("circles", of, Target("circle", 41, main)))
+    assert "release it before the await" in circle and "stopped by ──── its loop" in circle and "RLock" not in circle
+    assert "3.0s" in circle  # as long as its thread has waited
 
 
 def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:

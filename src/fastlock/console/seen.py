@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from fastlock.outside import told
 from fastlock.outside.facts import Agent, Lock, Wait
 from fastlock.outside.view import View
 from fastlock.roots import Root
@@ -99,6 +100,26 @@ class Seen:
         """The circles; once a moment, linear in its waits."""
         view = self.view
         return () if view is None else [Circle(circle, view.clears(circle), view.is_proven(circle)) for circle in view.circles]
+
+    @cached_property
+    def stands(self) -> Sequence[told.Told]:
+        """What the process has found about agents that still wait in the same waits, oldest first; once a moment, linear in its waits."""
+        if self.view is not None:
+            return self.view.stands
+        threads = {agent.native_id: agent.id for agent in self.agents.values() if agent.kind == "thread" and agent.native_id is not None}
+        return told.standing(self.findings, ((wait.agent, wait.lock) for wait in self.waits), threads)
+
+    def runs_tasks(self, agent: int) -> bool:
+        """Tell whether an agent is a thread of whose tasks the table knows one: what it holds, and waits for, may be a task's."""
+        if self.view is not None:
+            return self.view.runs_tasks(agent)
+        thread = self.agents.get(agent)
+        return thread is not None and any(each.kind == "task" and each.native_id == thread.native_id for each in self.agents.values())
+
+    def told_of(self, circle: Circle) -> told.Told | None:
+        """Return the finding that the process has told about a circle, None where it has told none; linear in waits."""
+        inside = set(circle.agents)
+        return told.about(self.stands, {(wait.agent, wait.lock) for wait in self.waits if wait.agent in inside}, circle.clears)
 
     @cached_property
     def roots(self) -> Sequence[Root]:
