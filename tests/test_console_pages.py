@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from console_support import NOW_NS, Fleet, HandMade, Process, deadlocked, fleet, grids, lines, rows, shown, site
-from fastlock.console import once
+from fastlock.console import once, sources
+from fastlock.console.flow import Flow
 from fastlock.console.pages import DETAILS, VIEWS, columns_of
 from fastlock.console.pages.base import NO_PROCESS, Page
 from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, Target
-from fastlock.console.tables import GAP, Column, Grid, cut, fit
-from fastlock.reporting import width
+from fastlock.console.tables import GAP, Column, Grid, cut, fit, text_of
+from fastlock.reporting import is_stdlib, width
 
 
 def sections(of: Page) -> dict[str, list[str]]:
@@ -393,6 +396,74 @@ def test_a_task_that_stops_its_loop_is_told_by_its_finding() -> None:
     circle = text(shown("circles", of, Target("circle", 41, main)))
     assert "release it before the await" in circle and "stopped by ──── its loop" in circle and "RLock" not in circle
     assert "3.0s" in circle  # as long as its thread has waited
+
+
+def test_both_lines_of_code_and_the_fix_stand_before_the_stacks() -> None:
+    """What is to be seen at three in the morning is on the first screen; and the line of source stands with its place."""
+    made = deadlocked()
+    made.findings.append(told_deadlock())
+    page = shown("circles", fleet(made), Target("circle", 41, 1))
+    titles = [section.title for section in page.sections]
+    assert titles == ["", "", "What to do", "In it", "What else is known", "Where they are"]
+    flow = Flow(page, 80)
+    told = [text_of(flow.cells(number)) for number in range(flow.height)]
+    first = next(number for number, each in enumerate(told) if "Explain" in each)
+    assert first < 22 and [each.split()[0] for each in told[:first] if each.startswith("    ")] == ["holds", "waits"] * 2
+    assert any("export.py:131" in each and "with rates_lock:" in each for each in told[:first])
+
+
+@pytest.mark.parametrize("columns", [200, 100, 80, 60, 40])
+def test_a_drawing_is_never_cut(columns: int) -> None:
+    """Where it has no room its names are shorter, or it is a list, or a sentence; no line is broken in it, and nothing is lost of a name that has room."""
+    made = deadlocked()
+    made.findings.append(told_deadlock())
+    flow = Flow(shown("circles", fleet(made), Target("circle", 41, 1)), columns)
+    told = [text_of(flow.cells(number)) for number in range(flow.height)]
+    assert all(width(each) <= columns for each in told)
+    drawn = [each for each in told if "──" in each]
+    whole = "\n".join(told)
+    assert ("held by ──▶" in whole and drawn[0].rstrip().endswith('"refresher"')) or "┌─▶" in whole or "wait" in whole
+    assert whole.count("▲") in (0, 1) and whole.count("└") == whole.count("▲") + whole.count("┌─▶")
+
+
+def test_text_is_broken_once_below_what_its_label_says() -> None:
+    """Sentences come whole to the screen, which breaks them where it ends and goes on below the text."""
+    made = deadlocked()
+    made.findings.append({**told_deadlock(), "fix": " ".join(["word"] * 60)})
+    flow = Flow(shown("circles", fleet(made), Target("circle", 41, 1)), 80)
+    told = [text_of(flow.cells(number)) for number in range(flow.height)]
+    at = next(number for number, each in enumerate(told) if "Fix" in each)
+    rest = told[at : at + 5]
+    assert rest[0].startswith("  Fix           word") and all(each.startswith(" " * 16 + "word") for each in rest[1:4])
+    assert all(len(each.rstrip()) > 74 for each in rest[:4])
+
+
+def test_an_old_line_of_a_file_is_read_and_a_changed_file_is_not(tmp_path: Path) -> None:
+    """What is held is told without its source: the file has it, unless it has been written since."""
+    path = tmp_path / "pay.py"
+    path.write_text("import fastlock\n    with ledger:\n")
+    for made_s, text_there in ((1_000_000_000, "with ledger:"), (None, "")):
+        if made_s is not None:
+            os.utime(path, (made_s, made_s))
+        else:
+            os.utime(path, (4_000_000_000, 4_000_000_000))
+        sources._line.cache_clear()
+        assert sources._line(os.getpid(), str(path), 2, "2026-11-30T20:27:34.580+00:00") == text_there
+    assert sources._line(os.getpid(), str(tmp_path / "none.py"), 2, "2026-11-30T20:27:34.580+00:00") == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "theirs"),
+    [
+        ("/usr/lib/python3.13/threading.py", True),
+        ("/opt/py/lib/python3.14t/asyncio/runners.py", True),
+        ("/venv/lib/python3.11/site-packages/flask/app.py", False),
+        ("/srv/shop/export.py", False),
+    ],
+)
+def test_the_standard_library_is_told_by_the_paths_of_the_process(file: str, theirs: bool) -> None:
+    """Who looks may run on another Python than who is looked at."""
+    assert is_stdlib(file) is theirs
 
 
 def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:

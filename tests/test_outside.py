@@ -208,8 +208,44 @@ def test_a_circle_over_a_task_that_no_owner_shows() -> None:
             facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
         finally:
             process.kill()
-    assert "lock_across_await.py, pid" in shown
+    top = shown.partition("Findings")[0]
+    assert "lock_across_await.py, pid" in top
+    assert "DEADLOCK: FL001 deadlock, 2 agents" in top and "release it before the await" in " ".join(top.split())
     assert facts["health"] == "deadlocked"
+
+
+def test_a_starved_pool_is_told_as_that(tmp_path: Path) -> None:
+    """The dump, also one that is read from JSON, begins with the process's own finding, not with a worker that waits for itself."""
+    source = """
+        from concurrent.futures import ThreadPoolExecutor
+        fastlock.install()
+        pool = ThreadPoolExecutor(1)
+        def job(): return pool.submit(int).result()
+        pool.submit(job)
+        found("FL030")
+        ready()
+    """
+    with running(source) as program:
+        shown = fastlock("dump", program.pid).stdout
+        (tmp_path / "saved.json").write_text(fastlock("dump", program.pid, "--json").stdout)
+    for told in (shown, fastlock("dump", tmp_path / "saved.json").stdout):
+        top = told.partition("Findings")[0]
+        assert "DEADLOCK: FL030 pool starvation, 1 agent" in top and "Fix: do not wait in" in top, told
+
+
+def test_a_proven_stall_makes_a_process_deadlocked() -> None:
+    """As health() in the process says; it is over as soon as its wait is."""
+    source = """
+        fastlock.install()
+        gone = threading.Event()
+        def waits(): gone.wait()
+        start(waits); found("FL031")
+        ready([each.tier for each in fastlock.findings()] + [fastlock.health().ok])
+    """
+    with running(source, env={"FASTLOCK_SLOW_WAIT": "0.2"}) as program:
+        facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == program.pid)
+        *tiers, ok = program.told
+        assert facts["deadlocked"] is (not ok) and (facts["health"] == "deadlocked") is (not ok), (tiers, facts)
 
 
 def test_a_circle_with_a_timeout_is_told_as_such() -> None:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from fastlock.console.pages.base import Page
 from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut, fit
-from fastlock.console.wrapping import wrap
+from fastlock.console.wrapping import fitting, wrap
 
 MARK = 2  # columns before a row, for the cursor
-_DRAWN = "▲"  # is in the drawing of a circle of two
 TEXT, TITLES, ROW = "text", "titles", "row"  # what a line is
 
 
@@ -42,7 +41,7 @@ class Flow:
         self._places: dict[int, list[tuple[int, int, int]]] = {}  # by section: number, start and width of the columns that are shown
         self._add_text(page.head, -1)
         for number, section in enumerate(page.sections):
-            self._add_section(number, section.title, section.body)
+            self._add_section(number, section.title, section.body if isinstance(section.body, Grid) else fitting(section, width))
         if page.notes:
             self._add_section(len(page.sections), "What cannot be seen", tuple((Cell(note),) for note in page.notes))
         self._starts = [block.start for block in self._blocks]
@@ -55,10 +54,7 @@ class Flow:
             self.height += height
 
     def _add_text(self, lines: Sequence[Line], section: int) -> None:
-        if any(_DRAWN in cell.text for line in lines for cell in line):
-            wrapped = list(lines)  # a drawing is cut at the edge of the screen, for what is broken is none any more
-        else:
-            wrapped = [part for line in lines for part in wrap(line, self.width)]
+        wrapped = [part for line in lines for part in wrap(line, self.width)]
         self._add(TEXT, section, len(wrapped), wrapped)
 
     def _add_section(self, number: int, title: str, body: Grid | tuple[Line, ...]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from fastlock.console.history import History
 from fastlock.console.pages import Fleet, Page, Section, page
 from fastlock.console.tables import GAP, Cell, Grid, Line, Place, Query, Row, cut, fit, text_of
+from fastlock.console.wrapping import fitting, wrap
 from fastlock.reporting import printable, width, wrapped
 
 COLUMNS = 80  # where nobody says how wide the screen is
@@ -60,7 +61,7 @@ def notes(pages: Iterable[Page], columns: int) -> list[str]:
 def _section(section: Section, columns: int, colour: bool) -> list[str]:
     head = [printable(section.title)] if section.title else []
     if not isinstance(section.body, Grid):
-        return [*head, *_lines(section.body, colour)]
+        return [*head, *_lines([part for line in fitting(section, columns) for part in wrap(line, columns)], colour)]
     return [*head, *_grid(section.body, columns, colour)]
 
 

@@ -70,7 +70,7 @@ def about(stands: Iterable[Told], waits: Collection[Pair], clears: bool) -> Told
 
 def _pairs(finding: Mapping[str, Any], waiting: Collection[Pair], threads: Mapping[int, int]) -> frozenset[Pair]:
     """Return the waits of now that the finding's edges are; none where one of them is over."""
-    stopped = {each.get("id"): threads.get(each.get("native_id")) for each in _listed(finding, "agents") if each.get("kind") == "task"}
+    stopped = {each.get("id"): threads.get(each.get("native_id") or 0) for each in _listed(finding, "agents") if each.get("kind") == "task"}
     pairs = set()
     for edge in _listed(finding, "edges"):
         agent, lock = edge.get("agent"), edge.get("waits")

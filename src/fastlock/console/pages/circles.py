@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastlock.findings import Finding
 from fastlock.console.facts import circle_finding, waits_in
 from fastlock.console.names import NOBODY, Names, place
 from fastlock.console.pages.alarms import among, named
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, gone, head, line, notes, numbered
 from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import Circle, Lock, Seen, Target
+from fastlock.console.sources import sourced
 from fastlock.console.tables import Cell, Column, Line, Row, Table
-from fastlock.reporting import text, trees
+from fastlock.reporting import parts, trees
 
 COLUMNS = (
     Column("what", "What", 17, grow=1),
@@ -112,11 +114,18 @@ def one(sight: Sight) -> Page:
     grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything of ours.")
     doubt = [] if circle.proven or circle.clears else ["It is only possible: some of these locks may be released by somebody else than who holds them."]
     told = seen.told_of(circle)
-    sections = _proven(circle, seen, sight) if finding is None else [
-        Section(title, drawn(block)) for title, block in zip(("", "", "What to do"), text.blocks(finding)[1:])
-    ]
     title = f"Circle: {verdict(circle).text}{'' if told is None or told.is_just(circle.agents) else f', {named(told)}'}"
-    return Page(title, head(sight), (*sections, Section("In it", grid)), notes(sight, *doubt))
+    first, last = (_proven(circle, seen, sight), []) if finding is None else of_report(finding)
+    return Page(title, head(sight), (*first, Section("In it", grid), *last), notes(sight, *doubt))
+
+
+def of_report(finding: Finding) -> tuple[list[Section], list[Section]]:
+    """Return both lines of code and what to change, which come first; then what else a report says, the stacks last."""
+    told = parts.parts(sourced(finding))
+    forms = tuple(map(drawn, told.drawings))
+    first = [Section("", forms[0], forms[1:]), Section("", drawn(told.rows)), Section("What to do", drawn(told.fix))]
+    last = [Section("What else is known", drawn(told.foot)), Section("Where they are", drawn(told.stacks))]
+    return [each for each in first if each.body], [each for each in last if each.body]
 
 
 def _proven(circle: Circle, seen: Seen, sight: Sight) -> list[Section]:
