@@ -189,6 +189,9 @@ def text(shown: dict[str, Any]) -> str:
     if shown.get("stopped"):
         lines.append("The process is stopped: nothing in it runs until it gets SIGCONT.")
     circles = {frozenset(circle["agents"]): circle for circle in shown["circles"]}
+    by_circle = [told.about(shown["stands"], _pairs(circle["agents"], moment), circle["clears"]) for circle in shown["circles"]]
+    others_stand = [each for each in shown["stands"] if each.is_proven and each not in by_circle]
+    lines += [line for each in others_stand for line in ("", *_standing(each))]
     roots = moment.roots(cut=True)
     for root in roots[:MOST_ROOTS]:
         members = [link.agent for link in root.agents] if root.kind != "circle" else moment.forest.circle_of(root.agents[0].agent)
@@ -205,7 +208,7 @@ def text(shown: dict[str, Any]) -> str:
         lines += ["", "Other waits" if roots else "Waits", *_waits(others, names)]
     if not snapshot["waits"]:
         lines += ["", "Nobody waits for a lock."]
-    elif not shown["circles"]:
+    elif not shown["circles"] and not others_stand:
         lines += ["", "No circle over locks. Whether an event, a condition or a result still comes is not known."]
     if snapshot["findings"]:
         lines += ["", "Findings", *(line for finding in snapshot["findings"] for line in _finding(finding))]
@@ -270,7 +273,7 @@ def _circle(circle: dict[str, Any], about: told.Told | None, root: Root, names: 
     if about is None or about.is_just(circle["agents"]):
         lines = [f"{what}: {_count(root.number, 'agent')} in a circle{doubt}"]
     else:  # the table's owners show a part of it, or a thread in the place of its tasks
-        lines = [f"{what}: {about.finding['code']} {about.finding['title']}, {_count(len(about.agents), 'agent')}, see Findings", *_told(about.finding)]
+        lines = _standing(about, what)
     for link in root.agents:
         lines.append(f"  {trees.told(link, names)}")
         held = names.held(link.lock)
@@ -319,9 +322,12 @@ def _finding(finding: dict[str, Any]) -> list[str]:
     return [*lines, f"      Explain: fastlock explain {finding['code']}"]
 
 
-def _told(finding: Mapping[str, Any]) -> list[str]:
+def _standing(about: told.Told, what: str = "") -> list[str]:
+    """What the process's own finding says of a deadlock or stall that is still there."""
+    finding = about.finding
     fix = wrapped(f"Fix: {finding['fix']}", COLUMNS, "  ", " " * 7) if finding.get("fix") else []
-    return [*wrapped(finding["explanation"], COLUMNS, "  ", "  "), *fix]
+    head = f"{what or ('STALL' if finding['code'] == 'FL031' else 'DEADLOCK')}: {finding['code']} {finding['title']}, {_count(len(about.agents), 'agent')}"
+    return [head, *wrapped(finding["explanation"], COLUMNS, "  ", "  "), *fix, f"  Explain: fastlock explain {finding['code']}"]
 
 
 def _count(number: int, what: str) -> str:
