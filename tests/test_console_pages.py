@@ -15,7 +15,7 @@ from fastlock.console.flow import Flow
 from fastlock.console.pages import DETAILS, VIEWS, columns_of
 from fastlock.console.pages.base import NO_PROCESS, Page
 from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, Target
-from fastlock.console.tables import GAP, Column, Grid, cut, fit, text_of
+from fastlock.console.tables import GAP, Cell, Column, Grid, cut, cut_cell, fit, text_of
 from fastlock.reporting import is_stdlib, width
 
 
@@ -401,15 +401,17 @@ def test_a_task_that_stops_its_loop_is_told_by_its_finding() -> None:
 def test_both_lines_of_code_and_the_fix_stand_before_the_stacks() -> None:
     """What is to be seen at three in the morning is on the first screen; and the line of source stands with its place."""
     made = deadlocked()
-    made.findings.append(told_deadlock())
+    told = told_deadlock()
+    told["edges"][0]["wanted_at"] = {"file": "/srv/shop/export.py", "line": 131, "function": "export"}
+    made.findings.append(told)
     page = shown("circles", fleet(made), Target("circle", 41, 1))
     titles = [section.title for section in page.sections]
     assert titles == ["", "", "What to do", "In it", "What else is known", "Where they are"]
     flow = Flow(page, 80)
-    told = [text_of(flow.cells(number)) for number in range(flow.height)]
-    first = next(number for number, each in enumerate(told) if "Explain" in each)
-    assert first < 22 and [each.split()[0] for each in told[:first] if each.startswith("    ")] == ["holds", "waits"] * 2
-    assert any("export.py:131" in each and "with rates_lock:" in each for each in told[:first])
+    drawn = [text_of(flow.cells(number)) for number in range(flow.height)]
+    first = next(number for number, each in enumerate(drawn) if "Explain" in each)
+    assert first < 22 and [each[4:9] for each in drawn[:first] if each[4:9] in ("holds", "waits")] == ["holds", "waits"] * 2
+    assert any("export.py:131" in each and "with rates_lock:" in each for each in drawn[:first])
 
 
 @pytest.mark.parametrize("columns", [200, 100, 80, 60, 40])
@@ -466,13 +468,43 @@ def test_the_standard_library_is_told_by_the_paths_of_the_process(file: str, the
     assert is_stdlib(file) is theirs
 
 
+@pytest.mark.parametrize(
+    ("text", "columns", "told"),
+    [
+        ("deadly_embrace.py:39", 20, "deadly_embrace.py:39"),
+        ("deadly_embrace.py:39 in refresh_cache", 32, "deadly_embrace.py:39 in refresh…"),
+        ("deadly_embrace.py:39 in refresh_cache", 22, "deadly_embrace.py:39"),
+        ("deadly_embrace.py:39 in refresh_cache", 13, "deadl…e.py:39"),
+        ("inverted_order.py:40 → 61, 200 times", 24, "inverted…rder.py:40 → 61"),
+        ("inverted_order.py:40 → 61, 200 times", 27, "inverted_order.py:40 → 61"),
+    ],
+)
+def test_the_line_of_a_place_is_never_cut_away(text: str, columns: int, told: str) -> None:
+    """First goes the function, or how often, then the middle of the file's name."""
+    shown = cut_cell(Cell(text, "site"), columns)
+    assert width(shown) == columns and shown.rstrip() == told
+
+
+def test_places_get_their_room_first_and_what_is_short_gives_it() -> None:
+    """Tasks can be told apart, and the line stands there; a column is no wider than what stands in it."""
+    made = Process()
+    holder = made.agent("holder")
+    lock = made.lock("lock", holder, "a_module_with_a_long_name.py:17")
+    for number in range(3):
+        made.wait(made.agent(f"waiter-{number:02}", "task", "MainThread", 41), lock, 3, "a_module_with_a_long_name.py:120")
+    told = text(shown("waits", fleet(made)))
+    assert told.count(".py:120") == 3, told
+    assert len({line.split()[0] for line in told.splitlines() if line.startswith("waiter")}) == 3, told
+    assert all(width(each) <= 80 for each in told.splitlines())
+
+
 def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
     """Who has it and where that one stands, who waits in which order, and how long waits for its class take."""
     of = fleet(busy())
     of.answers[41, "agent", 1] = Asked(NOW_NS, agent={"stack": [{"file": "/srv/shop/pay.py", "line": 12, "function": "pay", "text": "bank.send(bill)"}], "doing": "runs"})
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={"ledger": ClassFacts("ledger", "Lock", 3, 40, 30, 6.0, ((0.001, 10), (0.1, 10), (1.0, 30)))})
     told = sections(shown("locks", of, Target("lock", 41, 100)))
-    assert told["Held by"] == ["holder | pay.py:10 in run | waits for nothing of ours"]
+    assert told["Held by"] == ["holder | pay.py:10 in run | waits for nothing that fastlock sees"]
     assert told["Where the holder is"] == ["pay.py:12 in pay  bank.send(bill)"]
     assert told["Waiting, in order: 1"][0].startswith("reader | ledger | holder | 20s")
     histogram = told["Waits of class ledger"]
@@ -604,7 +636,7 @@ def test_roots_have_their_tree() -> None:
     made.wait(last, second, 4, "c.py:2")
     of = fleet(made)
     page = shown("roots", of)
-    assert rows(page) == [{"who": "holder", "does": "waits for nothing of ours", "behind": "2", "oldest": "9.0s"}]
+    assert rows(page) == [{"who": "holder", "does": "waits for nothing that fastlock sees", "behind": "2", "oldest": "9.0s"}]
     root = shown("roots", of, grids(page)[0].rows[0].target)
     tree = grids(root)[-1]
     assert [row.cells[0].text for row in tree.rows] == [

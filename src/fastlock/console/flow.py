@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from fastlock.console.pages.base import Page
-from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut, fit
+from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut_cell, fitted
 from fastlock.console.wrapping import fitting, wrap
 
+_MEASURED = 60  # rows by which the width of a column is measured: a screenful is made anyway
 MARK = 2  # columns before a row, for the cursor
 TEXT, TITLES, ROW = "text", "titles", "row"  # what a line is
 
@@ -65,7 +67,7 @@ class Flow:
         if not isinstance(body, Grid):
             self._add_text(body, number)
         elif body.rows:
-            self._places[number] = _places(body.columns, self.width - MARK)
+            self._places[number] = _places(body, self.width - MARK)
             self._add(TITLES, number, 1)
             self._add(ROW, number, len(body.rows))
         else:
@@ -129,13 +131,13 @@ class Flow:
         shown: list[Cell] = [Cell(" " * MARK)]
         for number, _, width in self._places[section]:
             cell = cells[number]
-            shown += [Cell(cut(cell.text, width, columns[number].right), cell.style), gap]
+            shown += [Cell(cut_cell(cell, width, columns[number].right), cell.style), gap]
         return tuple(shown[:-1])
 
 
-def _places(columns: Sequence[Column], room: int) -> list[tuple[int, int, int]]:
+def _places(grid: Grid, room: int) -> list[tuple[int, int, int]]:
     start, places = MARK, []
-    for number, width in fit(columns, room):
+    for number, width in fitted(grid, list(islice(grid.rows, _MEASURED)), room):
         places.append((number, start, width))
         start += width + GAP
     return places

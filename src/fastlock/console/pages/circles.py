@@ -24,6 +24,7 @@ COLUMNS = (
 EMPTY = (
     "No circle: nobody waits, by whatever detour, for something that it keeps itself. Whether an event, a condition or a result still comes is not known from outside."
 )
+NO_CIRCLE = "No circle: what stands, as the lines on top say, is no wait for each other. Findings tells it."
 OPEN = "This circle is open again: somebody in it has given up, or has been let through."
 
 
@@ -46,7 +47,7 @@ def page(sight: Sight) -> Page:
     shown = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=sight.empty(EMPTY),
+        empty=sight.empty(EMPTY if sight.worst is None else NO_CIRCLE),
         keys={
             "pid": lambda item: item.seen.pid,
             "what": lambda item: (item.circle.clears, not item.circle.proven),
@@ -111,7 +112,7 @@ def one(sight: Sight) -> Page:
         return gone(sight, "Circle", OPEN)
     finding = circle_finding(circle, seen)
     waits = list(waits_in(circle, seen).values())
-    grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything of ours.")
+    grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything that fastlock sees.")
     doubt = [] if circle.proven or circle.clears else ["It is only possible: some of these locks may be released by somebody else than who holds them."]
     told = seen.told_of(circle)
     title = f"Circle: {verdict(circle).text}{'' if told is None or told.is_just(circle.agents) else f', {named(told)}'}"
