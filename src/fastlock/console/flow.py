@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from fastlock.console.pages.base import Page
 from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut_cell, fitted
 from fastlock.console.wrapping import fitting, wrap
 
-_MEASURED = 60  # rows by which the width of a column is measured: a screenful is made anyway
+_MEASURED = 12  # rows at either end, by which the width of a column is measured
 MARK = 2  # columns before a row, for the cursor
 TEXT, TITLES, ROW = "text", "titles", "row"  # what a line is
 
@@ -137,10 +136,22 @@ class Flow:
 
 def _places(grid: Grid, room: int) -> list[tuple[int, int, int]]:
     start, places = MARK, []
-    for number, width in fitted(grid, list(islice(grid.rows, _MEASURED)), room):
+    for number, width in fitted(grid, _sample(grid), room):
         places.append((number, start, width))
         start += width + GAP
     return places
+
+
+def _sample(grid: Grid) -> list[Row]:
+    """Return the rows that columns are measured by."""
+    number = len(grid.rows)
+    rows = []
+    for at in dict.fromkeys([*range(min(number, _MEASURED)), *range(max(0, number - _MEASURED), number)]):
+        try:
+            rows.append(grid.rows[at])
+        except Exception:  # one that fails is told where it is drawn
+            continue
+    return rows
 
 
 def _mark(grid: Grid, column: Column) -> str:

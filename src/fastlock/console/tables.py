@@ -186,6 +186,8 @@ def fitted(grid: Grid, rows: Sequence[Row], room: int) -> list[Place]:
     """
     places = fit(grid.columns, room)
     needed = [max(width(grid.columns[place.column].title) + (grid.columns[place.column].key == grid.sort), *_widths(rows, place.column)) for place in places]
+    if len(rows) < len(grid.rows):  # the others may need what the column has by itself
+        needed = [max(need, grid.columns[place.column].width) for place, need in zip(places, needed)]
     widths = [max(1, min(grid.columns[place.column].width, place.width, need)) for place, need in zip(places, needed)]
     sites = [at for at, place in enumerate(places) if any(row.cells[place.column].style == SITE for row in rows[:_MEASURED])]
     left = room - sum(widths) - GAP * (len(widths) - 1)

@@ -9,7 +9,7 @@ from fastlock.console.pages.base import Section
 from fastlock.console.tables import Cell, Grid, Line
 from fastlock.reporting import printable, width
 
-_LABEL = re.compile(r" *\S+(?: \S+)* {2,}(?=\S)")
+_LABEL = re.compile(r" +\S+(?: \S+)* {2,}(?=\S)")
 _HANG = 2  # how much further in stands what is broken off
 
 

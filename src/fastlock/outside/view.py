@@ -259,6 +259,8 @@ class View:
     @cached_property
     def stands(self) -> list[told.Told]:
         """What the process has found about agents that still wait in the same waits, of every tier; oldest first."""
+        if not self.findings:
+            return []
         threads = {agent.native_id: agent.id for agent in self.agents.values() if agent.kind == "thread" and agent.native_id is not None}
         return told.standing(self.findings, ((wait.agent, wait.lock) for wait in self.waits), threads)
 

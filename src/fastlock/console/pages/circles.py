@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastlock.findings import Finding
 from fastlock.console.facts import circle_finding, waits_in
 from fastlock.console.names import NOBODY, Names, place
 from fastlock.console.pages.alarms import among, named
@@ -13,6 +12,7 @@ from fastlock.console.pages.waits import waits_of
 from fastlock.console.seen import Circle, Lock, Seen, Target
 from fastlock.console.sources import sourced
 from fastlock.console.tables import Cell, Column, Line, Row, Table
+from fastlock.findings import Finding
 from fastlock.reporting import parts, trees
 
 COLUMNS = (
