@@ -25,6 +25,7 @@ COLUMNS = (
 EMPTY = "No findings: these processes have seen no deadlock and no long wait, and at level order no inversion either. That is how it should be."
 GONE = "This finding is not in the table any more: newer ones took its room. The process's own report has it."
 DEADLOCKS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
+_UNBROKEN = 1 << 20  # columns: the screen breaks what is too long for it
 _STILL = (Column("what", "What", 6), Column("name", "Still there", 20, grow=1))
 
 
@@ -99,7 +100,7 @@ def one(sight: Sight) -> Page:
     if seen is None or told is None:
         return gone(sight, "Finding", GONE)
     code = str(told.get("code"))
-    about = Section(f"What {code} means", drawn(explain.explain(code).splitlines())) if code in CODES else Section("", ())
+    about = Section(f"What {code} means", drawn(explain.explain(code, _UNBROKEN).splitlines())) if code in CODES else Section("", ())
     sections = (*report_of(told, seen), Section("Go on", still_there(told, seen, sight)), about)
     return Page(f"{code} {printable(str(told.get('title')))}", head(sight), sections, notes(sight))
 
