@@ -204,7 +204,7 @@ def test_a_circle_over_a_task_that_no_owner_shows() -> None:
         pytest.skip("only from a checkout")
     with subprocess.Popen([sys.executable, "-m", "fastlock", "run", str(example)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         try:
-            shown = wait_until(lambda: next((text for text in [fastlock("dump", process.pid).stdout] if "FL001" in text), ""))
+            shown = wait_until(lambda: next((text for text in [fastlock("dump", process.pid).stdout] if "DEADLOCK: FL001" in text), ""))
             facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
         finally:
             process.kill()
@@ -226,7 +226,7 @@ def test_a_starved_pool_is_told_as_that(tmp_path: Path) -> None:
         ready()
     """
     with running(source) as program:
-        shown = fastlock("dump", program.pid).stdout
+        shown = wait_until(lambda: next((text for text in [fastlock("dump", program.pid).stdout] if "DEADLOCK: FL030" in text), ""))
         (tmp_path / "saved.json").write_text(fastlock("dump", program.pid, "--json").stdout)
     for told in (shown, fastlock("dump", tmp_path / "saved.json").stdout):
         top = told.partition("\nFindings\n")[0]
@@ -241,7 +241,7 @@ def test_a_proven_stall_makes_a_process_deadlocked() -> None:
     env = {**os.environ, "FASTLOCK_SLOW_WAIT": "0.3"}
     with subprocess.Popen([sys.executable, "-m", "fastlock", "run", str(example)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env) as process:
         try:
-            wait_until(lambda: "FL031" in fastlock("dump", process.pid).stdout)
+            wait_until(lambda: "STALL: FL031" in fastlock("dump", process.pid).stdout)
             facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
         finally:
             process.kill()
