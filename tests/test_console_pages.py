@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from console_support import NOW_NS, Fleet, HandMade, Process, deadlocked, fleet, grids, lines, rows, shown, site
-from fastlock.console import once
+from fastlock.console import once, sources
+from fastlock.console.flow import Flow
 from fastlock.console.pages import DETAILS, VIEWS, columns_of
 from fastlock.console.pages.base import NO_PROCESS, OVER, Page
 from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, Target
-from fastlock.console.tables import GAP, Column, Grid, cut, fit
-from fastlock.reporting import width
+from fastlock.console.tables import GAP, Cell, Column, Grid, cut, cut_cell, fit, text_of
+from fastlock.reporting import is_stdlib, width
 
 
 def sections(of: Page) -> dict[str, list[str]]:
@@ -87,7 +89,7 @@ def test_a_deadlock_that_only_a_finding_knows_is_an_alarm_too() -> None:
     told = {**told_deadlock(), "title": "deadlock", "explanation": "store waits for fetch, which awaits it."}
     told["edges"] = [{**told["edges"][0], "agent": 7, "waits": 104}]
     made.findings.append(told)
-    of = fleet(made.seen(health="deadlocked", view=SimpleNamespace(standing=[told])))
+    of = fleet(made.seen(health="deadlocked", ))
     page = shown("waits", of)
     assert "FL001 deadlock: store waits for fetch, which awaits it." in lines(page)
     assert page.focus == Target("finding", 41, "cd" * 32)
@@ -333,7 +335,177 @@ def test_circles_that_clear_or_may_not_be_deadlocks_are_told_as_that() -> None:
     assert [(row["what"], row["who"]) for row in rows(page)] == [("DEADLOCK", "alone waits for itself"), ("will clear", "one and two wait for each other")]
     told = text(shown("circles", fleet(made), Target("circle", 41, one)))
     assert "gives up in 9.0s" in told and "== Circle: will clear ==" in told
-    assert "it waits for itself" in " ".join(text(shown("circles", fleet(made), Target("circle", 41, alone))).split())
+    told = " ".join(text(shown("circles", fleet(made), Target("circle", 41, alone))).split())
+    assert "alone waits for mine at ledger.py:41, for 2.0s; held by alone since c.py:1" in told
+    assert "its own report says it, and what to change" in told and "Fix" not in told and "FL002" not in told
+
+
+def starved() -> Process:
+    """A pool of two workers, each in wait for work in its queue, and the process's finding about it."""
+    made = Process(facts={"health": "deadlocked"})
+    main, one, two = made.agent("MainThread"), made.agent("worker-0"), made.agent("worker-1")
+    made.lock("pool", kind="ThreadPoolExecutor", readers=(one, two))
+    whole = made.lock("result of page()", one, kind="Result")
+    parts = [made.lock("result of part()", worker, kind="Result") for worker in (one, two)]  # a circle of one each, as an open pool would show it
+    made.wait(main, whole, 4, "nested.py:41", "Future.result")
+    for worker, part in zip((one, two), parts):
+        made.wait(worker, part, 4, "nested.py:33", "Future.result")
+    agents = [{"id": each, "kind": "thread", "name": made.agents[each].name, "native_id": made.agents[each].native_id, "loop": None, "stack": []} for each in (one, two)]
+    locks = [{"id": each, "name": made.locks[each].name, "class": "c", "kind": made.locks[each].kind, "created": None} for each in (100, *parts)]
+    edge = {"mode": "exclusive", "held_at": None, "wanted_at": site("nested.py:33").to_dict(), "since_s": 0.1}
+    edges = [{**edge, "agent": worker, "holds": 100, "waits": part} for worker, part in zip((one, two), parts)]
+    told = {"explanation": "All 2 workers are busy with jobs that wait for one of them.", "fix": "give that work a pool of its own"}
+    made.findings.append({**told_deadlock(), **told, "code": "FL030", "title": "pool starvation", "agents": agents, "locks": locks, "edges": edges})
+    return made
+
+
+def test_a_circle_is_what_its_process_has_found_and_not_what_the_table_alone_would_say() -> None:
+    """A starved pool is told as that: on top, in the list and on its page, all its workers, with the fix of the finding."""
+    of = fleet(starved())
+    page = shown("circles", of)
+    assert lines(page)[1:2] == ["FL030 pool starvation: All 2 workers are busy with jobs that wait for one of them."]
+    assert {(row["who"], row["agents"]) for row in rows(page)} == {("FL030 pool starvation: worker-0 and worker-1", "2")}
+    circle = text(shown("circles", of, Target("circle", 41, 2)))
+    assert "== Circle: DEADLOCK, FL030 pool starvation ==" in circle and "give that work a pool of its own" in circle
+    assert "explain FL030" in circle and "FL002" not in circle and "loop" not in circle
+    assert "waits for itself" not in text(shown("roots", of))
+
+
+def test_without_a_finding_a_circle_over_results_or_tasks_has_no_fix() -> None:
+    """Whom a pool's result comes from, and which task of a thread holds a lock, the table does not tell: nothing is to be changed on its word."""
+    made = starved()
+    made.findings.clear()
+    told = text(shown("circles", fleet(made), Target("circle", 41, 2)))
+    assert "worker-0 waits for result of part() #1" in told and "Fix" not in told and "FL0" not in told
+    loop = Process(facts={"health": "deadlocked"})
+    main, task = loop.agent("MainThread", tid=41), loop.agent("reader", "task", "MainThread", 41)
+    loop.wait(main, loop.lock("rates_lock", main, "rates.py:29"), 3)
+    assert task in loop.agents
+    page = shown("circles", fleet(loop))
+    assert [row["who"] for row in rows(page)] == ["MainThread waits for rates_lock, which can come from nobody who runs"]
+    told = text(shown("circles", fleet(loop), Target("circle", 41, main)))
+    assert "RLock" not in told and "FL002" not in told
+
+
+def test_a_task_that_stops_its_loop_is_told_by_its_finding() -> None:
+    """In the table the thread waits for what the thread holds; the finding knows which task has it, and which one wants it."""
+    made = Process(facts={"health": "deadlocked"})
+    main = made.agent("MainThread", tid=41)
+    lock = made.lock("rates_lock", main, "rates.py:29")
+    made.wait(main, lock, 3, "rates.py:35")
+    agents = [{"id": number, "kind": "task", "name": name, "native_id": 41, "loop": "MainThread", "stack": []} for number, name in ((7, "reader"), (8, "refresher"))]
+    edge = {"mode": "exclusive", "held_at": None, "wanted_at": None, "since_s": 0.1, "holds": None, "waits": None}
+    edges = [{**edge, "agent": 7, "waits": lock, "wanted_at": site("rates.py:35").to_dict()}, {**edge, "agent": 8, "holds": lock}]
+    locks = [{"id": lock, "name": "rates_lock", "class": "rates_lock", "kind": "Lock", "created": None}]
+    told = {"explanation": "Task reader has stopped the loop of refresher.", "fix": "release it before the await", "reasons": ["FL005: across await"]}
+    made.findings.append({**told_deadlock(), **told, "agents": agents, "locks": locks, "edges": edges})
+    of = fleet(made)
+    page = shown("circles", of)
+    assert lines(page)[1] == "FL001 deadlock: Task reader has stopped the loop of refresher."
+    assert [(row["who"], row["agents"]) for row in rows(page)] == [("FL001 deadlock: reader (task) and refresher (task)", "2")]
+    circle = text(shown("circles", of, Target("circle", 41, main)))
+    assert "release it before the await" in circle and "stopped by ──── its loop" in circle and "RLock" not in circle
+    assert "3.0s" in circle  # as long as its thread has waited
+
+
+def test_both_lines_of_code_and_the_fix_stand_before_the_stacks() -> None:
+    """What is to be seen at three in the morning is on the first screen; and the line of source stands with its place."""
+    made = deadlocked()
+    told = told_deadlock()
+    told["edges"][0]["wanted_at"] = {"file": "/srv/shop/export.py", "line": 131, "function": "export"}
+    made.findings.append(told)
+    page = shown("circles", fleet(made), Target("circle", 41, 1))
+    titles = [section.title for section in page.sections]
+    assert titles == ["", "", "What to do", "In it", "What else is known", "Where they are"]
+    flow = Flow(page, 80)
+    drawn = [text_of(flow.cells(number)) for number in range(flow.height)]
+    first = next(number for number, each in enumerate(drawn) if "Explain" in each)
+    assert first < 22 and [each[4:9] for each in drawn[:first] if each[4:9] in ("holds", "waits")] == ["holds", "waits"] * 2
+    assert any("export.py:131" in each and "with rates_lock:" in each for each in drawn[:first])
+
+
+@pytest.mark.parametrize("columns", [200, 100, 80, 60, 40])
+def test_a_drawing_is_never_cut(columns: int) -> None:
+    """Where it has no room its names are shorter, or it is a list, or a sentence; no line is broken in it, and nothing is lost of a name that has room."""
+    made = deadlocked()
+    made.findings.append(told_deadlock())
+    flow = Flow(shown("circles", fleet(made), Target("circle", 41, 1)), columns)
+    told = [text_of(flow.cells(number)) for number in range(flow.height)]
+    assert all(width(each) <= columns for each in told)
+    drawn = [each for each in told if "──" in each]
+    whole = "\n".join(told)
+    assert ("held by ──▶" in whole and drawn[0].rstrip().endswith('"refresher"')) or "┌─▶" in whole or "wait" in whole
+    assert whole.count("▲") in (0, 1) and whole.count("└") == whole.count("▲") + whole.count("┌─▶")
+
+
+def test_text_is_broken_once_below_what_its_label_says() -> None:
+    """Sentences come whole to the screen, which breaks them where it ends and goes on below the text."""
+    made = deadlocked()
+    made.findings.append({**told_deadlock(), "fix": " ".join(["word"] * 60)})
+    flow = Flow(shown("circles", fleet(made), Target("circle", 41, 1)), 80)
+    told = [text_of(flow.cells(number)) for number in range(flow.height)]
+    at = next(number for number, each in enumerate(told) if "Fix" in each)
+    rest = told[at : at + 5]
+    assert rest[0].startswith("  Fix           word") and all(each.startswith(" " * 16 + "word") for each in rest[1:4])
+    assert all(len(each.rstrip()) > 74 for each in rest[:4])
+
+
+def test_an_old_line_of_a_file_is_read_and_a_changed_file_is_not(tmp_path: Path) -> None:
+    """What is held is told without its source: the file has it, unless it has been written since."""
+    path = tmp_path / "pay.py"
+    path.write_text("import fastlock\n    with ledger:\n")
+    for made_s, text_there in ((1_000_000_000, "with ledger:"), (None, "")):
+        if made_s is not None:
+            os.utime(path, (made_s, made_s))
+        else:
+            os.utime(path, (4_000_000_000, 4_000_000_000))
+        sources._line.cache_clear()
+        assert sources._line(os.getpid(), str(path), 2, "2026-11-30T20:27:34.580+00:00") == text_there
+    assert sources._line(os.getpid(), str(tmp_path / "none.py"), 2, "2026-11-30T20:27:34.580+00:00") == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "theirs"),
+    [
+        ("/usr/lib/python3.13/threading.py", True),
+        ("/opt/py/lib/python3.14t/asyncio/runners.py", True),
+        ("/venv/lib/python3.11/site-packages/flask/app.py", False),
+        ("/srv/shop/export.py", False),
+    ],
+)
+def test_the_standard_library_is_told_by_the_paths_of_the_process(file: str, theirs: bool) -> None:
+    """Who looks may run on another Python than who is looked at."""
+    assert is_stdlib(file) is theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "told"),
+    [
+        ("deadly_embrace.py:39", 20, "deadly_embrace.py:39"),
+        ("deadly_embrace.py:39 in refresh_cache", 32, "deadly_embrace.py:39 in refresh…"),
+        ("deadly_embrace.py:39 in refresh_cache", 22, "deadly_embrace.py:39"),
+        ("deadly_embrace.py:39 in refresh_cache", 13, "deadl…e.py:39"),
+        ("inverted_order.py:40 → 61, 200 times", 24, "inverted…rder.py:40 → 61"),
+        ("inverted_order.py:40 → 61, 200 times", 27, "inverted_order.py:40 → 61"),
+    ],
+)
+def test_the_line_of_a_place_is_never_cut_away(text: str, columns: int, told: str) -> None:
+    """First goes the function, or how often, then the middle of the file's name."""
+    shown = cut_cell(Cell(text, "site"), columns)
+    assert width(shown) == columns and shown.rstrip() == told
+
+
+def test_places_get_their_room_first_and_what_is_short_gives_it() -> None:
+    """Tasks can be told apart, and the line stands there; a column is no wider than what stands in it."""
+    made = Process()
+    holder = made.agent("holder")
+    lock = made.lock("lock", holder, "a_module_with_a_long_name.py:17")
+    for number in range(3):
+        made.wait(made.agent(f"waiter-{number:02}", "task", "MainThread", 41), lock, 3, "a_module_with_a_long_name.py:120")
+    told = text(shown("waits", fleet(made)))
+    assert told.count(".py:120") == 3, told
+    assert len({line.split()[0] for line in told.splitlines() if line.startswith("waiter")}) == 3, told
+    assert all(width(each) <= 80 for each in told.splitlines())
 
 
 def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
@@ -342,7 +514,7 @@ def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
     of.answers[41, "agent", 1] = Asked(NOW_NS, agent={"stack": [{"file": "/srv/shop/pay.py", "line": 12, "function": "pay", "text": "bank.send(bill)"}], "doing": "runs"})
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={"ledger": ClassFacts("ledger", "Lock", 3, 40, 30, 6.0, ((0.001, 10), (0.1, 10), (1.0, 30)))})
     told = sections(shown("locks", of, Target("lock", 41, 100)))
-    assert told["Held by"] == ["holder | pay.py:10 in run | waits for nothing of ours"]
+    assert told["Held by"] == ["holder | pay.py:10 in run | waits for nothing that fastlock sees"]
     assert told["Where the holder is"] == ["pay.py:12 in pay  bank.send(bill)"]
     assert told["Waiting, in order: 1"][0].startswith("reader | ledger | holder | 20s")
     histogram = told["Waits of class ledger"]
@@ -474,7 +646,7 @@ def test_roots_have_their_tree() -> None:
     made.wait(last, second, 4, "c.py:2")
     of = fleet(made)
     page = shown("roots", of)
-    assert rows(page) == [{"who": "holder", "does": "waits for nothing of ours", "behind": "2", "oldest": "9.0s"}]
+    assert rows(page) == [{"who": "holder", "does": "waits for nothing that fastlock sees", "behind": "2", "oldest": "9.0s"}]
     root = shown("roots", of, grids(page)[0].rows[0].target)
     tree = grids(root)[-1]
     assert [row.cells[0].text for row in tree.rows] == [

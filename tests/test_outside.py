@@ -204,12 +204,48 @@ def test_a_circle_over_a_task_that_no_owner_shows() -> None:
         pytest.skip("only from a checkout")
     with subprocess.Popen([sys.executable, "-m", "fastlock", "run", str(example)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         try:
-            shown = wait_until(lambda: next((text for text in [fastlock("dump", process.pid).stdout] if "FL001" in text), ""))
+            shown = wait_until(lambda: next((text for text in [fastlock("dump", process.pid).stdout] if "DEADLOCK: FL001" in text), ""))
             facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
         finally:
             process.kill()
-    assert "lock_across_await.py, pid" in shown
+    top = shown.partition("\nFindings\n")[0]
+    assert "lock_across_await.py, pid" in top
+    assert "DEADLOCK: FL001 deadlock, 2 agents" in top and "release it before the await" in " ".join(top.split())
     assert facts["health"] == "deadlocked"
+
+
+def test_a_starved_pool_is_told_as_that(tmp_path: Path) -> None:
+    """The dump, also one that is read from JSON, begins with the process's own finding, not with a worker that waits for itself."""
+    source = """
+        from concurrent.futures import ThreadPoolExecutor
+        fastlock.install()
+        pool = ThreadPoolExecutor(1)
+        def job(): return pool.submit(int).result()
+        pool.submit(job)
+        found("FL030")
+        ready()
+    """
+    with running(source) as program:
+        shown = wait_until(lambda: next((text for text in [fastlock("dump", program.pid).stdout] if "DEADLOCK: FL030" in text), ""))
+        (tmp_path / "saved.json").write_text(fastlock("dump", program.pid, "--json").stdout)
+    for told in (shown, fastlock("dump", tmp_path / "saved.json").stdout):
+        top = told.partition("\nFindings\n")[0]
+        assert "DEADLOCK: FL030 pool starvation, 1 agent" in top and "Fix: do not wait in" in top, told
+
+
+def test_a_proven_stall_makes_a_process_deadlocked() -> None:
+    """Nobody can wake who waits, and health() in the process says so too: it is what ps, and an alarm on it, has to say."""
+    example = Path(__file__).resolve().parent.parent / "examples" / "gone_consumer.py"
+    if not example.exists():
+        pytest.skip("only from a checkout")
+    env = {**os.environ, "FASTLOCK_SLOW_WAIT": "0.3"}
+    with subprocess.Popen([sys.executable, "-m", "fastlock", "run", str(example)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env) as process:
+        try:
+            wait_until(lambda: "STALL: FL031" in fastlock("dump", process.pid).stdout)
+            facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
+        finally:
+            process.kill()
+    assert (facts["deadlocked"], facts["health"], facts["waiting"]) == (True, "deadlocked", 0)
 
 
 def test_a_circle_with_a_timeout_is_told_as_such() -> None:

@@ -22,25 +22,25 @@ class Explanation:
     related: tuple[str, ...]
 
 
-def explain(code: str) -> str:
-    """Return the text for a code, in either case of letters, without a final newline; KeyError for any other code."""
+def explain(code: str, columns: int = _COLUMNS) -> str:
+    """Return the text for a code, in either case of letters, without a final newline, its prose so wide; KeyError for any other code."""
     code = code.strip().upper()
     about = EXPLANATIONS[code]
     parts = [
         f"{code} {CODES[code]}",
-        _prose(about.meaning, ""),
-        f"Why it happens\n{_prose(about.why)}",
+        _prose(about.meaning, "", columns),
+        f"Why it happens\n{_prose(about.why, '  ', columns)}",
         f"It looks like this\n{_source(about.example)}",
         f"The fix\n{_source(about.fix)}",
-        f"How sure it is\n{_prose(about.tier)}",
+        f"How sure it is\n{_prose(about.tier, '  ', columns)}",
         "Related\n" + "\n".join(f"  {other} {CODES[other]}" for other in about.related),
     ]
     return "\n\n".join(parts)
 
 
-def _prose(text: str, indent: str = "  ") -> str:
+def _prose(text: str, indent: str, columns: int) -> str:
     flat = " ".join(text.split())
-    return textwrap.fill(flat, _COLUMNS, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.fill(flat, columns, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _source(code: str) -> str:

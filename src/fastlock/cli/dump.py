@@ -13,7 +13,7 @@ from typing import Any
 
 from fastlock.cli import complain, say
 from fastlock.findings import Site, basename
-from fastlock.outside import Unseen, open_table
+from fastlock.outside import Unseen, open_table, told
 from fastlock.outside.find import Table, open_file
 from fastlock.outside.view import View, site_of
 from fastlock.reporting import distinct, duration, printable, trees, wrapped
@@ -68,7 +68,7 @@ def _save(table: Table, path: str) -> int:
 def shown_of(view: View) -> dict[str, Any]:
     """Return what the text tells of a moment: its snapshot, who waits for whom in it, and its circles."""
     circles = [{"agents": circle, "clears": view.clears(circle), "proven": view.is_proven(circle)} for circle in view.circles]
-    return {"snapshot": view.snapshot(), "moment": view.moment, "circles": circles, "unseen": view.facts()["unseen"]}
+    return {"snapshot": view.snapshot(), "moment": view.moment, "circles": circles, "stands": view.stands, "unseen": view.facts()["unseen"]}
 
 
 # ---- JSON that was saved ------------------------------------------------------------------------------------------
@@ -93,7 +93,8 @@ def from_json(path: str) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Unseen(f"{path}: this is no dump of fastlock") from None
     moment = Moment(snapshot["agents"], snapshot["locks"], snapshot["waits"], site=site_of)
-    return {"snapshot": snapshot, "moment": moment, "circles": _circles_in(snapshot, moment), "unseen": 0}
+    stands = _stands_in(snapshot)
+    return {"snapshot": snapshot, "moment": moment, "circles": _circles_in(snapshot, moment, stands), "stands": stands, "unseen": 0}
 
 
 # What the text reads of each part, and of which types that has to be.
@@ -154,17 +155,24 @@ def _expect(value: Any, shape: Mapping[Any, tuple[type, ...]]) -> None:
         raise TypeError
 
 
-def _circles_in(snapshot: dict[str, Any], moment: Moment) -> list[dict[str, Any]]:
+def _circles_in(snapshot: dict[str, Any], moment: Moment, stands: Sequence[told.Told]) -> list[dict[str, Any]]:
     """The circles of a saved snapshot; proven where a finding of it says so."""
-    proven = {
-        edge["agent"]
-        for finding in snapshot["findings"]
-        if finding["code"] in ("FL001", "FL002", "FL012") and finding["tier"] == "proven"
-        for edge in finding["edges"]
-    }
-    return [
-        {"agents": circle, "clears": moment.clears(circle), "proven": proven.issuperset(circle)} for circle in moment.forest.circles
-    ]
+    circles = []
+    for circle in moment.forest.circles:
+        clears = moment.clears(circle)
+        about = told.about(stands, _pairs(circle, moment), clears)
+        circles.append({"agents": circle, "clears": clears, "proven": about is not None and about.is_proven})
+    return circles
+
+
+def _stands_in(snapshot: Mapping[str, Any]) -> list[told.Told]:
+    """The findings of a snapshot whose agents still wait in the same waits."""
+    threads = {agent["native_id"]: agent["id"] for agent in snapshot["agents"] if agent["kind"] == "thread" and agent["native_id"] is not None}
+    return told.standing(snapshot["findings"], ((wait["agent"], wait["lock"]) for wait in snapshot["waits"]), threads)
+
+
+def _pairs(circle: Sequence[int], moment: Moment) -> set[tuple[int, int]]:
+    return {(agent, wait["lock"]) for agent in circle if (wait := moment.waits.get(agent)) is not None}
 
 
 # ---- text ---------------------------------------------------------------------------------------------------------
@@ -181,10 +189,17 @@ def text(shown: dict[str, Any]) -> str:
     if shown.get("stopped"):
         lines.append("The process is stopped: nothing in it runs until it gets SIGCONT.")
     circles = {frozenset(circle["agents"]): circle for circle in shown["circles"]}
+    by_circle = [told.about(shown["stands"], _pairs(circle["agents"], moment), circle["clears"]) for circle in shown["circles"]]
+    others_stand = [each for each in shown["stands"] if each.is_proven and each not in by_circle]
+    lines += [line for each in others_stand for line in ("", *_standing(each))]
     roots = moment.roots(cut=True)
     for root in roots[:MOST_ROOTS]:
         members = [link.agent for link in root.agents] if root.kind != "circle" else moment.forest.circle_of(root.agents[0].agent)
-        lines += ["", *(_circle(circles[frozenset(members)], root, names) if root.kind == "circle" else _root(root, names))]
+        if root.kind == "circle":
+            circle = circles[frozenset(members)]
+            lines += ["", *_circle(circle, told.about(shown["stands"], _pairs(members, moment), circle["clears"]), root, names)]
+        else:
+            lines += ["", *_root(root, names)]
     if len(roots) > MOST_ROOTS:
         lines += ["", f"And {len(roots) - MOST_ROOTS:,} more who are waited for, see --json"]
     behind = {*moment.forest.parent, *(each for root in moment.forest.roots() for each in root)}
@@ -193,7 +208,7 @@ def text(shown: dict[str, Any]) -> str:
         lines += ["", "Other waits" if roots else "Waits", *_waits(others, names)]
     if not snapshot["waits"]:
         lines += ["", "Nobody waits for a lock."]
-    elif not shown["circles"]:
+    elif not shown["circles"] and not others_stand:
         lines += ["", "No circle over locks. Whether an event, a condition or a result still comes is not known."]
     if snapshot["findings"]:
         lines += ["", "Findings", *(line for finding in snapshot["findings"] for line in _finding(finding))]
@@ -252,10 +267,13 @@ class _Names:
         return None if wait is None else self.locks.get(wait["lock"])
 
 
-def _circle(circle: dict[str, Any], root: Root, names: _Names) -> list[str]:
+def _circle(circle: dict[str, Any], about: told.Told | None, root: Root, names: _Names) -> list[str]:
     what = "CIRCLE that a timeout will end" if circle["clears"] else "DEADLOCK" if circle["proven"] else "POSSIBLE DEADLOCK"
     doubt = "" if circle["proven"] else ", if those who hold the locks are those who release them"
-    lines = [f"{what}: {_count(root.number, 'agent')} in a circle{doubt}"]
+    if about is None or about.is_just(circle["agents"]):
+        lines = [f"{what}: {_count(root.number, 'agent')} in a circle{doubt}"]
+    else:  # the table's owners show a part of it, or a thread in the place of its tasks
+        lines = _standing(about, what)
     for link in root.agents:
         lines.append(f"  {trees.told(link, names)}")
         held = names.held(link.lock)
@@ -302,6 +320,14 @@ def _finding(finding: dict[str, Any]) -> list[str]:
     lines = wrapped(told, COLUMNS, "  ", " " * 6)
     lines += wrapped(f"Fix: {finding['fix']}", COLUMNS, " " * 6, " " * 11) if finding.get("fix") else []
     return [*lines, f"      Explain: fastlock explain {finding['code']}"]
+
+
+def _standing(about: told.Told, what: str = "") -> list[str]:
+    """What the process's own finding says of a deadlock or stall that is still there."""
+    finding = about.finding
+    fix = wrapped(f"Fix: {finding['fix']}", COLUMNS, "  ", " " * 7) if finding.get("fix") else []
+    head = f"{what or ('STALL' if finding['code'] == 'FL031' else 'DEADLOCK')}: {finding['code']} {finding['title']}, {_count(len(about.agents), 'agent')}"
+    return [head, *wrapped(finding["explanation"], COLUMNS, "  ", "  "), *fix, f"  Explain: fastlock explain {finding['code']}"]
 
 
 def _count(number: int, what: str) -> str:

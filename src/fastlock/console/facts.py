@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from fastlock.console.seen import Agent, Circle, Lock, Seen, Wait
 from fastlock.findings import CODES, TIERS, AgentFact, EdgeFact, Finding, LockFact, Site
 from fastlock.reporting import wording
 
-_CIRCLES = ("FL001", "FL002", "FL012", "FL030")
+_LOCKS = frozenset({"Lock", "RLock", "RWLock", "Semaphore"})
 Json = Mapping[str, Any]
 
 
@@ -21,6 +21,9 @@ def finding_of(told: Json, seen: Seen) -> Finding:
     """
     try:
         waiting = {(wait.agent, wait.lock): wait for wait in seen.waits}
+        stopped = _stopped(told, seen)
+        waiting |= {(task, wait.lock): wait for wait in seen.waits for task in stopped.get(wait.agent, ())}
+        still = {each["id"] for each in told["agents"] if each["kind"] == "task" and each["loop"] is not None} if stopped else set()
         return Finding(
             code=_one_of(told["code"], CODES),
             title=_text(told["title"]),
@@ -30,9 +33,9 @@ def finding_of(told: Json, seen: Seen) -> Finding:
             detected_at=_text(told["detected_at"]),
             pid=seen.pid,
             process=_text(told["process"]),
-            agents=tuple(_agent(each) for each in told["agents"]),
+            agents=tuple(_agent(each, seen) for each in told["agents"]),
             locks=tuple(_lock(each, seen) for each in told["locks"]),
-            edges=tuple(_edge(each, seen, waiting) for each in told["edges"]),
+            edges=tuple(_edge(each, seen, waiting, still) for each in told["edges"]),
             clears=None if told.get("clears") is None else bool(told["clears"]),
             behind=_number(told.get("behind", 0)),
             reasons=tuple(_text(each) for each in told["reasons"]),
@@ -43,19 +46,37 @@ def finding_of(told: Json, seen: Seen) -> Finding:
         raise ValueError(f"no finding: {error}") from None
 
 
-def circle_finding(circle: Circle, seen: Seen) -> Finding:
-    """Return what is to be told of a circle: the process's own finding with its stacks, where it has told one, else what the table alone says."""
+def _stopped(told: Json, seen: Seen) -> dict[int, list[int]]:
+    """Return by thread the tasks of a finding that wait in it synchronously, so that their loop is stopped."""
+    threads = {agent.native_id: agent.id for agent in seen.agents.values() if agent.kind == "thread" and agent.waits is not None}
+    waits = {edge["agent"] for edge in told["edges"] if edge["waits"] is not None}
+    stopped: dict[int, list[int]] = {}
+    for each in told["agents"]:
+        thread = threads.get(each["native_id"]) if each["kind"] == "task" and each["native_id"] is not None else None
+        if thread is not None and each["id"] in waits and each["id"] not in seen.agents:
+            stopped.setdefault(thread, []).append(each["id"])
+    return stopped
+
+
+def circle_finding(circle: Circle, seen: Seen) -> Finding | None:
+    """Return what is to be told of a circle: the process's own finding with its stacks, else what the table proves; None where that is no report.
+
+    What keeps an agent may be the work of a pool, a loop, or a task that stands still: who that is, and what is to be changed, the process alone knows.
+    """
+    told = seen.told_of(circle)
+    if told is not None:
+        try:
+            return finding_of(told.finding, seen)
+        except ValueError:
+            pass  # what the table proves is told instead
     waits = waits_in(circle, seen)
-    own = _told_of(circle, waits, seen)
-    if own is not None:
-        return own
+    if not _is_over_locks(circle, waits, seen):
+        return None
     locks = {lock.id: lock for wait in waits.values() if (lock := seen.locks.get(wait.lock)) is not None}
     agents = [seen.agents[each] for each in circle.agents if each in seen.agents]
-    single = len(circle.agents) == 1
-    code = "FL001" if not single else "FL012" if any(lock.kind == "RWLock" for lock in locks.values()) else "FL002"
     finding = Finding(
-        code=code,
-        title=CODES[code],
+        code="FL001",
+        title=CODES["FL001"],
         tier="will-clear" if circle.clears else "proven" if circle.proven else "possible",
         fingerprint="",
         count=1,
@@ -72,6 +93,19 @@ def circle_finding(circle: Circle, seen: Seen) -> Finding:
     return wording.complete(finding)
 
 
+def _is_over_locks(circle: Circle, waits: Mapping[int, Wait], seen: Seen) -> bool:
+    """Tell whether each of several agents waits for a lock that the next one has, or stands before it for, and none of them runs tasks."""
+    if len(circle.agents) < 2 or len(waits) < len(circle.agents):
+        return False
+    for agent, then in zip(circle.agents, (*circle.agents[1:], circle.agents[0])):
+        lock = seen.locks.get(waits[agent].lock)
+        if lock is None or lock.kind not in _LOCKS or seen.runs_tasks(agent):
+            return False
+        if lock.kind != "RWLock" and then != lock.owner and then not in lock.readers:
+            return False
+    return True
+
+
 def waits_in(circle: Circle, seen: Seen) -> dict[int, Wait]:
     """Return by agent the waits that make a circle, in its order; a task whose loop is stopped has none."""
     inside = set(circle.agents)
@@ -84,20 +118,6 @@ def waits_in(circle: Circle, seen: Seen) -> dict[int, Wait]:
 
 def _waited_by(agent: int, seen: Seen) -> int | None:
     return seen.agents[agent].waits if agent in seen.agents else None
-
-
-def _told_of(circle: Circle, waits: Mapping[int, Wait], seen: Seen) -> Finding | None:
-    """Return the newest finding that is about the same locks and about agents of the circle: of a task that has stopped its loop that has both as one."""
-    wanted = {wait.lock for wait in waits.values()}
-    for told in reversed(seen.findings):
-        if told.get("code") not in _CIRCLES or (told.get("tier") == "will-clear") != circle.clears:
-            continue
-        try:
-            if {each["waits"] for each in told["edges"]} - {None} == wanted and any(each["agent"] in waits for each in told["edges"]):
-                return finding_of(told, seen)
-        except (ValueError, LookupError, TypeError):
-            continue
-    return None
 
 
 # ---- out of what is seen now ---------------------------------------------------------------------------------------
@@ -146,13 +166,16 @@ def _left_s(wait: Wait, seen: Seen) -> float | None:
 # ---- out of a finding's JSON ---------------------------------------------------------------------------------------
 
 
-def _agent(told: Json) -> AgentFact:
+def _agent(told: Json, seen: Seen) -> AgentFact:
     stack = tuple(frame for each in told["stack"] if (frame := site_of(each)) is not None)
     loop, native = told["loop"], told["native_id"]
     kind = _one_of(told["kind"], ("thread", "task"))
-    return AgentFact(
-        _number(told["id"]), kind, _text(told["name"]), None if native is None else _number(native), None if loop is None else _text(loop), stack
-    )
+    number, native = _number(told["id"]), None if native is None else _number(native)
+    now = seen.agents.get(number)
+    state = "alive" if now is None else now.state
+    if now is None and kind == "thread" and seen.view is not None:  # every thread that lives is in the table
+        state = "ended"
+    return AgentFact(number, kind, _text(told["name"]), native, None if loop is None else _text(loop), stack, state)
 
 
 def _lock(told: Json, seen: Seen) -> LockFact:
@@ -166,7 +189,7 @@ def _lock(told: Json, seen: Seen) -> LockFact:
     return replace(fact, owner=now.owner, readers=now.readers, waiters=now.waiters, held_at=now.held_at)
 
 
-def _edge(told: Json, seen: Seen, waiting: Mapping[tuple[int, int], Wait]) -> EdgeFact:
+def _edge(told: Json, seen: Seen, waiting: Mapping[tuple[int, int], Wait], still: Collection[int]) -> EdgeFact:
     agent, waits, holds = _number(told["agent"]), told["waits"], told["holds"]
     lock = None if waits is None else _number(waits)
     wait = None if lock is None else waiting.get((agent, lock))
@@ -179,7 +202,7 @@ def _edge(told: Json, seen: Seen, waiting: Mapping[tuple[int, int], Wait]) -> Ed
         wanted_at=site_of(told["wanted_at"]),
         since_s=float(_number(told["since_s"])) if wait is None else _age_s(wait, seen),
         deadline_s=None if wait is None else _left_s(wait, seen),
-        what="" if wait is None else wait.what.rpartition(".")[2],
+        what=wording.ITS_LOOP if lock is None and agent in still else "" if wait is None else wait.what.rpartition(".")[2],
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fastlock.console.pages.base import Page
-from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut, fit
-from fastlock.console.wrapping import wrap
+from fastlock.console.tables import GAP, Cell, Column, Grid, Line, Row, cut_cell, fitted
+from fastlock.console.wrapping import fitting, wrap
 
+_MEASURED = 12  # rows at either end, by which the width of a column is measured
 MARK = 2  # columns before a row, for the cursor
 TIGHT = 12  # lines of a screen below which what is no row takes as little as it can
-_DRAWN = "▲"  # is in the drawing of a circle of two
 TEXT, TITLES, ROW = "text", "titles", "row"  # what a line is
 
 
@@ -47,7 +47,7 @@ class Flow:
         self._places: dict[int, list[tuple[int, int, int]]] = {}  # by section: number, start and width of the columns that are shown
         self._add_text([_shortened(page.head[1 if len(page.head) > 1 else 0], width)] if self._is_tight and page.head else page.head, -1)
         for number, section in enumerate(page.sections):
-            self._add_section(number, section.title, section.body)
+            self._add_section(number, section.title, section.body if isinstance(section.body, Grid) else fitting(section, width))
         if page.notes:
             self._add_section(len(page.sections), "What cannot be seen", tuple((Cell(note),) for note in page.notes))
         self._starts = [block.start for block in self._blocks]
@@ -60,10 +60,7 @@ class Flow:
             self.height += height
 
     def _add_text(self, lines: Sequence[Line], section: int) -> None:
-        if any(_DRAWN in cell.text for line in lines for cell in line):
-            wrapped = list(lines)  # a drawing is cut at the edge of the screen, for what is broken is none any more
-        else:
-            wrapped = [part for line in lines for part in wrap(line, self.width)]
+        wrapped = [part for line in lines for part in wrap(line, self.width)]
         self._add(TEXT, section, len(wrapped), wrapped)
 
     def _add_section(self, number: int, title: str, body: Grid | tuple[Line, ...]) -> None:
@@ -75,7 +72,7 @@ class Flow:
         if not isinstance(body, Grid):
             self._add_text(body, number)
         elif body.rows:
-            self._places[number] = _places(body.columns, self.width - MARK)
+            self._places[number] = _places(body, self.width - MARK)
             self._add(TITLES, number, 1)
             self._add(ROW, number, len(body.rows))
         else:
@@ -140,7 +137,7 @@ class Flow:
         shown: list[Cell] = [Cell(" " * MARK)]
         for number, _, width in self._places[section]:
             cell = cells[number]
-            shown += [Cell(cut(cell.text, width, columns[number].right), cell.style), gap]
+            shown += [Cell(cut_cell(cell, width, columns[number].right), cell.style), gap]
         return tuple(shown[:-1])
 
 
@@ -150,12 +147,24 @@ def _shortened(line: Line, width: int) -> Line:
     return (*wrap(line, width - 2)[0], Cell(" …", "dim")) if more else first
 
 
-def _places(columns: Sequence[Column], room: int) -> list[tuple[int, int, int]]:
+def _places(grid: Grid, room: int) -> list[tuple[int, int, int]]:
     start, places = MARK, []
-    for number, width in fit(columns, room):
+    for number, width in fitted(grid, _sample(grid), room):
         places.append((number, start, width))
         start += width + GAP
     return places
+
+
+def _sample(grid: Grid) -> list[Row]:
+    """Return the rows that columns are measured by."""
+    number = len(grid.rows)
+    rows = []
+    for at in dict.fromkeys([*range(min(number, _MEASURED)), *range(max(0, number - _MEASURED), number)]):
+        try:
+            rows.append(grid.rows[at])
+        except Exception:  # one that fails is told where it is drawn
+            continue
+    return rows
 
 
 def _mark(grid: Grid, column: Column) -> str:

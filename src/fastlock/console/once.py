@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from fastlock.console.history import History
 from fastlock.console.pages import Fleet, Page, Section, page
-from fastlock.console.tables import GAP, Cell, Grid, Line, Place, Query, Row, cut, fit, text_of
-from fastlock.reporting import printable, width, wrapped
+from fastlock.console.tables import GAP, Cell, Grid, Line, Place, Query, Row, cut_cell, fitted, text_of
+from fastlock.console.wrapping import fitting, wrap
+from fastlock.reporting import printable, wrapped
 
 COLUMNS = 120  # at most, where nobody says how wide the screen is
 MOST_ROWS = 200  # of a table, as text; JSON has all
 MOST_CIRCLES = 5  # that are drawn
-_NATURAL_ROWS = 200  # that a column's width is measured by
 _COLOURS: Mapping[str, str] = {"bad": "1;31", "warn": "33", "good": "32", "dim": "2", "title": "1", "name": "1", "owner": "36", "age": "33"}
 
 
@@ -70,7 +70,7 @@ def notes(pages: Iterable[Page], columns: int) -> list[str]:
 def _section(section: Section, columns: int, colour: bool) -> list[str]:
     head = [printable(section.title)] if section.title else []
     if not isinstance(section.body, Grid):
-        return [*head, *_lines(section.body, colour)]
+        return [*head, *_lines([part for line in fitting(section, columns) for part in wrap(line, columns)], colour)]
     return [*head, *_grid(section.body, columns, colour)]
 
 
@@ -101,27 +101,10 @@ def _grid(grid: Grid, columns: int, colour: bool) -> list[str]:
 def _row(cells: Sequence[Cell], grid: Grid, places: Sequence[Place], colour: bool) -> str:
     parts = []
     for at, (cell, place) in enumerate(zip(cells, places), 1):
-        text = cut(cell.text, place.width, grid.columns[place.column].right)
+        text = cut_cell(cell, place.width, grid.columns[place.column].right)
         text = text.rstrip() if at == len(places) else text
         parts.append(_styled(text, cell.style, colour))
     return (" " * GAP).join(parts).rstrip()
-
-
-def fitted(grid: Grid, rows: Sequence[Row], columns: int) -> list[Place]:
-    """Return the columns that there is room for, none wider than what stands in it; what is left over goes to those of which most is cut."""
-    places = fit(grid.columns, columns)
-    needed = [max(width(grid.columns[place.column].title), *_widths(rows, place.column)) for place in places]
-    widths = [min(grid.columns[place.column].width, place.width, need) for place, need in zip(places, needed)]
-    for _ in range(columns - sum(widths) - GAP * (len(widths) - 1)):
-        most = max(range(len(widths)), key=lambda at: needed[at] - widths[at])
-        if needed[most] <= widths[most]:
-            break
-        widths[most] += 1
-    return [Place(place.column, max(1, each)) for place, each in zip(places, widths)]
-
-
-def _widths(rows: Sequence[Row], column: int) -> Iterator[int]:
-    return (width(printable(row.cells[column].text)) for row in rows[:_NATURAL_ROWS])
 
 
 # ---- JSON -------------------------------------------------------------------------------------------------------

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from fastlock.findings import Site
+from fastlock.outside import told
 from fastlock.outside.facts import Agent, Lock, Wait
 from fastlock.outside.view import View
+from fastlock.reporting import is_stdlib
 from fastlock.roots import Root
 
 __all__ = ["ENDED", "LIVE", "STOPPED", "UNSEEN", "Agent", "Asked", "Circle", "ClassFacts", "Lock", "Seen", "Target", "Wait"]
@@ -109,6 +112,42 @@ class Seen:
         """The circles; once a moment, linear in its waits."""
         view = self.view
         return () if view is None else [Circle(circle, view.clears(circle), view.is_proven(circle)) for circle in view.circles]
+
+    @cached_property
+    def stands(self) -> Sequence[told.Told]:
+        """What the process has found about agents that still wait in the same waits, oldest first; once a moment, linear in its waits."""
+        if self.view is not None:
+            return self.view.stands
+        if not self.findings:
+            return []
+        threads = {agent.native_id: agent.id for agent in self.agents.values() if agent.kind == "thread" and agent.native_id is not None}
+        return told.standing(self.findings, ((wait.agent, wait.lock) for wait in self.waits), threads)
+
+    def runs_tasks(self, agent: int) -> bool:
+        """Tell whether an agent is a thread of whose tasks the table knows one: what it holds, and waits for, may be a task's."""
+        if self.view is not None:
+            return self.view.runs_tasks(agent)
+        thread = self.agents.get(agent)
+        return thread is not None and any(each.kind == "task" and each.native_id == thread.native_id for each in self.agents.values())
+
+    @cached_property
+    def _told_sites(self) -> Mapping[tuple[Any, Any], Any]:
+        return {(edge.get("agent"), edge.get("waits")): edge.get("wanted_at") for each in self.stands for edge in each.finding["edges"] if isinstance(edge, Mapping)}
+
+    def site(self, wait: Wait) -> Site | None:
+        """Return where a wait is in the program: of one in the standard library what a finding tells of it, if there is one."""
+        site = wait.wanted_at
+        if site is None or not is_stdlib(site.file):
+            return site
+        told = self._told_sites.get((wait.agent, wait.lock))
+        if isinstance(told, Mapping) and isinstance(told.get("file"), str) and isinstance(told.get("line"), int):
+            return Site(told["file"], told["line"], str(told.get("function")))
+        return site
+
+    def told_of(self, circle: Circle) -> told.Told | None:
+        """Return the finding that the process has told about a circle, None where it has told none; linear in waits."""
+        inside = set(circle.agents)
+        return told.about(self.stands, {(wait.agent, wait.lock) for wait in self.waits if wait.agent in inside}, circle.clears)
 
     @cached_property
     def roots(self) -> Sequence[Root]:

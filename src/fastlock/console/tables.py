@@ -5,7 +5,8 @@ Who draws a table decides how wide it is, not what is in it. Everything here is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -14,6 +15,10 @@ from fastlock.findings import Facts
 from fastlock.reporting import pad, printable, width
 
 _T = TypeVar("_T")
+SITE = "site"  # the style of a place in the source
+_SITE = re.compile(r"(?P<file>[^:]*)(?P<line>:\d+(?: → \d+)?)(?P<rest>.*)")
+_LEAST_REST = 6  # columns: of less nobody can guess the rest
+_MEASURED = 200  # rows by which the width of a column is measured
 GAP = 2  # columns of a terminal between two columns of a table
 
 
@@ -172,6 +177,64 @@ def fit(columns: Sequence[Column], room: int) -> list[Place]:
 
 def _taken(columns: Sequence[Column], shown: Sequence[int]) -> int:
     return sum(columns[number].width for number in shown) + GAP * (len(shown) - 1)
+
+
+def fitted(grid: Grid, rows: Sequence[Row], room: int) -> list[Place]:
+    """Return the columns that there is room for, none wider than what stands in these rows.
+
+    What is left over goes to names until they can be told apart, then to places in the source, then to those of which most is cut.
+    """
+    places = fit(grid.columns, room)
+    needed = [max(width(grid.columns[place.column].title) + (grid.columns[place.column].key == grid.sort), *_widths(rows, place.column)) for place in places]
+    if len(rows) < len(grid.rows):  # the others may need what the column has by itself
+        needed = [max(need, grid.columns[place.column].width) for place, need in zip(places, needed)]
+    widths = [max(1, min(grid.columns[place.column].width, place.width, need)) for place, need in zip(places, needed)]
+    sites = [at for at, place in enumerate(places) if any(row.cells[place.column].style == SITE for row in rows[:_MEASURED])]
+    left = room - sum(widths) - GAP * (len(widths) - 1)
+    for at, place in enumerate(places):
+        texts = {printable(row.cells[place.column].text) for row in rows[:_MEASURED]} if needed[at] > widths[at] and at not in sites else set()
+        while left > 0 and widths[at] < needed[at] and len({_ends(text, widths[at]) for text in texts}) < len(texts):
+            widths[at] += 1
+            left -= 1
+    for wanted in (sites, range(len(widths))):
+        while left > 0 and wanted:
+            most = max(wanted, key=lambda at: needed[at] - widths[at])
+            if needed[most] <= widths[most]:
+                break
+            widths[most] += 1
+            left -= 1
+    return [Place(place.column, each) for place, each in zip(places, widths)]
+
+
+def _ends(text: str, columns: int) -> str:
+    """Return about what is left of a text in so many columns."""
+    tail = (columns - 1) // 2
+    return text if len(text) <= columns else f"{text[: columns - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def _widths(rows: Sequence[Row], column: int) -> Iterator[int]:
+    yield 0
+    yield from (width(printable(row.cells[column].text)) for row in rows[:_MEASURED])
+
+
+def cut_cell(cell: Cell, columns: int, right: bool = False) -> str:
+    """Return a cell's text in so many columns; of a place in the source the line stays, whatever else is left out."""
+    text = printable(cell.text)
+    if cell.style == SITE and width(text) > columns:
+        text = _cut_site(text, columns)
+    return cut(text, columns, right)
+
+
+def _cut_site(text: str, columns: int) -> str:
+    """Leave out of a place first what follows it, the function or how often, then the middle of the file's name."""
+    site = _SITE.fullmatch(text)
+    if site is None:
+        return text
+    file, line, rest = site["file"], site["line"], site["rest"]
+    room = columns - width(file) - len(line)
+    if room >= 0:
+        return f"{file}{line}{_start(rest, room - 1)}…" if room >= _LEAST_REST else f"{file}{line}"
+    return f"{_shortened(file, columns - len(line))}{line}"
 
 
 def cut(text: str, columns: int, right: bool = False) -> str:

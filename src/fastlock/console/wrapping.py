@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from fastlock.console.tables import Cell, Line
+from fastlock.console.pages.base import Section
+from fastlock.console.tables import Cell, Grid, Line
 from fastlock.reporting import printable, width
 
+_LABEL = re.compile(r" +\S+(?: \S+)* {2,}(?=\S)")
 _HANG = 2  # how much further in stands what is broken off
 
 
@@ -15,8 +18,7 @@ def wrap(line: Line, columns: int) -> list[Line]:
     cells = [Cell(printable(cell.text), cell.style) for cell in line]
     if sum(width(cell.text) for cell in cells) <= columns:
         return [tuple(cells)]
-    text = "".join(cell.text for cell in cells)
-    indent = min(len(text) - len(text.lstrip(" ")) + _HANG, columns // 3)
+    indent = _indent("".join(cell.text for cell in cells), columns)
     lines: list[list[Cell]] = [[]]
     left = columns
     for word, style in _words(cells):
@@ -32,6 +34,23 @@ def wrap(line: Line, columns: int) -> list[Line]:
         lines[-1].append(Cell(word, style))
         left -= width(word)
     return [_joined(each) for each in lines]
+
+
+def fitting(section: Section, columns: int) -> tuple[Line, ...]:
+    """Return the lines of a section in the first of its forms that has room; the last one, which is to be broken, where none has."""
+    assert not isinstance(section.body, Grid)
+    for form in (section.body, *section.narrower[:-1]):
+        if all(sum(width(cell.text) for cell in line) <= columns for line in form):
+            return form
+    return section.narrower[-1] if section.narrower else section.body
+
+
+def _indent(text: str, columns: int) -> int:
+    """Return how far in stands what is broken off: below what follows a label, else a little further in than the line."""
+    label = _LABEL.match(text)
+    if label is not None and label.end() <= columns // 3:
+        return label.end()
+    return min(len(text) - len(text.lstrip(" ")) + _HANG, columns // 3)
 
 
 def _words(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from fastlock.findings import CODES, Site
-from fastlock.outside import circles, facts
+from fastlock.outside import circles, facts, told
 from fastlock.outside.circles import CONDITION, EXCLUSIVE, FLAG, NOTIFY, NUMBER, OPAQUE, PERMIT, RESULT, SHARED, UPGRADABLE
 from fastlock.outside.holding import Holding
 from fastlock.outside.layout import ALIVE, Agent, Lock, Wait
@@ -32,7 +32,6 @@ _CALLS = {
 _CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get")
 STALLED_S = 10.0
 _Fact = TypeVar("_Fact")
-_STANDING = ("FL001", "FL002", "FL003", "FL004", "FL012", "FL030")
 
 
 class _Last(NamedTuple):
@@ -252,17 +251,23 @@ class View:
         waits = [self.moment.waits[agent] for agent in circle if agent in self.moment.waits]
         return all(self.locks[wait["lock"]].evidence for wait in waits)
 
+    def runs_tasks(self, agent: int) -> bool:
+        """Tell whether an agent is a thread that runs a task of the table's; linear in agents."""
+        number = agent & NUMBER
+        return any(each.loop == number for each in self.records.agents.values())
+
     @cached_property
+    def stands(self) -> list[told.Told]:
+        """What the process has found about agents that still wait in the same waits, of every tier; oldest first."""
+        if not self.findings:
+            return []
+        threads = {agent.native_id: agent.id for agent in self.agents.values() if agent.kind == "thread" and agent.native_id is not None}
+        return told.standing(self.findings, ((wait.agent, wait.lock) for wait in self.waits), threads)
+
+    @property
     def standing(self) -> list[dict[str, Any]]:
-        """The deadlocks that the process has found and that still stand: each of their agents still waits for its lock."""
-        told = [finding for finding in self.findings if finding["code"] in _STANDING and finding["tier"] == "proven"]
-        waiting = {(wait.agent, wait.lock) for wait in self.waits} if told else set()
-        found = []
-        for finding in told:
-            edges = [(edge.get("agent"), edge.get("waits")) for edge in finding["edges"] if edge.get("waits") is not None]
-            if edges and all(_hashable(edge) and edge in waiting for edge in edges):
-                found.append(finding)
-        return found
+        """The deadlocks and stalls among these that are proven."""
+        return [dict(each.finding) for each in self.stands if each.is_proven]
 
     def facts(self) -> dict[str, Any]:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
@@ -274,9 +279,7 @@ class View:
             if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT) and self._holding.locks[wait.serial].kind not in (RESULT, OPAQUE)
         ]
         oldest_s = max(0, self.now_ns - min(since)) / 1e9 if since else None
-        deadlocked = bool(self.standing) or any(
-            not self.clears(circle) and self.is_proven(circle) for circle in self.circles
-        )
+        deadlocked = any(each.is_proven for each in self.stands) or any(not self.clears(circle) and self.is_proven(circle) for circle in self.circles)
         version = self.header.python
         return {
             "pid": self.header.pid,
@@ -352,10 +355,6 @@ def _finding(raw: bytes) -> dict[str, Any] | None:
     if finding["code"] not in CODES or not all(isinstance(each, dict) for part in parts for each in part):
         return None
     return finding
-
-
-def _hashable(edge: tuple[Any, Any]) -> bool:
-    return all(isinstance(part, int) for part in edge)
 
 
 def iso(wall_s: float) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
 from fastlock.roots import Link, Root
 
+_ANY_STDLIB = re.compile(r"/lib(?:64)?/python3\.\d+t?/")  # of whichever interpreter: who reads may run on another one
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
@@ -73,14 +74,19 @@ def wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
     return lines
 
 
-def fact(label: str, text: str) -> list[str]:
+FACTS = 112  # columns of a report's facts
+
+
+def fact(label: str, text: str, columns: int = FACTS) -> list[str]:
     """Return the lines of one fact, its label standing out to the left."""
-    return wrapped(text, 112, f"  {label:<14}", " " * 16)
+    return wrapped(text, columns, f"  {label:<14}", " " * 16)
 
 
 def is_stdlib(file: str) -> bool:
     """Tell whether a file is the interpreter's own."""
-    return file.startswith("<frozen") or (file.startswith(_STDLIB) and "-packages" not in file)
+    if file.startswith("<frozen"):
+        return True
+    return "-packages" not in file and (file.startswith(_STDLIB) or _ANY_STDLIB.search(file) is not None)
 
 
 def times(number: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site, basename
-from fastlock.reporting import Labels, duration, fact, inversion, is_stdlib, pad, printable, shorten, stalls, starvation, trees, width, wrapped
+from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site
+from fastlock.reporting import FACTS, Labels, duration, fact, inversion, pad, printable, shorten, stacks, stalls, starvation, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
     ITS_LOOP,
@@ -22,12 +22,8 @@ from fastlock.reporting.wording import (
 )
 
 _SHOWN = 12  # agents, in the picture and as sections: more is scrolled past
-_FRAMES = 16  # of the application, for each stack
-_PICTURE_NAME = 30
-_SOURCE = 64
+PICTURE_NAMES = (30, 20, 14, 10)  # how long names are in the picture: as long as there is room
 _LEAST_SOURCE = 24
-_WIDE = 100  # columns, which names, places and lines of source together keep to where they can
-_INDENT = 11  # of what stands behind a row's verb
 _RIGHT = 59  # where the right column of the head starts, unless the left one is longer
 _TEXT = 96
 _NOBODY_WAITS = frozenset({"FL005", "FL010", "FL011"})  # for a lock: found before the acquire, or without any
@@ -43,7 +39,7 @@ def render(finding: Finding) -> str:
 
 def blocks(finding: Finding) -> list[list[str]]:
     """Return the report's blocks as lines: the head, the picture, who holds and wants what, and what follows from it; none is empty."""
-    page = _Page(finding)
+    page = Report(finding)
     if finding.code == "FL010":
         told = [page.head(), inversion.orders(finding, page.names), inversion.scenario(finding, page.names), page.completed(), page.foot()]
     else:
@@ -59,11 +55,13 @@ class _Row:
     note: str = ""
 
 
-class _Page:
-    """The blocks of one report."""
+class Report:
+    """The blocks of one report, each as lines; the pictures and sentences of `columns` at most."""
 
-    def __init__(self, finding: Finding) -> None:
+    def __init__(self, finding: Finding, columns: int = _TEXT) -> None:
         self.finding = finding
+        self.columns = columns  # of sentences
+        self.names_in_picture = PICTURE_NAMES[0]
         self.told = finding.told
         self.names = Labels(finding)
         self.locks: dict[int | None, LockFact] = {lock.id: lock for lock in self.told.locks}
@@ -108,11 +106,20 @@ class _Page:
 
     def picture(self) -> list[str]:
         """The circle, drawn; anything else in a sentence."""
+        if not self.is_drawn:
+            return self.sentence()
         edges = self.told.edges
-        if self.finding.code != "FL001" or len(edges) < 2:
-            told = self.finding.explanation.removesuffix(trees.sentence(self.finding, self.names))  # that stands in the foot
-            return wrapped(told, _TEXT, "  ", "  ")
-        return self._pair(*edges) if len(edges) == 2 else self._chain(edges)
+        return self._pair(*edges) if len(edges) == 2 else self.chain()
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is a circle of several."""
+        return self.finding.code == "FL001" and len(self.told.edges) > 1
+
+    def sentence(self) -> list[str]:
+        """What happens, in words."""
+        told = self.finding.explanation.removesuffix(trees.sentence(self.finding, self.names))  # that stands in the foot
+        return wrapped(told, self.columns, "  ", "  ")
 
     def _pair(self, first: EdgeFact, second: EdgeFact) -> list[str]:
         a, b = self._short(first.agent), self._short(second.agent)
@@ -132,7 +139,9 @@ class _Page:
         margin, gap = " " * left, " " * room
         return [f"{row}{b}", f"{margin}▲{gap}│", f"{margin}└{bars}{below}{rest}┘"]
 
-    def _chain(self, edges: Sequence[EdgeFact]) -> list[str]:
+    def chain(self) -> list[str]:
+        """The circle as a list, each above the one that it waits for."""
+        edges = self.told.edges
         shown = list(edges) if len(edges) <= _SHOWN else [*edges[: _SHOWN - 1], edges[-1]]
         names = [self._short(edge.agent) for edge in shown]
         wants = [f"{self._asks(edge)}{'' if self._is_rw(edge) else ' for'} {self._wanted(edge)}" for edge in shown]
@@ -151,10 +160,10 @@ class _Page:
         return lines
 
     def _wanted(self, edge: EdgeFact) -> str:
-        return shorten(wanted_name(edge, self.names), _PICTURE_NAME)
+        return shorten(wanted_name(edge, self.names), self.names_in_picture)
 
     def _short(self, agent: int) -> str:
-        return shorten(self.names.agent(agent), _PICTURE_NAME)
+        return shorten(self.names.agent(agent), self.names_in_picture)
 
     def _is_rw(self, edge: EdgeFact) -> bool:
         lock = self.locks.get(edge.waits)
@@ -170,13 +179,13 @@ class _Page:
             return "stopped by"
         return relation(self.locks.get(edge.waits), holder)
 
-    def sections(self) -> list[str]:
+    def sections(self, with_stacks: bool = True) -> list[str]:
         """For each agent what it holds and waits for, at which lines, since when."""
-        shown = self._shown()
+        shown = self.shown()
         table = {agent: list(self._rows(agent)) for agent in shown}
         rows = [row for rows in table.values() for row in rows]
         columns = [max((width(cells[at]) for cells in map(self._cells, rows)), default=0) for at in range(3)]
-        room = _WIDE - _INDENT - columns[0] - columns[1] - max((len(row.note) for row in rows), default=0) - 9
+        room = stacks.WIDE - stacks.INDENT - columns[0] - columns[1] - max((len(row.note) for row in rows), default=0) - 9
         columns[2] = min(columns[2], max(room, _LEAST_SOURCE))
         heads = {agent: self.names.agent(agent) for agent in shown}
         column = max((width(head) for head in heads.values()), default=0) + 4
@@ -185,7 +194,7 @@ class _Page:
             lines.append(f"  {pad(heads[agent], column)}{self._about(agent)}")
             lines += [self._line(row, columns) for row in table[agent]]
             lines += self._stopped(self.agents.get(agent))
-            lines += self._stack(self.agents.get(agent))
+            lines += self.stack(agent) if with_stacks else []
         hidden = len(self.everybody) - len(shown) + len(self.finding.agents) - len(self.told.agents)
         if hidden:
             lines.append(f"  … and {hidden:,} more")
@@ -199,7 +208,8 @@ class _Page:
                 order += [agent for agent in lock.holders if agent in self.agents]
         return list(dict.fromkeys(order))
 
-    def _shown(self) -> list[int]:
+    def shown(self) -> list[int]:
+        """Who has a section."""
         everybody = self.everybody
         if len(everybody) <= _SHOWN:
             return everybody
@@ -266,11 +276,11 @@ class _Page:
     def _cells(self, row: _Row) -> tuple[str, str, str]:
         if row.site is None:
             return row.name, "" if row.verb in ("owes ", *_WAKES) else self.names.site(None), ""
-        return row.name, self.names.site(row.site), _cut(row.site.text)
+        return row.name, self.names.site(row.site), stacks.source(row.site.text)
 
     def _line(self, row: _Row, columns: list[int]) -> str:
         name, site, source = self._cells(row)
-        cells = "   ".join(pad(cell, column) for cell, column in zip((name, site, _cut(source, columns[2])), columns))
+        cells = "   ".join(pad(cell, column) for cell, column in zip((name, site, stacks.source(source, columns[2])), columns))
         return f"    {row.verb}  {cells}   {row.note}"
 
     def _stopped(self, agent: AgentFact | None) -> list[str]:
@@ -279,24 +289,17 @@ class _Page:
         with_it = f", {_count(agent.stands, 'task')} with it" if agent.stands else ""
         return [f"           a synchronous lock inside a task: this loop is stopped{with_it}"]
 
-    def _stack(self, agent: AgentFact | None) -> list[str]:
-        entries = list(_fold(agent.stack if agent is not None else ()))
-        hidden = len(entries) - _FRAMES
-        if hidden > 0:
-            entries = [(f"… {_count(hidden, 'outer frame')}", ""), *entries[hidden:]]
-        column = max((width(place) for place, text in entries if text), default=0)
-        if _INDENT + column + 3 + max((width(text) for _, text in entries), default=0) > _WIDE:
-            rows = [line for place, text in entries for line in (place, f"  {text}") if line.strip()]
-        else:
-            rows = [f"{pad(place, column)}   {text}" for place, text in entries]
-        return [f"    {mark}  {row}" for mark, row in zip(["stack", *["     "] * len(rows)], rows)]
+    def stack(self, agent_id: int) -> list[str]:
+        """Where an agent of the finding is."""
+        agent = self.agents.get(agent_id)
+        return stacks.lines(agent.stack if agent is not None else ())
 
     def completed(self) -> list[str]:
         """Who completed an inversion, and on which way: its lines may be in helpers that everybody calls."""
         agent = next((agent for agent in self.finding.agents if agent.stack), None)
-        return [] if agent is None else [f"  Completed by {self.names.agent(agent.id)}", *self._stack(agent)]
+        return [] if agent is None else [f"  Completed by {self.names.agent(agent.id)}", *self.stack(agent.id)]
 
-    def foot(self) -> list[str]:
+    def foot(self, with_fix: bool = True) -> list[str]:
         """What follows from it, and what to do."""
         finding = self.finding
         facts = [("How" if at == 0 else "", reason) for at, reason in enumerate(ways_of(finding))]
@@ -304,14 +307,21 @@ class _Page:
             facts.append(("Passed", ", ".join(inversion.passed(finding, self.names))))
         label = self._reasons_are()
         facts += [(label if at == 0 else "", reason) for at, reason in enumerate(reasons_of(finding))]
-        lines = [line for label, text in facts if text for line in fact(label, text)] + self._behind()
+        lines = self._facts(facts) + self._behind()
         end = []
         if finding.refused:
             end.append(("Refused", self._refused()))
         elif finding.clears is not None and finding.code not in _NOBODY_WAITS:
             end.append(("By itself?", self._clears()))
-        end += [("Fix", finding.fix), ("Explain", f"fastlock explain {finding.code}")]
-        return lines + [line for label, text in end if text for line in fact(label, text)]
+        return lines + self._facts(end) + (self.fix() if with_fix else [])
+
+    def fix(self) -> list[str]:
+        """What to change, and where more about it stands."""
+        return self._facts([("Fix", self.finding.fix), ("Explain", f"fastlock explain {self.finding.code}")])
+
+    def _facts(self, facts: Sequence[tuple[str, str]]) -> list[str]:
+        columns = max(self.columns, FACTS)
+        return [line for label, text in facts if text for line in fact(label, text, columns)]
 
     def _behind(self) -> list[str]:
         """How many more wait for what it is about; whom everybody waits for in the end, and the tree of those behind that one."""
@@ -374,27 +384,3 @@ def _title(finding: Finding) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _cut(text: str, most: int = _SOURCE) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _fold(stack: tuple[Site, ...]) -> Iterator[tuple[str, str]]:
-    """Yield (place, source) for each frame of the application, and one entry for each run of library frames."""
-    folded: list[Site] = []
-    for site in stack:
-        if is_stdlib(site.file):
-            folded.append(site)
-            continue
-        if folded:
-            yield _folded(folded), ""
-            folded = []
-        yield f"{site.file}:{site.line} in {site.function}", _cut(site.text)
-    if folded:
-        yield _folded(folded), ""
-
-
-def _folded(frames: list[Site]) -> str:
-    files = dict.fromkeys(basename(site.file) for site in frames)
-    return f"… {_count(len(frames), 'frame')} in {', '.join(files)}"

@@ -43,7 +43,7 @@ def one(sight: Sight) -> Page:
     behind = sorted((wait for wait in seen.waits if wait.lock in agent.holds and wait.agent != agent.id), key=lambda wait: wait.since_ns)
     sections = [
         Section("", _facts(agent, seen, sight)),
-        Section("Waits for", waits_of(sight, seen, waits, "lock", "It waits for nothing of ours: it runs, or waits for something that fastlock does not see.")),
+        Section("Waits for", waits_of(sight, seen, waits, "lock", "It runs, or waits for something that fastlock does not see.")),
         Section("Holds", _held(held, agent, seen, sight)),
         *stack_of(agent.id, seen, sight, "Where it is"),
         *awaits_of(agent, seen, sight),
@@ -83,7 +83,7 @@ def one_line_about(agent: int, seen: Seen, sight: Sight) -> str:
     if agent not in seen.agents:
         return "it has ended, or is not in the table"
     if wait is None:
-        return _sleeps(seen.agents[agent], seen) or "waits for nothing of ours"
+        return _sleeps(seen.agents[agent], seen) or "waits for nothing that fastlock sees"
     at = place(wait.wanted_at)
     return f"waits {duration(age_s(seen, wait))} for {sight.names(seen).lock(wait.lock)}{' at ' + at if at else ''}"
 

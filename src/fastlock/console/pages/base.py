@@ -34,10 +34,11 @@ class Fleet(Protocol):
 
 
 class Section(NamedTuple):
-    """A part of a page: a table, or lines."""
+    """A part of a page: a table, or lines; ``narrower`` are other forms of a drawing, for a screen on which it has no room, the last one in words."""
 
     title: str
     body: Grid | tuple[Line, ...]
+    narrower: tuple[tuple[Line, ...], ...] = ()
 
 
 class Page(NamedTuple):

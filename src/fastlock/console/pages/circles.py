@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastlock.console.facts import circle_finding, waits_in
-from fastlock.console.pages.alarms import among
+from fastlock.console.names import NOBODY, Names, place
+from fastlock.console.pages.alarms import among, named
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, gone, head, line, notes, numbered
 from fastlock.console.pages.waits import waits_of
-from fastlock.console.seen import Circle, Seen, Target
+from fastlock.console.seen import Circle, Lock, Seen, Target
+from fastlock.console.sources import sourced
 from fastlock.console.tables import Cell, Column, Line, Row, Table
-from fastlock.reporting import text
+from fastlock.findings import Finding
+from fastlock.reporting import parts, trees
 
 COLUMNS = (
     Column("what", "What", 17, grow=1),
@@ -21,6 +24,7 @@ COLUMNS = (
 EMPTY = (
     "No circle: nobody waits, by whatever detour, for something that it keeps itself. Whether an event, a condition or a result still comes is not known from outside."
 )
+NO_CIRCLE = "No circle: what stands, as the lines on top say, is no wait for each other. Findings tells it."
 OPEN = "This circle is open again: somebody in it has given up, or has been let through."
 
 
@@ -43,12 +47,12 @@ def page(sight: Sight) -> Page:
     shown = Table(
         columns=sight.columns(*COLUMNS),
         row=lambda item: _row(item, sight),
-        empty=sight.empty(EMPTY),
+        empty=sight.empty(EMPTY if sight.worst is None else NO_CIRCLE),
         keys={
             "pid": lambda item: item.seen.pid,
             "what": lambda item: (item.circle.clears, not item.circle.proven),
             "who": lambda item: _who(item, sight),
-            "agents": lambda item: len(item.circle.agents),
+            "agents": _number,
             "age": closed_s,
         },
         words=lambda item: [_who(item, sight), *_words(item, sight)],
@@ -74,14 +78,20 @@ def _row(item: Item, sight: Sight) -> Row:
         item.seen,
         verdict(item.circle),
         Cell(_who(item, sight), "name"),
-        numbered(len(item.circle.agents)),
+        numbered(_number(item)),
         aged(closed_s(item)),
     )
     return Row(cells, item.target, item.target)
 
 
+def _number(item: Item) -> int:
+    """Return how many cannot go on: those of the finding, where it knows of more than the table's owners show."""
+    told = item.seen.told_of(item.circle)
+    return len(item.circle.agents if told is None else told.agents)
+
+
 def _who(item: Item, sight: Sight) -> str:
-    return among(item.circle, sight.names(item.seen))
+    return among(item.circle, item.seen, sight.names(item.seen))
 
 
 def _words(item: Item, sight: Sight) -> list[str]:
@@ -101,13 +111,39 @@ def one(sight: Sight) -> Page:
     if seen is None or circle is None:
         return gone(sight, "Circle", OPEN)
     finding = circle_finding(circle, seen)
-    blocks = [drawn(block) for block in text.blocks(finding)]
     waits = list(waits_in(circle, seen).values())
-    grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything of ours.")
+    grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything that fastlock sees.")
     doubt = [] if circle.proven or circle.clears else ["It is only possible: some of these locks may be released by somebody else than who holds them."]
-    sections = [Section(title, block) for title, block in zip(("", "", "", "What to do"), blocks[1:])]
-    title = f"Circle: {verdict(circle).text}"
-    return Page(title, head(sight), (*sections, Section("In it", grid)), notes(sight, *doubt))
+    told = seen.told_of(circle)
+    title = f"Circle: {verdict(circle).text}{'' if told is None or told.is_just(circle.agents) else f', {named(told)}'}"
+    first, last = (_proven(circle, seen, sight), []) if finding is None else of_report(finding)
+    return Page(title, head(sight), (*first, Section("In it", grid), *last), notes(sight, *doubt))
+
+
+def of_report(finding: Finding) -> tuple[list[Section], list[Section]]:
+    """Return both lines of code and what to change, which come first; then what else a report says, the stacks last."""
+    told = parts.parts(sourced(finding))
+    forms = tuple(map(drawn, told.drawings))
+    first = [Section("", forms[0], forms[1:]), Section("", drawn(told.rows)), Section("What to do", drawn(told.fix))]
+    last = [Section("What else is known", drawn(told.foot)), Section("Where they are", drawn(told.stacks))]
+    return [each for each in first if each.body], [each for each in last if each.body]
+
+
+def _proven(circle: Circle, seen: Seen, sight: Sight) -> list[Section]:
+    """Return what the table proves of a circle of which the process has told nothing: who waits for what, where, and who has it."""
+    names = sight.names(seen)
+    root = next((root for root in seen.roots if root.kind == "circle" and root.agents[0].agent in circle.agents), None)
+    lines = [] if root is None else [line(f"{trees.told(link, names)}{_held(seen.locks.get(link.lock or 0), names)}") for link in root.agents]
+    untold = "The process has told no finding about this. What keeps them may be a task, a loop or a pool: its own report says it, and what to change."
+    return [Section("What the table shows", tuple(lines)), Section("", (line(untold),))]
+
+
+def _held(lock: Lock | None, names: Names) -> str:
+    """Return who has a lock, and since which line, with a comma before it."""
+    holders = names.holders(lock)
+    if lock is None or holders == NOBODY:
+        return ""
+    return f"; held by {holders}{f' since {place(lock.held_at)}' if lock.held_at is not None else ''}"
 
 
 def drawn(block: list[str]) -> tuple[Line, ...]:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from fastlock import explain
 from fastlock.console.facts import finding_of
 from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes, numbered
-from fastlock.console.pages.circles import drawn
+from fastlock.console.pages.circles import drawn, of_report
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Grid, Row, Table, plain
 from fastlock.findings import CODES
-from fastlock.reporting import printable, text, wrapped
+from fastlock.reporting import parts, printable, text
 
 COLUMNS = (
     Column("code", "Code", 5),
@@ -25,8 +25,8 @@ COLUMNS = (
 EMPTY = "No findings: these processes have seen no deadlock and no long wait, and at level order no inversion either. That is how it should be."
 GONE = "This finding is not in the table any more: newer ones took its room. The process's own report has it."
 DEADLOCKS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
+_UNBROKEN = 1 << 20  # columns: the screen breaks what is too long for it
 _STILL = (Column("what", "What", 6), Column("name", "Still there", 20, grow=1))
-_WIDE = 100
 
 
 class Item(NamedTuple):
@@ -100,7 +100,7 @@ def one(sight: Sight) -> Page:
     if seen is None or told is None:
         return gone(sight, "Finding", GONE)
     code = str(told.get("code"))
-    about = Section(f"What {code} means", drawn(explain.explain(code).splitlines())) if code in CODES else Section("", ())
+    about = Section(f"What {code} means", drawn(explain.explain(code, _UNBROKEN).splitlines())) if code in CODES else Section("", ())
     sections = (*report_of(told, seen), Section("Go on", still_there(told, seen, sight)), about)
     return Page(f"{code} {printable(str(told.get('title')))}", head(sight), sections, notes(sight))
 
@@ -108,12 +108,15 @@ def one(sight: Sight) -> Page:
 def report_of(told: Mapping[str, Any], seen: Seen) -> list[Section]:
     """Return the report of a finding, or its sentences where its facts make no report."""
     try:
-        blocks = text.blocks(finding_of(told, seen))
+        finding = finding_of(told, seen)
+        if finding.code == "FL010":
+            return [Section("Report" if at == 0 else "", drawn(block)) for at, block in enumerate(text.blocks(finding))]
+        first, last = of_report(finding)
+        return [Section("Report", drawn(parts.parts(finding).head)), *first, *last]
     except (ValueError, LookupError, TypeError, OverflowError):  # a table may be damaged, or forged
         item = Item(seen, told)
-        sentences = [*wrapped(item.text("explanation"), _WIDE, "", ""), *wrapped(f"Fix: {item.text('fix')}", _WIDE, "", "     ")]
+        sentences = [item.text("explanation"), f"Fix: {item.text('fix')}"]
         return [Section("Report", drawn([*sentences, "The rest of what the table has of it makes no sense here."]))]
-    return [Section("Report" if at == 0 else "", drawn(block)) for at, block in enumerate(blocks)]
 
 
 def still_there(told: Mapping[str, Any], seen: Seen, sight: Sight) -> Grid:

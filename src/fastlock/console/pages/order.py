@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
 from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, of_processes, sited
-from fastlock.console.pages.found import report_of, target_of
+from fastlock.console.pages.found import report_of
 from fastlock.console.seen import Seen, Target
 from fastlock.console.tables import Cell, Column, Line, Row, Table
 from fastlock.findings import Site
@@ -247,8 +247,7 @@ def one(sight: Sight) -> Page:
         sections.append(Section("Doubts", tuple(line(each) for each in item.reasons)))
     sections += [] if told is None else report_of(told, seen)
     grid = _table_of_edges(sight).grid(item.edges, sight.query)
-    focus = None if told is None else target_of(seen, told)
-    return Page(f"Inversion {item.key}", head(sight), (*sections, Section("Its classes", grid)), notes(sight), focus)
+    return Page(f"Inversion {item.key}", head(sight), (*sections, Section("Its classes", grid)), notes(sight))
 
 
 def _same(told: Mapping[str, Any], item: Inversion, seen: Seen) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastlock.console.pages.alarms import among
 from fastlock.console.pages.agent import one_line_about, stack_of
 from fastlock.console.pages.base import Page, Section, Sight, aged, gone, head, line, notes, numbered
 from fastlock.console.seen import Seen, Target
@@ -67,7 +68,8 @@ def who(item: Item, sight: Sight) -> str:
 def _does(item: Item, sight: Sight) -> str:
     root = item.root
     if root.kind == "circle":
-        return "waits for itself" if root.number == 1 else "they wait for each other"
+        circle = next((each for each in item.seen.circles if root.agents[0].agent in each.agents), None)
+        return "they wait for each other" if circle is None else among(circle, item.seen, sight.names(item.seen))
     if root.kind in ("ended", "lost-in-fork"):
         return _KINDS[root.kind][0]
     return one_line_about(root.agents[0].agent, item.seen, sight)

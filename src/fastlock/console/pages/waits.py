@@ -77,7 +77,7 @@ def table(sight: Sight, alarms: Stuck, leads_to: str = "deadlock", empty: str = 
             "lock": lambda item: sight.names(item.seen).lock(item.wait.lock).casefold(),
             "owner": lambda item: held_by(item, sight).casefold(),
             "age": lambda item: age_s(item.seen, item.wait),
-            "site": lambda item: sight.names(item.seen).site(item.wait.wanted_at),
+            "site": lambda item: sight.names(item.seen).site(item.seen.site(item.wait)),
             "behind": lambda item: behind(item.seen, item.wait.agent, alarms.get((item.seen.pid, item.wait.agent))),
             "call": lambda item: item.wait.what,
             "left": lambda item: None if item.wait.deadline_ns is None else item.wait.deadline_ns - item.seen.now_ns,
@@ -104,7 +104,7 @@ def words(item: Item, names: Names) -> tuple[str, ...]:
     seen, wait = item
     lock = seen.locks.get(wait.lock)
     held = ("", "") if lock is None else (lock.lock_class, names.holders(lock))
-    return (names.agent(wait.agent), names.lock(wait.lock), *held, names.site(wait.wanted_at), wait.what, seen.process)
+    return (names.agent(wait.agent), names.lock(wait.lock), *held, names.site(seen.site(wait)), wait.what, seen.process)
 
 
 def kinds(seen: Seen, wait: Wait) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def _cells(seen: Seen, wait: Wait, names: Names, alarm: Alarm | None) -> tuple[C
         Cell(names.lock(wait.lock), style or rest),
         Cell(held, "owner" if held != "-" else "dim"),
         aged(age_s(seen, wait), style or rest or "age"),
-        sited(wait.wanted_at),
+        sited(seen.site(wait)),
         numbered(behind(seen, wait.agent, alarm)),
         Cell(wait.what, "dim"),
         Cell("never" if left_s is None else age(left_s), "dim", left_s),
