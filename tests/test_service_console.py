@@ -20,6 +20,7 @@ import pytest
 for needed in ("flask", "gunicorn"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (the extra `test` has it)")
 
+from fastlock.outside import find
 from support import wait_until
 
 SERVICE = Path(__file__).parents[1] / "examples" / "service"
@@ -29,6 +30,7 @@ pytestmark = [
 ]
 
 LIMIT_S = 120.0
+WORKERS = 4
 LINES = {"orders.py:30", "inventory.py:16"}  # where the two wait for each other
 
 
@@ -42,7 +44,12 @@ class Incident:
         assert found, line
         self.stuck = int(found[1])
         self.arbiter = int(Path(f"/proc/{self.stuck}/stat").read_text().rpartition(")")[2].split()[1])
-        self.workers = sorted(map(int, Path(f"/proc/{self.arbiter}/task/{self.arbiter}/children").read_text().split()))
+        self.workers: list[int] = wait_until(self._all_workers, LIMIT_S)
+
+    def _all_workers(self) -> list[int]:
+        """The four workers; nobody while the arbiter is still starting them."""
+        workers = sorted(map(int, Path(f"/proc/{self.arbiter}/task/{self.arbiter}/children").read_text().split()))
+        return workers if len(workers) == WORKERS and all(find.has_table(pid) for pid in workers) else []
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +86,6 @@ def test_one_worker_is_deadlocked(incident: Incident) -> None:
     """`fastlock ps` says so of exactly one of the four workers and not of the arbiter, and others serve on."""
     listed: dict[int, Any] = {each["pid"]: each for each in json.loads(fastlock("ps", "--json"))}
     ours = {incident.arbiter, *incident.workers}
-    assert len(incident.workers) == 4
     assert [pid for pid in ours if listed[pid].get("deadlocked")] == [incident.stuck]
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
 from fastlock._native cimport (
-    FL_CAS_WORDS, fl_code_line, fl_frame, fl_frame_code, fl_frame_current, fl_frame_key, fl_frame_lasti, fl_frame_previous)
+    FL_CAS_WORDS, fl_code_line, fl_frame, fl_frame_code, fl_frame_current, fl_frame_key, fl_frame_lasti, fl_frame_previous, fl_store64)
 
 import os
 import sys
@@ -106,7 +106,7 @@ cdef uint32_t site_new(uint64_t key, void* code, int lasti, uint32_t same) noexc
     s = site_at(site)
     s.key = key
     s.lasti = lasti
-    s.code = <PyObject*>code
+    fl_store64(&s.code, <uint64_t>code)     # last: who finds it without the GIL finds lasti too
     Py_INCREF(<object>code)
     s.same = same if same else site
     sites_used = site + 1

@@ -126,7 +126,8 @@ cdef void say_holder(uint64_t tstate) noexcept nogil:
 
 cdef void say_site(uint32_t site) noexcept nogil:
     cdef FSite* s = site_at(site) if site != 0 else NULL
-    if s == NULL or not fl_say_place(&text, <uintptr_t>s.code, s.lasti, 0):
+    cdef uintptr_t code = <uintptr_t>fl_load64(&s.code) if s != NULL else 0
+    if code == 0 or not fl_say_place(&text, code, s.lasti, 0):
         fl_say(&text, "unknown site")
 
 
