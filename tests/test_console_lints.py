@@ -65,7 +65,7 @@ def test_a_convoy_has_a_queue_that_stays_while_owners_change() -> None:
     assert kinds(found) == ["convoy"]
     assert found[0].target == Target("lock", 41, 100) and found[0].about == "ledger"
     assert "9 queue for ledger, never fewer than 9" in found[0].what and "5 owners" in found[0].what
-    assert "split it" in found[0].todo
+    assert "split it" in found[0].fix
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_long_hold_is_one_owner_for_five_seconds_of_a_wait() -> None:
     found = judged(over(1, lambda made, at: queue(made, 1, 2, 6)))
     assert kinds(found) == ["long-hold"]
     assert found[0].what == "a1 keeps ledger from 2 others, the oldest for 6.0s"
-    assert "taken in pay.py:10" in found[0].todo
+    assert "taken in pay.py:10" in found[0].fix
     assert judged(over(1, lambda made, at: queue(made, 1, 2, 4))) == []
     assert judged(over(8, lambda made, at: queue(made, 1 + at // 7, 2, 6 + at * 0.5))) == []  # it has just changed hands
 
@@ -167,7 +167,7 @@ def test_a_blocked_loop_is_a_thread_with_tasks_that_waits_for_a_lock() -> None:
     found = judged(over(1, lambda made, at: loop(made, 0.2)))
     assert kinds(found) == ["loop-blocked"]
     assert found[0].what == "the loop of MainThread waits for cache; at least 1 of its tasks stands still"
-    assert "asyncio.to_thread()" in found[0].todo and "web.py:9" in found[0].todo
+    assert "asyncio.to_thread()" in found[0].fix and "web.py:9" in found[0].fix
     assert judged(over(1, lambda made, at: loop(made, 0.05))) == []
     assert judged(over(1, lambda made, at: loop(made, 60, "Event.wait", "Event"))) == []
 
@@ -195,7 +195,7 @@ def test_a_lock_across_await_is_told_once_a_finding() -> None:
     told = judged(over(1, found))
     assert kinds(told) == ["lock-across-await"]
     assert told[0].target == Target("finding", 41, "ab" * 32)
-    assert (told[0].about, told[0].what, told[0].todo) == ("rates�", "fetch holds rates.", "make rates a fastlock.aio.Lock")
+    assert (told[0].about, told[0].what, told[0].fix) == ("rates�", "fetch holds rates.", "make rates a fastlock.aio.Lock")
 
 
 def test_an_owner_that_sleeps_is_told_with_what_it_sleeps_in() -> None:
@@ -209,7 +209,7 @@ def test_an_owner_that_sleeps_is_told_with_what_it_sleeps_in() -> None:
     found = judged(over(1, lambda made, at: queue(made, 1, 2, 8)), asleep)
     assert kinds(found) == ["owner-sleeps"] and set(asked) == {(41, 4702)}
     assert found[0].what == "a20 waits without a timeout for ledger; a1, who has it, waits for the network (tcp_recvmsg)"
-    assert "since pay.py:10" in found[0].todo and "pay.py:20 a timeout" in found[0].todo
+    assert "since pay.py:10" in found[0].fix and "pay.py:20 a timeout" in found[0].fix
     assert judged(over(1, lambda made, at: queue(made, 1, 2, 1)), asleep) == []
     assert kinds(judged(over(1, lambda made, at: queue(made, 1, 2, 8)))) == ["long-hold"]  # it runs
 

@@ -40,7 +40,7 @@ class Lint(NamedTuple):
     about: str
     what: str
     age_s: float
-    todo: str
+    fix: str
 
 
 class Kind(NamedTuple):
@@ -122,8 +122,8 @@ class _Judge:
     def age_s(self, wait: Wait) -> float:
         return max(0, self.seen.now_ns - wait.since_ns) / 1e9
 
-    def lint(self, kind: str, target: tuple[str, int | str], about: str, what: str, age_s: float, todo: str) -> Lint:
-        return Lint(kind, Target(target[0], self.seen.pid, target[1]), about, what, age_s, todo)
+    def lint(self, kind: str, target: tuple[str, int | str], about: str, what: str, age_s: float, fix: str) -> Lint:
+        return Lint(kind, Target(target[0], self.seen.pid, target[1]), about, what, age_s, fix)
 
     def run(self, lock: int) -> list[tuple[int, Queue]]:
         """Return the last readings, as many as there are without a gap, in which somebody waited for the lock."""
@@ -159,8 +159,8 @@ class _Judge:
     def _loop(self, agent: Agent, wait: Wait, tasks: int) -> Lint:
         name, lock = self.names.agent(agent.id), self.names.lock(wait.lock)
         stand = f"; at least {tasks:,} of its tasks {'stands' if tasks == 1 else 'stand'} still" if tasks else ""
-        todo = f"make {lock} a fastlock.aio.Lock, or move what {_at(wait)} does into asyncio.to_thread()"
-        return self.lint("loop-blocked", ("agent", agent.id), name, f"the loop of {name} waits for {lock}{stand}", self.age_s(wait), todo)
+        fix = f"make {lock} a fastlock.aio.Lock, or move what {_at(wait)} does into asyncio.to_thread()"
+        return self.lint("loop-blocked", ("agent", agent.id), name, f"the loop of {name} waits for {lock}{stand}", self.age_s(wait), fix)
 
     def across_await(self) -> Iterator[Lint]:
         """What the processes have found of locks that are held across an await."""
@@ -170,8 +170,8 @@ class _Judge:
             if finding.get("code") == "FL005" and fingerprint not in told:
                 told.add(fingerprint)
                 about = next((printable(str(each.get("name"))) for each in finding.get("locks", ()) if isinstance(each, Mapping)), "a lock")
-                what, todo = (printable(str(finding.get(key))) for key in ("explanation", "fix"))
-                yield self.lint("lock-across-await", ("finding", fingerprint), about, what, 0.0, todo)
+                what, fix = (printable(str(finding.get(key))) for key in ("explanation", "fix"))
+                yield self.lint("lock-across-await", ("finding", fingerprint), about, what, 0.0, fix)
 
     @cached_property
     def sleeping(self) -> list[Lint]:
@@ -187,8 +187,8 @@ class _Judge:
                 in_what = f" ({sleep.channel})" if sleep.channel else ""
                 what = f"{who} waits without a timeout for {lock}; {name}, who has it, {sleep.text}{in_what}"
                 held = place(self.seen.locks[number].held_at)
-                todo = f"do not sleep or wait for others while holding {lock}{' since ' + held if held else ''}; or give the wait in {_at(wait)} a timeout"
-                yield self.lint("owner-sleeps", ("lock", number), lock, what, self.age_s(wait), todo)
+                fix = f"do not sleep or wait for others while holding {lock}{' since ' + held if held else ''}; or give the wait in {_at(wait)} a timeout"
+                yield self.lint("owner-sleeps", ("lock", number), lock, what, self.age_s(wait), fix)
 
     def _sleeper(self, number: int, wait: Wait | None) -> tuple[Agent | None, Sleep | None]:
         """Return the owner of a lock and what it sleeps in, where it has been waited for long and waits for nothing of ours."""
@@ -217,8 +217,8 @@ class _Judge:
             does = "" if own is None else f", and waits for {self.names.lock(own.lock)} meanwhile ({own.what} at {_at(own)})"
             what = f"{name} keeps {told} from {_number(len(waits))}, the oldest for {duration(age_s)}{does}"
             held = place(lock.held_at)
-            todo = f"release {told} sooner{', taken in ' + held if held else ''}: do the slow part before taking it, or after"
-            yield self.lint("long-hold", ("lock", number), told, what, age_s, todo)
+            fix = f"release {told} sooner{', taken in ' + held if held else ''}: do the slow part before taking it, or after"
+            yield self.lint("long-hold", ("lock", number), told, what, age_s, fix)
 
     def writers(self) -> Iterator[Lint]:
         """Writers that wait while readers come in after them."""
@@ -233,8 +233,8 @@ class _Judge:
                 who, told = self.names.agent(writer.agent), self.names.lock(number)
                 came = f"{len(later):,} {'reader' if len(later) == 1 else 'readers'}"
                 what = f"{who} waits to write {told}; meanwhile {came} came in after it"
-                todo = f'let {told} prefer writers: fastlock.RWLock(prefer="writer"), which is the default, or read it less long'
-                yield self.lint("starving-writer", ("lock", number), told, what, self.age_s(writer), todo)
+                fix = f'let {told} prefer writers: fastlock.RWLock(prefer="writer"), which is the default, or read it less long'
+                yield self.lint("starving-writer", ("lock", number), told, what, self.age_s(writer), fix)
 
     def busy(self) -> Iterator[Lint]:
         """Locks that go round while others queue: convoys, and what is always contended."""
@@ -245,13 +245,13 @@ class _Judge:
             if _lasts(convoy, CONVOY_S, CONVOY_READINGS) and _owners(convoy) >= CONVOY_OWNERS:
                 least = min(queue.waiters for _, queue in convoy)
                 what = f"{len(waits):,} queue for {told}, never fewer than {least:,} in {duration(_span_s(convoy))}, and it had {_owners(convoy):,} owners meanwhile"
-                todo = f"hold {told} for less: move work out of it, take it once for many things, or split it (a lock for each part)"
-                yield self.lint("convoy", ("lock", number), told, what, _span_s(convoy), todo)
+                fix = f"hold {told} for less: move work out of it, take it once for many things, or split it (a lock for each part)"
+                yield self.lint("convoy", ("lock", number), told, what, _span_s(convoy), fix)
             elif _lasts(run, CONTENDED_S, CONTENDED_READINGS) and len({queue.oldest_ns for _, queue in run}) >= CONTENDED_TURNS:
                 most = max(queue.waiters for _, queue in run)
                 what = f"somebody waited for {told} in each of the last {len(run):,} readings ({duration(_span_s(run))}), up to {most:,} at once"
-                todo = f"hold {told} for less, or split it; `fastlock.metrics()` tells how much time its class costs"
-                yield self.lint("always-contended", ("lock", number), told, what, _span_s(run), todo)
+                fix = f"hold {told} for less, or split it; `fastlock.metrics()` tells how much time its class costs"
+                yield self.lint("always-contended", ("lock", number), told, what, _span_s(run), fix)
 
 
 _Run = Sequence[tuple[int, Queue]]

@@ -33,7 +33,7 @@ _LABEL = 9
 def one(sight: Sight) -> Page:
     """Return the thread or task that the target names."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     agent = None if seen is None or target is None else seen.agents.get(int(target.key))
     if seen is None or agent is None:
         return gone(sight, "Agent", GONE)

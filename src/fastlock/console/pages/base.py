@@ -105,6 +105,11 @@ class Sight:
         """Return the process with this number, also one that has ended; None where nothing is left of it."""
         return next((each for each in self.fleet.seen if each.pid == pid), None)
 
+    @property
+    def targeted(self) -> Seen | None:
+        """The process of what the target names; None where there is no target, or nothing left of the process."""
+        return None if self.target is None else self.of(self.target.pid)
+
     def empty(self, sentence: str) -> str:
         """Return the sentence for a table without rows, where that can be known at all."""
         return sentence if any(seen.captured_at for seen in self.seen) else self.nobody

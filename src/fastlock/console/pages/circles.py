@@ -106,7 +106,7 @@ def _words(item: Item, sight: Sight) -> list[str]:
 def one(sight: Sight) -> Page:
     """Return the circle that the target's agent is in: drawn, with what each one holds and wants where, and what to do."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     circle = None if seen is None or target is None else next((each for each in seen.circles if target.key in each.agents), None)
     if seen is None or circle is None:
         return gone(sight, "Circle", OPEN)

@@ -95,7 +95,7 @@ def target_of(seen: Seen, told: Mapping[str, Any]) -> Target:
 def one(sight: Sight) -> Page:
     """Return the finding that the target names: its report with present ages, who of it is still there, and what its code means."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     told = None if seen is None or target is None else next((each for each in seen.findings if each.get("fingerprint") == target.key), None)
     if seen is None or told is None:
         return gone(sight, "Finding", GONE)

@@ -50,7 +50,7 @@ def page(sight: Sight) -> Page:
             "age": lambda item: item.lint.age_s,
             "what": lambda item: item.lint.what,
         },
-        words=lambda item: (KINDS[item.lint.kind].title, item.lint.about, item.lint.what, item.lint.todo),
+        words=lambda item: (KINDS[item.lint.kind].title, item.lint.about, item.lint.what, item.lint.fix),
         kinds=lambda item: (item.lint.kind,),
         age_s=lambda item: item.lint.age_s,
     ).grid(items, sight.query)
@@ -87,5 +87,5 @@ def _told(item: Item, sight: Sight) -> list[Line]:
     lines = [line(Cell(f"{kind.title}: {lint.about}{where}", "warn"))]
     lines += [line(each) for each in wrapped(f"{lint.what}.", _WIDE, "  ", "  ")]
     lines += [line(Cell(each, "dim")) for each in wrapped(kind.meaning, _WIDE, "  ", "  ")]
-    lines += [line(each) for each in wrapped(f"Do: {lint.todo}.", _WIDE, "  ", "      ")]
+    lines += [line(each) for each in wrapped(f"Do: {lint.fix}.", _WIDE, "  ", "      ")]
     return lines

@@ -28,7 +28,7 @@ _LABEL = 11
 def one(sight: Sight) -> Page:
     """Return the lock that the target names."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     lock = None if seen is None or target is None else seen.locks.get(int(target.key))
     if seen is None or lock is None:
         return gone(sight, "Lock", GONE)
@@ -119,7 +119,7 @@ def histogram(buckets: Sequence[tuple[float, int]]) -> list[Line]:
 def one_class(sight: Sight) -> Page:
     """Return the class of locks that the target names: how its waits are, and its locks that are waited for now."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     if seen is None or target is None:
         return gone(sight, "Class", "Its process has ended, or cannot be seen any more.")
     name = str(target.key)

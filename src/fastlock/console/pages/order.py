@@ -236,7 +236,7 @@ def _edge_row(edge: Edge, sight: Sight) -> Row:
 def one(sight: Sight) -> Page:
     """Return the inversion that the target names: each of its orders with both lines of code, and what is known of it."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     item = None if seen is None or target is None else next((each for each in inversions_of(seen, sight) if each.key == target.key), None)
     if seen is None or item is None:
         return gone(sight, "Inversion", GONE)

@@ -91,7 +91,7 @@ def _row(item: Item, sight: Sight) -> Row:
 def one(sight: Sight) -> Page:
     """Return the root that the target's agent is: who it is, where it stands, and the tree behind it."""
     target = sight.target
-    seen = None if target is None else sight.of(target.pid)
+    seen = sight.targeted
     root = None if seen is None or target is None else next((each for each in seen.roots if target.key in [link.agent for link in each.agents]), None)
     if seen is None or root is None:
         return gone(sight, "Root", GONE)
