@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t
 from fastlock._aio cimport (
     Acquisition, Lock, Primitive, RLock, acquisition, enter_by_acquire, is_closing, lock_enter, ready, rlock_enter, tell_turn,
     unexpected)
+from fastlock._facts cimport lock_class, lock_name
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
@@ -269,6 +270,11 @@ cdef class Event(Primitive):
 
     cdef int given_up(self, Acquisition a) except -1:
         return 0
+
+
+def known_as(thing):
+    """Name and class of an event of ours, None for anything else."""
+    return (lock_name((<Event>thing).rec), lock_class((<Event>thing).rec)) if isinstance(thing, Event) else None
 
 
 fl_type_method(Condition, "__aenter__", <void*>condition_aenter_method, METH_NOARGS,

@@ -33,6 +33,8 @@ cdef Awaited await_made(uint8_t kind, uint8_t call, str name, str label, list so
 cdef Awaited await_unknown(uint8_t call, str name, str label, int64_t limit_ns)
 cdef FNode* await_any(FSelf* me, FLock* L, uint8_t mode, int64_t limit_ns, uint32_t site) except NULL
 cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str label)
+cdef int attach(Awaited self, bint any_of) except -1
+cdef int detach(Awaited self) except -1
 cdef void await_inside(Awaited self) noexcept
 cdef int await_end(Awaited self) except -1
 cdef int64_t await_limit(object timeout) except? -2

@@ -16,7 +16,7 @@ from fastlock._table cimport *
 from fastlock._task_names cimport task_name
 from fastlock._resolve cimport placed_by
 from fastlock._tasks cimport task_agent_in, task_rest
-from fastlock._wakers cimport B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT, FWakers, source_agent, source_pool, wakers_of
+from fastlock._wakers cimport B_AWAIT, B_COMPLETED, B_DECLARED, B_FUTURE, B_JOIN, B_PROCESS, B_SIMPLE, B_WAIT, FWakers, source_agent, source_pool, wakers_of
 from fastlock._told cimport BY_GATHER, BY_GROUP, BY_JOB, BY_LOOP, BY_POOL, BY_TASK, BY_WAIT
 from fastlock._found cimport FL001, FL002, FL003, FL004, FL012, FL030, Edge, Found, has_evidence, release_found, top_of
 
@@ -35,7 +35,7 @@ STATES = {A_FREE: "ended", A_ALIVE: "alive", A_ENDED: "ended", A_LOST: "lost-in-
 TITLES = {FL001: "deadlock", FL002: "self-deadlock", FL003: "abandoned lock", FL004: "fork orphan", FL012: "read-write lock deadlock",
           FL030: "pool starvation"}
 CALLS = {B_FUTURE: "Future.result", B_JOIN: "Thread.join", B_WAIT: "concurrent.futures.wait", B_COMPLETED: "concurrent.futures.as_completed",
-         B_DECLARED: "waiting_for", B_PROCESS: "Popen.wait", B_SIMPLE: "SimpleQueue.get"}
+         B_DECLARED: "waiting_for", B_PROCESS: "Popen.wait", B_SIMPLE: "SimpleQueue.get", B_AWAIT: "await"}
 
 cdef enum:
     RAW_EDGES = 12             # a raw report names this many agents of a long circle

@@ -46,6 +46,12 @@ static inline int fl_same_context(unsigned long ident, uint16_t version) {
     return ts != NULL && (uint16_t)ts->context_ver == version;
 }
 
+/* A thread's context version: another one as soon as its loop has run something. -1 where there is no such thread. */
+static inline int64_t fl_context_of(unsigned long ident) {
+    PyThreadState *ts = fl_thread(ident);
+    return ts != NULL ? (int64_t)(ts->context_ver & 0x7FFFFFFFFFFFFFFF) : -1;
+}
+
 /* Whether the thread's innermost Python call runs one of these code objects; an unknown thread's may. */
 static inline int fl_is_inside(unsigned long ident, PyObject **codes, int n) {
     PyThreadState *ts = fl_thread(ident);

@@ -13,7 +13,7 @@ the loop, sees whether that very acquire still stands. Each look at a place doub
 Guard: the GIL. Where there is none, a lost update of the table of places makes a look come early, late or not at all.
 """
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastlock._block cimport call_handler, show_ignored
@@ -31,6 +31,9 @@ from _thread import get_ident
 
 cdef extern from "Python.h":
     void PyErr_WriteUnraisable(object)
+
+cdef extern from "_frames.h":
+    int64_t fl_context_of(unsigned long)
 
 cdef enum:
     PLACES = 1024              # a power of two
@@ -53,6 +56,7 @@ cdef int armed = 0
 cdef int looked_at = 0
 cdef bint stacks = False
 cdef dict loops_running = {}    # ident of a thread to the loop that it runs
+cdef object on_loop = None
 memset(places, 0, sizeof(places))
 
 
@@ -217,6 +221,8 @@ cdef class Follower:
         agent_runs_loop(loop is not None)
         if loop is not None:
             loops_running[get_ident()] = loop
+            if on_loop is not None:
+                on_loop()
         else:
             loops_running.pop(get_ident(), None)
 
@@ -224,6 +230,22 @@ cdef class Follower:
 def loop_of(ident):
     """The event loop that the thread of this ident runs, None where it runs none or none is known."""
     return loops_running.get(ident)
+
+
+def loops_of_threads():
+    """The event loops that run, by the ident of their thread."""
+    return dict(loops_running)
+
+
+def step_of(ident):
+    """A number that is another one as soon as the loop of that thread has run something."""
+    return fl_context_of(ident)
+
+
+def set_loop_hook(hook):
+    """hook() is called in each thread that begins to run an event loop."""
+    global on_loop
+    on_loop = hook
 
 
 def ident_of(loop):

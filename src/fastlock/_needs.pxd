@@ -34,6 +34,7 @@ cdef struct Node:
     uint8_t live
     uint8_t locked
     uint8_t idle               # runs, and wakes nobody: a thread of fastlock's own
+    uint8_t rests              # a thread whose loop has nothing to run: it and its tasks wait for anybody else who runs
 
 cdef struct Need:
     # What is waited for: a lock's record, of an RWLock one for each mode.

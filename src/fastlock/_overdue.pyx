@@ -90,18 +90,24 @@ def begins():
     return looked_ns - slow_after() if is_looking() and slow_after() >= 0 else -1
 
 
-def ends(int64_t late_ns):
-    """A look has ended: the next one is due where some thread that waits since before then still does."""
+def gap_ns():
+    """How long who waits is not late, in nanoseconds; -1 where nobody looks."""
+    return slow_after() if is_looking() and slow_after() >= 0 else -1
+
+
+def ends(int64_t late_ns, bint resting):
+    """A look has ended: the next one is due where some thread that waits since before then still does, or some loop has nothing to run (`resting`)."""
     global due, pause_ns
     cdef int64_t at = fl_now_ns() + pause_ns
     cdef uint32_t i
     cdef FSelf* s
     for i in range(1, agent_limit()):
-        s = agent_at(i)
-        if s.task == NULL and s.top != NULL and s.pub.state == A_ALIVE and s.top.since_ns <= late_ns and s.top.deadline_ns < 0:
-            if due < 0 or due > at:
-                fl_put_ns(&due, at)
+        if resting:
             break
+        s = agent_at(i)
+        resting = s.task == NULL and s.top != NULL and s.pub.state == A_ALIVE and s.top.since_ns <= late_ns and s.top.deadline_ns < 0
+    if resting and (due < 0 or due > at):
+        fl_put_ns(&due, at)
     pause_ns = min(2 * pause_ns, MOST_PAUSE_NS)
 
 

@@ -14,6 +14,7 @@ def look(
     calls: Mapping[int, str],
     others: Mapping[int, int],
     awaited: Mapping[int, int],
+    resting: Collection[int],
     handlers: bool,
     natives: Callable[[frozenset[int]], int | None],
     served: Callable[[], set[int]],

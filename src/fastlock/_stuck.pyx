@@ -13,6 +13,7 @@ with the copy. Guard: the GIL; a Look is its caller's.
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 from posix.unistd cimport getpid, usleep
 
 from fastlock._block cimport slow_after
@@ -43,10 +44,11 @@ def own_thread(runs):
         own.pop(get_ident(), None)
 
 
-def look(idents, calls, others, awaited, bint handlers, natives, served, bint asked):
+def look(idents, calls, others, awaited, resting, bint handlers, natives, served, bint asked):
     """Who is stuck now; `idents` are of all Python threads, `others` records by serial who are also woken by those of the record with that index.
 
     `asked`: whoever wants to know what may be stuck now is not to wait for it to last. `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
+    `resting` are the threads whose event loop has nothing to run, and nothing to wait for but what another thread gives it.
     `served()` has the threads that C code has given what they wait for. It is asked when all is copied: who has gone on by then is in another wait when that is compared.
     """
     cdef bint runs
@@ -60,6 +62,7 @@ def look(idents, calls, others, awaited, bint handlers, natives, served, bint as
         with nogil:
             usleep(NAP_US)
     mark_served(&self.copy, served())
+    mark_resting(&self.copy, resting)
     runs = handlers or mark_idle(&self.copy, idents, {*own, *awaited.values()})
     with nogil:
         self.nothing_runs = work_out(&self.copy, runs)
@@ -75,6 +78,7 @@ def look(idents, calls, others, awaited, bint handlers, natives, served, bint as
 cdef bint work_out(Copy* c, bint runs) noexcept nogil:
     """Settles a copy that is complete; whether nobody in it can run, and nobody beside it does (`runs`). In one go: who computes gives the GIL back after a while only."""
     copy_end(c)
+    mark_awake(c)
     mark_locked(c)
     settle(c, 0)
     runs = runs or somebody_runs(c)
@@ -89,6 +93,28 @@ cdef int mark_served(Copy* c, set idents) except -1:
         if c.nodes[i].kind == WAITS and c.nodes[i].ident != 0 and c.nodes[i].ident in idents:
             c.nodes[i].kind = RUNS
             c.nodes[i].need = 0
+    return 0
+
+
+cdef int mark_resting(Copy* c, object idents) except -1:
+    """Has threads that run a loop without anything to run wait for anybody who runs; their tasks need them."""
+    cdef uint32_t i, number
+    cdef Need* need
+    if not idents or not room_for_need(c):
+        return 0
+    number = c.n_needs
+    c.n_needs += 1
+    need = &c.needs[number]
+    memset(need, 0, sizeof(Need))
+    need.rule = ANYBODY
+    need.woken = 1
+    for i in range(1, c.n_nodes):
+        if c.nodes[i].kind == RUNS and c.nodes[i].need == 0 and c.nodes[i].ident != 0 and c.nodes[i].ident in idents:
+            c.nodes[i].kind = WAITS
+            c.nodes[i].rests = 1
+            c.nodes[i].need = number
+            c.nodes[i].next_waiter = need.first_waiter
+            need.first_waiter = i
     return 0
 
 
@@ -109,6 +135,18 @@ cdef frozenset tids_of(Copy* c):
     cdef uint32_t i
     tids = [agent_at(i).pub.native_id for i in range(1, c.n_nodes) if c.nodes[i].ident != 0 and c.nodes[i].kind != GONE]
     return frozenset(tids + list(own.values()))
+
+
+cdef void mark_awake(Copy* c) noexcept nogil:
+    """A loop with a task whose wait may end at any moment, nobody knows by whom, may have something to run then."""
+    cdef uint32_t i
+    cdef Node* thread
+    for i in range(1, c.n_nodes):
+        thread = &c.nodes[c.nodes[i].thread]
+        if c.nodes[i].thread != 0 and thread.rests and c.nodes[i].kind == WAITS and c.needs[c.nodes[i].need].rule == FREE:
+            thread.kind = RUNS
+            thread.rests = 0
+            thread.need = 0
 
 
 cdef void mark_locked(Copy* c) noexcept nogil:
@@ -161,7 +199,7 @@ cdef class Look:
 
     cdef bint is_stuck(self, uint32_t i) noexcept nogil:
         cdef Node* node = &self.copy.nodes[i]
-        return node.kind == WAITS and not node.live and not node.locked
+        return node.kind == WAITS and not node.live and not node.locked and not node.rests
 
     cdef bint is_victim(self, uint32_t i) except -1:
         cdef Need* need = &self.copy.needs[self.copy.nodes[i].need]

@@ -35,7 +35,7 @@ def stall_event(Look look, list group):
     locks = {}
     for number in told:
         add_wait(look, <uint32_t>number, wakes, event, locks)
-    add_the_gone(look, wakes, set(told), event)
+    add_the_others(look, wakes, set(told), event)
     event["locks"] = list(locks.values())
     event["reasons"] = reasons_for(look, told, event["tier"])
     event["policy"] = policy_of(look, first)
@@ -106,16 +106,16 @@ cdef uint32_t site_of_hold(FSelf* s, FLock* L) noexcept:
     return held_site(s, L) if L != NULL and (owner_bits(fl_load64(&L.word)) == s.word or hold_count(s, L, NULL)) else 0
 
 
-cdef int add_the_gone(Look look, dict wakes, set told, dict event) except -1:
-    """Who could have woken them and has ended, as far as its record is still its own."""
+cdef int add_the_others(Look look, dict wakes, set told, dict event) except -1:
+    """Who could have woken them and has ended, as far as its record is still its own, or runs a loop that has nothing to run."""
     cdef Copy* c = &look.copy
     cdef FSelf* s
-    gone = {}
+    others = {}
     for need, agents in wakes.items():
         for number in agents:
-            if number not in told and c.nodes[<uint32_t>number].kind == GONE:
-                gone.setdefault(number, []).append(need)
-    for number, needs in list(gone.items())[:MOST_TOLD]:
+            if number not in told and (c.nodes[<uint32_t>number].kind == GONE or c.nodes[<uint32_t>number].rests):
+                others.setdefault(number, []).append(need)
+    for number, needs in list(others.items())[:MOST_TOLD]:
         s = agent_at(<uint32_t>number)
         if s.word != c.nodes[<uint32_t>number].word:
             continue

@@ -13,6 +13,7 @@ cdef enum:  # FLock.limit of a record that is made for one wait: which call it i
     B_DECLARED = 4     # fastlock.waiting_for
     B_PROCESS = 5
     B_SIMPLE = 6       # SimpleQueue.get
+    B_AWAIT = 7        # of a task, lent by who looks
 
 cdef enum:  # FSource.state
     S_UNKNOWN = 0      # nobody knows who brings it, and when

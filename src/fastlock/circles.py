@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastlock import _delays
+from fastlock import _delays, _loops
 from fastlock.findings import Finding
 from fastlock.reporting import printable
 
@@ -23,7 +23,10 @@ MOST_CIRCLES = 1000
 
 @dataclass(frozen=True)
 class Circle:
-    """Agents that wait for each other, an orphaned lock or the like: its waits as in `_delays.waits()`, who waits in it, and what to say of it."""
+    """Agents that wait for each other, an orphaned lock or the like: its waits as in `_delays.waits()`, who waits in it, and what to say of it.
+
+    `rests` are threads whose event loop has nothing to run, each with the step of the loop: as long as that is the same none of its tasks has run.
+    """
 
     code: str
     tier: str
@@ -32,6 +35,7 @@ class Circle:
     reason: str
     waits: frozenset[tuple[int, int]]
     agents: frozenset[int]
+    rests: tuple[tuple[int, int], ...] = ()
 
 
 _circles: tuple[Circle, ...] = ()  # replaced as a whole by the reporting thread
@@ -41,23 +45,25 @@ def circle_of(event: Mapping[str, Any], finding: Finding) -> Circle | None:
     """Return what stands from now on; None where nothing does. A policy that raises ends a circle at once."""
     if finding.code not in CODES or event["policy"] == "raise":
         return None
-    waits = frozenset((edge["waits"], edge["since_ns"]) for edge in event["edges"] if edge["waits"] is not None)
-    if not waits:
+    rests = event.get("rests", ())
+    tasks = {agent["id"] for agent in event["agents"] if agent["kind"] == "task"} if rests else set()
+    waits = frozenset((edge["waits"], edge["since_ns"]) for edge in event["edges"] if edge["waits"] is not None and edge["agent"] not in tasks)
+    if not waits and not rests:
         return None
     agents = frozenset(agent["id"] for agent in event["agents"] if agent["state"] == "alive")  # an owner that has ended waits for nobody
     reason = printable(f"{finding.code} {finding.title}: {finding.explanation} (report {finding.fingerprint[:6]})")
-    return Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents)
+    return Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents, rests)
 
 
 def is_known(circle: Circle) -> bool:
     """Tell whether the very same circle has been remembered, whichever of its agents looked; for the reporting thread alone."""
-    return any((other.waits, other.fingerprint) == (circle.waits, circle.fingerprint) for other in _circles)
+    return any((other.waits, other.rests, other.fingerprint) == (circle.waits, circle.rests, circle.fingerprint) for other in _circles)
 
 
 def remember(circle: Circle) -> None:
     """Remember a circle, unless it is in this tier; for the reporting thread alone."""
     global _circles
-    if not any((other.waits, other.tier) == (circle.waits, circle.tier) for other in _circles):
+    if not any((other.waits, other.rests, other.tier) == (circle.waits, circle.rests, circle.tier) for other in _circles):
         _circles = (*_standing(_circles), circle)[-MOST_CIRCLES:]
 
 
@@ -75,7 +81,7 @@ def _standing(known: tuple[Circle, ...]) -> tuple[Circle, ...]:
     if not known:
         return ()
     waits = _delays.waits()
-    return tuple(circle for circle in known if circle.waits <= waits)
+    return tuple(circle for circle in known if circle.waits <= waits and all(_loops.step_of(ident) == step for ident, step in circle.rests))
 
 
 def deadlocked(circles: tuple[Circle, ...]) -> int:

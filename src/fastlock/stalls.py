@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from fastlock import _simple, _stuck, _stuck_facts, _sync, chains
+from fastlock import _core, _lent, _simple, _stuck, _stuck_facts, _sync, chains, resting
 from fastlock.reporting import is_stdlib
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
 _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
+_MOST_FAILURES = 3  # of tasks, that one report tells
 _PAUSE_S = 0.2  # for who has been woken to go on
-_told: set[tuple[int, int, str]] = set()  # agents, when their waits began, and in which tier they were told
+_told: set[tuple[int, int, str]] = set()  # agents and when their waits began, threads and the step of their loop that rests, and in which tier they were told
 
 
 def find(late_ns: int, asked: bool = False) -> list[dict[str, Any]]:
@@ -33,8 +34,13 @@ def find(late_ns: int, asked: bool = False) -> list[dict[str, Any]]:
 def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[dict[str, Any]]:
     methods = _queue_methods()
     calls = {ident: call for ident, frame in frames.items() if (call := methods.get(id(frame.f_code))) is not None}
-    others = _consumers(frames, calls)
-    look = _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), _has_handlers(), _natives, _simple.served, asked)
+    rested = resting.loops(frames)
+    look = _look(frames, calls, rested, asked)
+    lent: list[_lent.Lent] = []
+    more = 0
+    if look.nothing_runs and rested:
+        lent, more = resting.lend(rested)
+        look = _look(frames, calls, rested, asked)
     if look.nothing_runs and not _rests():
         return []  # somebody was about to run; whoever waits on is looked at again
     events = []
@@ -42,8 +48,16 @@ def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[di
         event = _stuck_facts.stall_event(look, group)
         if event is not None:
             _name_calls(event, frames, calls)
+            _name_awaits(event, {each.id: each for each in lent})
             events.append(event)
+    if look.nothing_runs and rested:
+        return _of_loops(events, frames, rested, lent, more)
     return events
+
+
+def _look(frames: Mapping[int, FrameType], calls: Mapping[int, str], rested: Mapping[int, Any], asked: bool) -> _stuck.Look:
+    others = _consumers(frames, calls)
+    return _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), rested.keys(), _has_handlers(), _natives, _simple.served, asked)
 
 
 def news(late_ns: int) -> list[dict[str, Any]]:
@@ -57,6 +71,8 @@ def news(late_ns: int) -> list[dict[str, Any]]:
 
 
 def _waits_of(event: dict[str, Any]) -> set[tuple[int, int, str]]:
+    if event.get("rests"):
+        return {(ident, step, event["tier"]) for ident, step in event["rests"]}
     return {(edge["agent"], edge["since_ns"], event["tier"]) for edge in event["edges"] if edge["waits"] is not None}
 
 
@@ -124,6 +140,56 @@ def _filling(queue: Any, call: str) -> str:
     return f", {queue.unfinished_tasks} unfinished" if call == "join" else ", empty"
 
 
+# ---- tasks --------------------------------------------------------------------------------------
+
+
+def _of_loops(
+    events: list[dict[str, Any]], frames: Mapping[int, FrameType], rested: Mapping[int, Any], lent: list[_lent.Lent], more: int
+) -> list[dict[str, Any]]:
+    """Return the events of a process whose loops rest, none where one of them has run meanwhile."""
+    steps = resting.steps_of(rested)
+    with chains.frames_now() as now:
+        if not resting.still(rested, frames, now):
+            return []
+    for event in events:
+        event.update(rests=steps, kept=[*event["kept"], *lent], behind=event["behind"] + more)
+        loops = [agent["loop"] for agent in event["agents"] if agent["kind"] == "task"]
+        event["reasons"] += [f"the loop of {name} has nothing to run: no callback, no timer, and no socket, pipe or process" for name in dict.fromkeys(loops)]
+        event["reasons"] += resting.failures(rested)[:_MOST_FAILURES] if loops else []
+    return events
+
+
+def _name_awaits(event: dict[str, Any], lent: Mapping[int, _lent.Lent]) -> None:
+    """Say of each wait of a task what it awaits, as far as that is not ours, or a part of something else."""
+    locks = {lock["id"]: lock for lock in event["locks"]}
+    for agent in [each for each in event["agents"] if each["kind"] == "task" and not each["stops"]]:
+        one = lent.get(agent["id"])
+        task = _core.task_of(agent["id"])
+        told = None if task is None else resting.describe(task)
+        edge = next((edge for edge in event["edges"] if edge["agent"] == agent["id"] and edge["waits"] is not None), None)
+        if told is None or edge is None:
+            continue
+        agent["task"] = task
+        lock = locks[edge["waits"]]
+        call = told.what.partition(" on ")[2] != ""
+        if one is not None:
+            edge["wanted_at"] = told.at or edge["wanted_at"]
+        if call or (one is not None and lock["kind"] != "Result"):
+            edge.update(what=told.what, wanted_at=told.at or edge["wanted_at"])
+            lock.update(name=told.name, kind=told.kind)
+        if call:
+            _leave_out(event, lock["id"])
+
+
+def _leave_out(event: dict[str, Any], lock: int) -> None:
+    """Take back who has woken what a queue's call waits on: not everybody has by a call of the queue's."""
+    event["edges"] = [edge for edge in event["edges"] if edge["holds"] != lock or edge["waits"] is not None]
+    for edge in event["edges"]:
+        edge["holds"] = None if edge["holds"] == lock else edge["holds"]
+    told = {edge["agent"] for edge in event["edges"]}
+    event["agents"] = [agent for agent in event["agents"] if agent["id"] in told]
+
+
 # ---- the process ----------------------------------------------------------------------------------
 
 
@@ -145,8 +211,15 @@ def _has_handlers() -> bool:
     signal = sys.modules.get("signal")
     if signal is None:
         return False
-    default = signal.default_int_handler
-    return any(callable(handler) and handler is not default for handler in map(signal.getsignal, signal.valid_signals()))
+    handlers = map(signal.getsignal, signal.valid_signals())
+    return any(callable(handler) and handler is not signal.default_int_handler and not _is_of_runner(handler) for handler in handlers)
+
+
+def _is_of_runner(handler: Any) -> bool:
+    """Tell whether this is asyncio.run()'s, which turns Ctrl-C into a cancellation: what the default one is to a thread."""
+    partial = getattr(sys.modules.get("functools"), "partial", ())
+    runner = getattr(sys.modules.get("asyncio.runners"), "Runner", None)
+    return runner is not None and type(handler) is partial and getattr(handler.func, "__func__", None) is runner._on_sigint
 
 
 def _rests() -> bool:

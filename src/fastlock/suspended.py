@@ -213,6 +213,11 @@ def _relations(tasks: Iterable[Any], most: int = MOST_TASKS) -> list[tuple[Any, 
     return relations
 
 
+def needed_by(task: Any) -> list[Any]:
+    """Return the tasks, the ids of threads' agents and the pools that a suspended task needs all of; none: something else, or unknown."""
+    return list(dict.fromkeys(other for future, way in _awaited(task) for other, _ in _agents(future, way)))
+
+
 def thread_of(loop: Any) -> int | None:
     """Return the ident of the thread that runs a loop, None where that is not known."""
     ident = getattr(loop, "_thread_id", None)  # uvloop does not say

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, guests, hooks, related, rooted, stalls, standing, stderr, suppression, suspended, tabled, ways
+from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, guests, hooks, related, resting, rooted, stalls, standing, stderr, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -133,6 +133,8 @@ def _run() -> None:
         if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
         _report_late_waits()
+        if 0 <= resting.due_ns() <= time.monotonic_ns():
+            resting.check()
         _report_stalls()
         if _pace.due_s() == 0:
             stderr.write(_pace.told())
@@ -151,7 +153,7 @@ def _run() -> None:
 def _patience_s() -> float:
     """Return how long to wait for work before something else is due; -1 for ever."""
     due_s = _pace.due_s()
-    waits = [max(0, due_ns - time.monotonic_ns()) / 1e9 for due_ns in (_late.due_ns(), _overdue.due_ns()) if due_ns >= 0]
+    waits = [max(0, due_ns - time.monotonic_ns()) / 1e9 for due_ns in (_late.due_ns(), _overdue.due_ns(), resting.due_ns()) if due_ns >= 0]
     if due_s is not None:
         waits.append(due_s)
     if _predictions:
@@ -181,7 +183,7 @@ def _report_stalls() -> None:
         stderr.write(f"fastlock: looking for stalls failed\n{assemble.failure()}")
     for event in found:
         _report_of_others(event)
-    _overdue.ends(late_ns)
+    _overdue.ends(late_ns, resting.some())
 
 
 def _report_of_others(event: dict[str, Any]) -> None:
@@ -355,6 +357,7 @@ def start() -> None:
     suspended.start()
     _late.set_waker(_wake_reporter)
     _overdue.set_waker(_wake_reporter)
-    config.observe(lambda settings: _late.look_again())
+    resting.start(_wake_reporter)
+    config.observe(lambda settings: (_late.look_again(), resting.look_again()))
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

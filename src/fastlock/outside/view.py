@@ -29,7 +29,7 @@ _CALLS = {
     FLAG: "wait",
     UPGRADABLE: "acquire_upgradable",
 }
-_CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get")
+_CALLS_OF_ONE = ("Future.result", "Thread.join", "concurrent.futures.wait", "concurrent.futures.as_completed", "waiting_for", "Popen.wait", "SimpleQueue.get", "await")
 STALLED_S = 10.0
 _Fact = TypeVar("_Fact")
 

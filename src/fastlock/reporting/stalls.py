@@ -17,6 +17,7 @@ _HAVE = {
     "Event": ("has set it", "sets it"),
     "Barrier": ("has come to it", "comes to it"),
     "Semaphore": ("has released it", "releases it"),
+    "Future": ("has completed it", "completes it"),
 }
 
 
@@ -58,12 +59,14 @@ def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
     inside = {each.agent for each in edges}
     others = [other for other in finding.told.edges if other.holds == edge.waits]
     outside = [other for other in others if other.agent not in inside]
-    if lock is not None and lock.kind not in _HAVE:
+    if lock is not None and lock.kind not in _HAVE and not call:
         comes = "which comes from" if lock.kind == "Result" else "held by"
         return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}."
     has, does = _HAVE.get(call) or _HAVE[lock.kind if lock is not None else "Condition"]
     if edge.what == "SimpleQueue.get":
         return f"{waits}, and who puts into it is not known."
+    if not others and (call or edge.what.startswith(("await", "asyncio."))) and _is_task(finding, edge.agent):
+        return f"{waits}, and who {does} is not known."
     if not others:
         return f"{waits}, and nobody who is there any more {has}." if _had_wakers(finding) else f"{waits}, and nobody {has} so far."
     if not outside:
@@ -73,6 +76,10 @@ def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
         return f"{waits}, and {one} is the only one who {does}."
     beside = ", beside them" if len(outside) < len(others) else ""
     return f"{waits}. Who {has} so far{beside}: {_listed(finding, outside, edge, names)}."
+
+
+def _is_task(finding: Finding, agent_id: int) -> bool:
+    return any(agent.id == agent_id and agent.kind == "task" for agent in finding.told.agents)
 
 
 def _had_wakers(finding: Finding) -> bool:
@@ -95,7 +102,7 @@ def _fate(finding: Finding, agent: AgentFact | None, edge: EdgeFact, names: Labe
         return "waits here itself"
     own = next((other for other in finding.told.edges if other.agent == agent.id and other.waits is not None), None)
     if own is None:
-        return "is behind it"
+        return "has nothing to run in its loop" if agent.kind == "thread" else "is behind it"
     return f"waits {'in' if call_of(own) else 'for'} {wanted(own, names)}"
 
 
@@ -108,6 +115,7 @@ _FIX = {
     "Event": "set {name} on every way out of who is to set it (try/finally)",
     "Barrier": "call abort() of {name} where one of its parties fails",
     "Semaphore": "release {name} on every way out (try/finally)",
+    "Future": "complete {name} on every way out of who is to do it (try/finally)",
 }
 
 # ---- what to change ---------------------------------------------------------------------------------

@@ -1,0 +1,16 @@
+from collections.abc import Sequence
+from typing import Any, final
+
+@final
+class Thing:
+    number: int
+    def __init__(self, name: str, label: str, needs: Sequence[Any] = ()) -> None: ...
+
+@final
+class Lent:
+    id: int
+    task: Any
+    thing: Thing
+
+def waits(task: Any) -> bool: ...
+def lend(task: Any, thing: Thing, since_ns: int) -> Lent | None: ...

@@ -1,0 +1,290 @@
+"""Event loops that have nothing to run, and what their tasks wait for.
+
+A loop rests where its thread is in select() without a limit, nothing is ready, no timer runs, and nothing is registered but the pipe by which other threads
+wake it: then only another thread can give it something to run. All of that is read in asyncio's own objects, under the GIL, and from without: the loop
+itself is asked nothing, and has nothing put into it. A loop of another making (uvloop) does not say, and may run at any moment.
+
+That it has rested all the time between two looks is known by its thread's frame: it is in the very same call of select().
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import CoroutineType, FrameType
+from typing import Any, NamedTuple
+
+from fastlock import _lent, _loops, _overdue
+from fastlock.chains import frame_of, links_of
+from fastlock.reporting import is_stdlib
+from fastlock.suspended import needed_by
+
+MOST_LENT = 500  # tasks of one loop whose waits are told of
+_CALLS = ("get", "put", "join")
+
+_seen: dict[int, tuple[int, int]] = {}  # by thread of a loop that rests: its step, and since when it is known to rest
+_due_ns = -1  # when loops are to be looked at; -1: none runs
+_waker: Callable[[], object] | None = None
+
+
+class Await(NamedTuple):
+    """What a suspended task waits for, in words: the call, the thing's name, kind and class; and the line, as a site that nobody has interned."""
+
+    what: str
+    name: str
+    kind: str
+    label: str
+    at: tuple[str, int, str] | None
+
+
+# ---- whether a loop rests -----------------------------------------------------------------------
+
+
+def loops(frames: Mapping[int, FrameType]) -> dict[int, Any]:
+    """Return the loops that rest, by the ident of their thread; `frames` are the threads' innermost ones."""
+    return {ident: loop for ident, loop in _loops.loops_of_threads().items() if _has_nothing(loop) and _selects(loop, frames.get(ident))}
+
+
+def still(rested: Mapping[int, Any], before: Mapping[int, FrameType], now: Mapping[int, FrameType]) -> bool:
+    """Tell whether these loops have rested from one look at the threads' frames to the other."""
+    return all(now.get(ident) is before[ident] and _has_nothing(loop) for ident, loop in rested.items())
+
+
+def _has_nothing(loop: Any) -> bool:
+    """Tell whether a loop waits for nothing but what another thread may give it."""
+    base = getattr(sys.modules.get("asyncio.base_events"), "BaseEventLoop", ())
+    if not isinstance(loop, base):
+        return False
+    try:
+        own = loop._ssock.fileno()
+        idle = not (loop._ready or loop._stopping or getattr(loop, "_signal_handlers", None))
+        return idle and all(handle._cancelled for handle in list(loop._scheduled)) and set(loop._selector.get_map()) == {own}
+    except (AttributeError, TypeError, RuntimeError):  # of another making; closed; changed meanwhile
+        return False
+
+
+def _selects(loop: Any, frame: FrameType | None) -> bool:
+    """Tell whether a thread stands in the loop's select(), called without a limit."""
+    select = getattr(getattr(type(getattr(loop, "_selector", None)), "select", None), "__code__", None)
+    outer = None if frame is None or frame.f_code is not select or not is_stdlib(frame.f_code.co_filename) else frame.f_back
+    once = sys.modules["asyncio.base_events"].BaseEventLoop._run_once
+    if outer is None or outer.f_code is not once.__code__:
+        return False
+    names = outer.f_locals
+    return names.get("self") is loop and names.get("timeout", 0) is None
+
+
+# ---- what its tasks wait for ----------------------------------------------------------------------
+
+
+def lend(rested: Mapping[int, Any]) -> tuple[list[_lent.Lent], int]:
+    """Publish what the tasks of these loops wait for that is in no table, until the list is let go; and return how many more there are."""
+    lent: list[_lent.Lent] = []
+    more = 0
+    for ident, loop in rested.items():
+        since_ns = _since(ident)
+        things: dict[tuple[int, str], _lent.Thing] = {}
+        tasks = [task for task in _in_order(loop) if not task.done() and not _lent.waits(task)]
+        more += max(0, len(tasks) - MOST_LENT)
+        for number, task in enumerate(tasks[:MOST_LENT]):
+            thing = _thing(task, things)
+            one = _lent.lend(task, thing, since_ns + number) if thing is not None else None
+            if one is not None:
+                lent.append(one)
+    return lent, more
+
+
+def steps_of(rested: Mapping[int, Any]) -> tuple[tuple[int, int], ...]:
+    """Return by what it is known later that these loops still rest: their steps."""
+    return tuple((ident, _loops.step_of(ident)) for ident in rested)
+
+
+def _since(ident: int) -> int:
+    """Return since when, by CLOCK_MONOTONIC, a loop that rests is known to rest; that is now, where nobody has looked before."""
+    step, since_ns = _seen.get(ident, (-1, 0))
+    return since_ns if step == _loops.step_of(ident) else time.monotonic_ns()
+
+
+def _in_order(loop: Any) -> list[Any]:
+    """Return the tasks of a loop: the one that it runs for first, then whom that waits for, then the others."""
+    asyncio = sys.modules["asyncio"]
+    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: not _is_main(task))
+    order = dict.fromkeys(itertools.takewhile(_is_main, tasks))
+    queue = list(order)
+    for task in queue:
+        new = [each for each in needed_by(task) if isinstance(each, asyncio.Task) and each.get_loop() is loop and each not in order]
+        order.update(dict.fromkeys(new))
+        queue += new if len(order) < MOST_LENT else []
+    return list(order | dict.fromkeys(tasks))
+
+
+def _is_main(task: Any) -> bool:
+    """Tell whether run_until_complete() waits for the task."""
+    return any(getattr(callback, "__name__", "") == "_run_until_complete_cb" for callback, _ in list(getattr(task, "_callbacks", None) or ()))
+
+
+def _thing(task: Any, things: dict[tuple[int, str], _lent.Thing]) -> _lent.Thing | None:
+    """Return what a task waits for, one thing for all who wait for it; None where it waits for nothing."""
+    future = getattr(task, "_fut_waiter", None)
+    if future is None or future.done():
+        return None
+    needs = needed_by(task)
+    if needs:
+        return _lent.Thing(_results(needs), _results(needs), needs)
+    told, owner = describe(task), _owner(task)
+    key = id(future if owner is None else owner), told.what.partition(" on ")[0]
+    if key not in things:
+        things[key] = _lent.Thing(told.name, told.label)
+    return things[key]
+
+
+def _results(needs: list[Any]) -> str:
+    names = {each.get_coro().__qualname__.rpartition("<locals>.")[2] for each in needs if hasattr(each, "get_coro")}
+    if len(needs) > 1:
+        return f"results of {len(needs)} tasks"
+    return f"result of {names.pop()}()" if names else "result of a job"
+
+
+def describe(task: Any) -> Await:
+    """Return in words what a suspended task waits for."""
+    owner, frame = _owner(task), _innermost(task)
+    at = _place(task)
+    if owner is None or frame is None:
+        called = f"asyncio.{frame.f_code.co_name}()" if frame is not None and is_stdlib(frame.f_code.co_filename) else "a future"
+        return Await("await", called, "Future", called, at)
+    kind, call = type(owner).__name__, frame.f_code.co_name
+    prefix = "asyncio." if type(owner).__module__.startswith("asyncio.") else ""
+    name, label = _called(owner)
+    if is_queue(owner) and call in _CALLS:
+        return Await(f"{prefix}{kind}.{call} on {name}{_filling(owner, call)}", name, kind, label, at)
+    return Await(f"{prefix}{kind}.{call}", name, kind, label, at)
+
+
+def is_queue(thing: Any) -> bool:
+    """Tell whether this is a queue of asyncio's."""
+    return isinstance(thing, getattr(sys.modules.get("asyncio.queues"), "Queue", ()))
+
+
+def _innermost(task: Any) -> FrameType | None:
+    """Return the innermost coroutine's frame of a suspended task."""
+    frames = [link.cr_frame for link in links_of(task.get_coro()) if type(link) is CoroutineType]
+    return frames[-1] if frames else None
+
+
+def _owner(task: Any) -> Any:
+    """Return the object of asyncio's whose method a task waits in, None where it is in none."""
+    frame = _innermost(task)
+    if frame is None or not is_stdlib(frame.f_code.co_filename):
+        return None
+    return frame.f_locals.get("self")
+
+
+def _called(owner: Any) -> tuple[str, str]:
+    """Return name and class of an object of asyncio's: a queue's from where it was made, which the event knows that it has, if that is ours."""
+    known = getattr(sys.modules.get("fastlock._aio_conditions"), "known_as", None)
+    names = known(getattr(owner, "_finished", None)) if known is not None else None
+    kind = type(owner).__name__
+    return (names[0], names[1]) if names is not None else (kind, kind)
+
+
+def _filling(queue: Any, call: str) -> str:
+    if call == "put":
+        ours_to_call = type(queue).qsize.__module__ == "asyncio.queues"  # else it is code of the program's
+        return f", {len(queue._queue)} of {queue.maxsize}" if ours_to_call and hasattr(queue, "_queue") else f", full at {queue.maxsize}"
+    return f", {queue._unfinished_tasks} unfinished" if call == "join" else ", empty"
+
+
+def _place(task: Any) -> tuple[str, int, str] | None:
+    """Return the innermost line outside the standard library at which a task is suspended."""
+    frames = [frame for frame in map(frame_of, links_of(task.get_coro())) if frame is not None]
+    outer = next((frame for frame in reversed(frames) if not is_stdlib(frame.f_code.co_filename)), None)
+    if outer is None:
+        return None
+    return outer.f_code.co_filename, outer.f_lineno or 0, getattr(outer.f_code, "co_qualname", outer.f_code.co_name)
+
+
+def failures(rested: Mapping[int, Any]) -> list[str]:
+    """Return a sentence for each task of these loops that has ended with an exception which nobody has asked for yet; looks at all objects there are."""
+    task_type = sys.modules["asyncio"].Task
+    failed = [each for each in gc.get_objects() if issubclass(type(each), task_type) and each.done() and getattr(each, "_log_traceback", False)]
+    return [_failure(task) for task in failed if task.get_loop() in rested.values()]
+
+
+def _failure(task: Any) -> str:
+    error = task._exception
+    entry, at = error.__traceback__, ""
+    while entry is not None:
+        if not is_stdlib(entry.tb_frame.f_code.co_filename):
+            at = f" at {os.path.basename(entry.tb_frame.f_code.co_filename)}:{entry.tb_lineno}"
+        entry = entry.tb_next
+    name = getattr(task.get_coro(), "__qualname__", "").rpartition("<locals>.")[2]
+    return f'{task.get_name()} "{name}" has ended with {type(error).__name__}{at}, and nobody has asked for its result'
+
+
+# ---- when to look -----------------------------------------------------------------------------------
+
+
+def _begins() -> None:
+    """Have loops looked at from now on; called in the thread of a loop that begins to run."""
+    global _due_ns
+    gap_ns = _overdue.gap_ns()
+    if _due_ns < 0 <= gap_ns:
+        _due_ns = time.monotonic_ns() + gap_ns
+        if _waker is not None:
+            _waker()
+
+
+def due_ns() -> int:
+    """Return when check() is to be called next, by CLOCK_MONOTONIC; -1 for never."""
+    return _due_ns
+
+
+def look_again() -> None:
+    """Called when settings have changed: loops may have to be looked at that were not before."""
+    if _loops.loops_of_threads():
+        _begins()
+
+
+def check() -> None:
+    """See which loops rest, and have somebody look for stalls where one has rested since the last time; for the reporting thread.
+
+    Some microseconds, as long as a loop runs, once in `slow_wait`.
+    """
+    global _due_ns
+    running, gap_ns = _loops.loops_of_threads(), _overdue.gap_ns()
+    now = time.monotonic_ns()
+    _due_ns = now + gap_ns if running and gap_ns >= 0 else -1
+    before = dict(_seen)
+    _seen.clear()
+    for ident, loop in running.items():
+        if _has_nothing(loop):
+            step, since_ns = _loops.step_of(ident), now
+            known = before.get(ident)
+            if known is not None and known[0] == step:
+                since_ns = known[1]
+                if since_ns + 2 * gap_ns > now:  # for the first time: from then on looks become rare by themselves
+                    _overdue.late()
+            _seen[ident] = step, since_ns
+
+
+def some() -> bool:
+    """Tell whether some loop rests, as far as the last check has seen."""
+    return bool(_seen)
+
+
+def _after_fork_in_child() -> None:
+    global _due_ns
+    _due_ns = -1
+    _seen.clear()
+
+
+def start(waker: Callable[[], object]) -> None:
+    """Follow loops as they begin; waker() makes the reporting thread ask due_ns() again; once, at import."""
+    global _waker
+    _waker = waker
+    _loops.set_loop_hook(_begins)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
