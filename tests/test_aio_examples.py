@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ INCIDENTS = {
 }
 SHOP = "Shop." if sys.version_info >= (3, 11) else ""  # qualified names of code objects came with 3.11
 TWINS = ["deadly_embrace_fixed", "reentrant_callback_fixed", "inverted_order_fixed", "lock_across_await_fixed", "executor_ping_pong_fixed"]
+STALLS = {"unfinished_queue": ("mails", "await mails.join()")}
 
 
 def run_aio(example: str, *arguments: str, words: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -36,7 +38,7 @@ def line_of(example: str, text: str) -> str:
 
 def test_every_example_is_tested() -> None:
     """No example lies about untested."""
-    assert {path.stem for path in (EXAMPLES / "aio").glob("*.py")} == {*INCIDENTS, *TWINS, "actor"}
+    assert {path.stem for path in (EXAMPLES / "aio").glob("*.py")} == {*INCIDENTS, *TWINS, *STALLS, "actor"}
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
@@ -115,6 +117,27 @@ def test_two_loops_are_one_graph() -> None:
     report = run_aio("two_loops", words=("--on-deadlock", "exit")).stderr
     for word in ("orders_lock", "ledger_lock", "loop of orders", "loop of ledger"):
         assert word in report
+
+
+@pytest.mark.parametrize("name", STALLS)
+def test_a_stall_is_proven_where_the_loop_has_nothing_to_run(name: str, tmp_path: Path) -> None:
+    """The wait, its queue and line are named, and the worker that has failed."""
+    findings = tmp_path / "findings.json"
+    done = run(f"aio/{name}", words=("--on-deadlock", "exit", "--json", str(findings)), FASTLOCK_SLOW_WAIT="0.3")
+    assert done.returncode == 3, done.stderr
+    (finding,) = map(json.loads, findings.read_text().splitlines())
+    queue, line = STALLS[name]
+    assert (finding["code"], finding["tier"]) == ("FL031", "proven")
+    assert f"waits in asyncio.Queue.join on {queue}, 3 unfinished, at {line_of(name, line)}" in finding["explanation"]
+    assert any(reason.startswith('sender "work" has ended with ValueError') for reason in finding["reasons"])
+    assert "fastlock explain FL031" in done.stderr
+
+
+@pytest.mark.parametrize("name", STALLS)
+def test_without_the_mistake_there_is_no_stall(name: str) -> None:
+    """The same program with --fixed ends with 0, and with nothing to report."""
+    done = run(f"aio/{name}", "--fixed", words=("--on-deadlock", "exit"), FASTLOCK_SLOW_WAIT="1")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_actor_says_what_each_way_takes() -> None:

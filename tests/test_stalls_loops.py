@@ -334,7 +334,7 @@ HEALTHY = {
     "thread": "start(lambda: (time.sleep(60), loop.call_soon_threadsafe(ready.set))); await ready.wait()",
     "job": "await loop.run_in_executor(None, time.sleep, 60)",
     "process": "process = await asyncio.create_subprocess_exec('sleep', '60', stdout=-3, stderr=-3); await process.wait()",
-    "pipe of a process": "process = await asyncio.create_subprocess_exec('sleep', '60', stdout=-1); await process.communicate()",
+    "pipe of a process": "process = await asyncio.create_subprocess_exec('sleep', '60', stdout=-1, stderr=-3); await process.communicate()",
     "reader": "reading, writing = os.pipe(); loop.add_reader(reading, ready.set); await ready.wait()",
     "c code": """
     libc, number = ctypes.CDLL(None), ctypes.c_ulong()
@@ -446,7 +446,7 @@ taken = asyncio.run_coroutine_threadsafe(jobs.get(), loop)
 def lent():
     with chains.frames_now() as frames:
         loops = resting.loops(frames)
-    return resting.lend(loops) if loops else None
+        return resting.lend(loops, frames) if loops else None
 
 waits, more = wait_until(lent)
 during = len([wait for wait in fastlock.snapshot().waits if wait.what == "await"])

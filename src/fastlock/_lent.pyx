@@ -26,7 +26,7 @@ cdef class Thing:
     """What is awaited: anything that somebody is to bring about, or results of which all of `needs` (tasks, ids of threads' agents, pools) are needed."""
     cdef Awaited of
 
-    def __cinit__(self, str name, str label, needs=()):
+    def __init__(self, str name, str label, needs=()):
         self.of = await_made(K_RESULT if needs else K_CONDITION, B_AWAIT, name, label, [source_for(each) for each in needs], NULL)
         attach(self.of, False)
 

@@ -136,6 +136,18 @@ def has_entered(links: Iterable[Any], frame: int, depth: int = 3) -> bool:
 
 
 @contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """No collection begins in the calling thread until the end of the with statement: what the program's finalisers do has no place there."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def frames_now() -> Iterator[dict[int, FrameType]]:
     """The innermost frame of each thread, until the end of the with statement.
 
@@ -143,13 +155,8 @@ def frames_now() -> Iterator[dict[int, FrameType]]:
     the collector comes. Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so
     none starts meanwhile.
     """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with no_collection():
         frames = sys._current_frames()
-    finally:
-        if enabled:
-            gc.enable()
     try:
         yield frames
     finally:

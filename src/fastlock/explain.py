@@ -398,8 +398,9 @@ EXPLANATIONS: dict[str, Explanation] = {
             # or notice it: jobs.put(job, timeout=30) raises queue.Full
         """,
         tier=(
-            "proven: nothing in the whole process can run. Every thread waits, none with a timeout, and there is no "
-            "thread of C code and no signal handler. possible: somebody runs, but all who have woken these waiters so "
+            "proven: nothing in the whole process can run. Every thread waits, none with a timeout, or runs an event "
+            "loop without anything to run: no callback, timer, socket, pipe or process; and there is no thread of C "
+            "code and no signal handler. possible: somebody runs, but all who have woken these waiters so "
             "far have ended or are stuck, for ten times slow_wait; somebody else might still do it. Idle workers are "
             "not reported. No policy acts on what is only possible."
         ),

@@ -14,16 +14,18 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from types import CoroutineType, FrameType
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType, CoroutineType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from fastlock import _lent, _loops, _overdue
-from fastlock.chains import frame_of, links_of
+from fastlock.chains import frame_of, links_of, referents
 from fastlock.reporting import is_stdlib
 from fastlock.suspended import needed_by
 
 MOST_LENT = 500  # tasks of one loop whose waits are told of
+MOST_STEPS, MOST_MET = 4, 5000  # from a suspended frame to a task: in a variable, an attribute, a list of those; and objects on the way, for each step
+_LEAD_AWAY = (type, ModuleType, FunctionType, CodeType, FrameType)
 _CALLS = ("get", "put", "join")
 
 _seen: dict[int, tuple[int, int]] = {}  # by thread of a loop that rests: its step, and since when it is known to rest
@@ -81,17 +83,18 @@ def _selects(loop: Any, frame: FrameType | None) -> bool:
 # ---- what its tasks wait for ----------------------------------------------------------------------
 
 
-def lend(rested: Mapping[int, Any]) -> tuple[list[_lent.Lent], int]:
+def lend(rested: Mapping[int, Any], frames: Mapping[int, FrameType]) -> tuple[list[_lent.Lent], int]:
     """Publish what the tasks of these loops wait for that is in no table, until the list is let go; and return how many more there are."""
     lent: list[_lent.Lent] = []
     more = 0
     for ident, loop in rested.items():
         since_ns = _since(ident)
         things: dict[tuple[int, str], _lent.Thing] = {}
-        tasks = [task for task in _in_order(loop) if not task.done() and not _lent.waits(task)]
+        needs = _needs_in_order(loop, frames.get(ident))
+        tasks = [task for task in needs if not _lent.waits(task)]
         more += max(0, len(tasks) - MOST_LENT)
         for number, task in enumerate(tasks[:MOST_LENT]):
-            thing = _thing(task, things)
+            thing = _thing(task, needs[task], things)
             one = _lent.lend(task, thing, since_ns + number) if thing is not None else None
             if one is not None:
                 lent.append(one)
@@ -109,32 +112,36 @@ def _since(ident: int) -> int:
     return since_ns if step == _loops.step_of(ident) else time.monotonic_ns()
 
 
-def _in_order(loop: Any) -> list[Any]:
-    """Return the tasks of a loop: the one that it runs for first, then whom that waits for, then the others."""
+def _needs_in_order(loop: Any, frame: FrameType | None) -> dict[Any, list[Any]]:
+    """Return the tasks of a loop: the one that it runs for first, then whom that waits for, then the others; and some of whom each needs, if it is one of the first."""
     asyncio = sys.modules["asyncio"]
-    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: not _is_main(task))
-    order = dict.fromkeys(itertools.takewhile(_is_main, tasks))
-    queue = list(order)
-    for task in queue:
-        new = [each for each in needed_by(task) if isinstance(each, asyncio.Task) and each.get_loop() is loop and each not in order]
-        order.update(dict.fromkeys(new))
-        queue += new if len(order) < MOST_LENT else []
-    return list(order | dict.fromkeys(tasks))
+    tasks = asyncio.all_tasks(loop)
+    needs: dict[Any, list[Any]] = {}
+    queue = [main] if (main := _main_of(frame)) in tasks else []
+    for task in itertools.chain(queue, tasks):  # the queue grows meanwhile
+        if len(needs) == MOST_LENT:
+            break
+        if task not in needs:
+            needs[task] = needed_by(task, MOST_LENT)
+            queue += [each for each in needs[task] if isinstance(each, asyncio.Task) and each in tasks]
+    return needs | {task: [] for task in tasks if task not in needs}
 
 
-def _is_main(task: Any) -> bool:
-    """Tell whether run_until_complete() waits for the task."""
-    return any(getattr(callback, "__name__", "") == "_run_until_complete_cb" for callback, _ in list(getattr(task, "_callbacks", None) or ()))
+def _main_of(frame: FrameType | None) -> Any:
+    """Return the task that a loop runs for, None where it runs for ever; `frame` is its thread's innermost."""
+    code = sys.modules["asyncio.base_events"].BaseEventLoop.run_until_complete.__code__
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals.get("future")
 
 
-def _thing(task: Any, things: dict[tuple[int, str], _lent.Thing]) -> _lent.Thing | None:
+def _thing(task: Any, needs: list[Any], things: dict[tuple[int, str], _lent.Thing]) -> _lent.Thing | None:
     """Return what a task waits for, one thing for all who wait for it; None where it waits for nothing."""
     future = getattr(task, "_fut_waiter", None)
     if future is None or future.done():
         return None
-    needs = needed_by(task)
-    if needs:
-        return _lent.Thing(_results(needs), _results(needs), needs)
+    if needs:  # all are needed, so some of them say as much
+        return _lent.Thing(*_results(needs), needs)
     told, owner = describe(task), _owner(task)
     key = id(future if owner is None else owner), told.what.partition(" on ")[0]
     if key not in things:
@@ -142,11 +149,13 @@ def _thing(task: Any, things: dict[tuple[int, str], _lent.Thing]) -> _lent.Thing
     return things[key]
 
 
-def _results(needs: list[Any]) -> str:
-    names = {each.get_coro().__qualname__.rpartition("<locals>.")[2] for each in needs if hasattr(each, "get_coro")}
+def _results(needs: list[Any]) -> tuple[str, str]:
+    """Return what to call the results of these tasks and jobs, and the class, which does not say how many there are."""
     if len(needs) > 1:
-        return f"results of {len(needs)} tasks"
-    return f"result of {names.pop()}()" if names else "result of a job"
+        return f"results of {len(needs)}{'' if len(needs) < MOST_LENT else ' and more'} tasks", "results of tasks"
+    coroutine = needs[0].get_coro() if hasattr(needs[0], "get_coro") else None
+    name = "a job" if coroutine is None else f"{getattr(coroutine, '__qualname__', type(coroutine).__qualname__).rpartition('<locals>.')[2]}()"
+    return f"result of {name}", f"result of {name}"
 
 
 def describe(task: Any) -> Await:
@@ -207,11 +216,17 @@ def _place(task: Any) -> tuple[str, int, str] | None:
     return outer.f_code.co_filename, outer.f_lineno or 0, getattr(outer.f_code, "co_qualname", outer.f_code.co_name)
 
 
-def failures(rested: Mapping[int, Any]) -> list[str]:
-    """Return a sentence for each task of these loops that has ended with an exception which nobody has asked for yet; looks at all objects there are."""
+def failures(tasks: Iterable[Any]) -> list[str]:
+    """Return a sentence for each task that has ended with an exception which nobody has asked for yet, of those that these suspended tasks' frames lead to."""
     task_type = sys.modules["asyncio"].Task
-    failed = [each for each in gc.get_objects() if issubclass(type(each), task_type) and each.done() and getattr(each, "_log_traceback", False)]
-    return [_failure(task) for task in failed if task.get_loop() in rested.values()]
+    known: dict[int, Any] = {}
+    level = [link for task in tasks for link in links_of(task.get_coro())]
+    for _ in range(MOST_STEPS):
+        found = [each for link in level for each in (referents(link) or gc.get_referents(link)) if not isinstance(each, _LEAD_AWAY)]
+        level = list({id(each): each for each in found if id(each) not in known}.values())[:MOST_MET]
+        known.update((id(each), each) for each in level)
+    failed = [each for each in known.values() if issubclass(type(each), task_type) and each.done() and getattr(each, "_log_traceback", False)]
+    return [_failure(task) for task in failed]
 
 
 def _failure(task: Any) -> str:

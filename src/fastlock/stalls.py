@@ -39,7 +39,8 @@ def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[di
     lent: list[_lent.Lent] = []
     more = 0
     if look.nothing_runs and rested:
-        lent, more = resting.lend(rested)
+        with chains.no_collection():
+            lent, more = resting.lend(rested, frames)
         look = _look(frames, calls, rested, asked)
     if look.nothing_runs and not _rests():
         return []  # somebody was about to run; whoever waits on is looked at again
@@ -155,7 +156,8 @@ def _of_loops(
         event.update(rests=steps, kept=[*event["kept"], *lent], behind=event["behind"] + more)
         loops = [agent["loop"] for agent in event["agents"] if agent["kind"] == "task"]
         event["reasons"] += [f"the loop of {name} has nothing to run: no callback, no timer, and no socket, pipe or process" for name in dict.fromkeys(loops)]
-        event["reasons"] += resting.failures(rested)[:_MOST_FAILURES] if loops else []
+        with chains.no_collection():
+            event["reasons"] += resting.failures(filter(None, [agent.get("task") for agent in event["agents"]]))[:_MOST_FAILURES]
     return events
 
 

@@ -213,9 +213,10 @@ def _relations(tasks: Iterable[Any], most: int = MOST_TASKS) -> list[tuple[Any, 
     return relations
 
 
-def needed_by(task: Any) -> list[Any]:
-    """Return the tasks, the ids of threads' agents and the pools that a suspended task needs all of; none: something else, or unknown."""
-    return list(dict.fromkeys(other for future, way in _awaited(task) for other, _ in _agents(future, way)))
+def needed_by(task: Any, most: int) -> list[Any]:
+    """Return at most so many of the tasks, ids of threads' agents and pools that a suspended task needs all of; none: something else, or unknown."""
+    needed = (other for future, way in _awaited(task) for other, _ in _agents(future, way))
+    return list(dict.fromkeys(itertools.islice(needed, most)))
 
 
 def thread_of(loop: Any) -> int | None:

@@ -358,6 +358,7 @@ def start() -> None:
     _late.set_waker(_wake_reporter)
     _overdue.set_waker(_wake_reporter)
     resting.start(_wake_reporter)
-    config.observe(lambda settings: (_late.look_again(), resting.look_again()))
+    config.observe(lambda settings: _late.look_again())
+    config.observe(lambda settings: resting.look_again())
     os.register_at_fork(after_in_child=_after_fork_in_child)
     atexit.register(flush)

@@ -29,6 +29,7 @@ THEMES = (
     "processes",
     "services",
     "tasks",
+    "loops",
     "libraries",
     "storms",
 )
