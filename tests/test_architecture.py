@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are no
 # Each module may import what stands further up; a package counts as one, and its modules may import each other.
 LAYERS = (
     {"_native"},
-    {"_mapping"},
+    {"_mapping", "lean", "sources"},
     {"_sites", "_task_names"},
     {"_table"},
     {"_tasks"},
@@ -103,6 +104,18 @@ THREADING = {
     "_woken": "tells whether it has started the running thread",
 }
 
+# What a process in which fastlock is installed imports of the standard library besides what each one does; not all of it on each version. Every
+# process that inherits FASTLOCK_INSTALL pays for it, and its full collections walk it: a module of Python's here has a reason.
+AT_START = {
+    "__future__": "every module of ours begins with it",
+    "heapq": "a cut tree shows the weightiest",
+    "opcode": "what variable a new lock was assigned to; up to 3.12",
+    "types": "the types of coroutines and generators",
+}
+# Written in C: their import costs next to nothing.
+AT_START_C = {"_collections", "_heapq", "_json", "_math_integer", "_opcode", "_opcode_metadata", "_queue", "_sha2", "_sha256", "_socket", "_types", "_weakref"}
+AT_START_C |= {"_xxsubinterpreters", "atexit", "gc", "itertools", "math", "math.integer", "unicodedata"}
+
 MOST_LINES = 400
 # One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what
 # belongs to one hot or one guarded thing stays together for longer.
@@ -186,8 +199,9 @@ def test_imports_point_one_way() -> None:
 
 
 def test_findings_and_errors_stand_alone() -> None:
-    """What other programs take apart imports nothing of ours."""
-    found = [place for place, module, _, deep in python_imports() if module in ("findings", "errors") and not deep]
+    """What other programs take apart imports nothing of ours but what stands in for the standard library, which imports nothing."""
+    alone = {"findings": "lean", "errors": None, "lean": None, "sources": None}
+    found = [place for place, module, target, deep in python_imports() if module in alone and not deep and target != alone[module]]
     assert found == []
 
 
@@ -237,6 +251,22 @@ def test_functions_stay_small() -> None:
                 if size > MOST_LINES_OF_A_FUNCTION:
                     large.append(f"{path.name}:{node.lineno}: {node.name} has {size} lines")
     assert large == []
+
+
+def modules_at_start(**environment: str) -> set[str]:
+    """What an interpreter has imported before the first line of its program."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("FASTLOCK_")}
+    command = [sys.executable, "-c", "import sys; print(*sys.modules)"]
+    done = subprocess.run(command, env={**kept, **environment}, capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.split())
+
+
+def test_a_start_imports_little_of_the_standard_library() -> None:
+    """A module that is new here makes each start of each process longer: it is imported where it is used, done without, or has its reason above."""
+    more = modules_at_start(FASTLOCK_INSTALL="1") - modules_at_start()
+    ours = {name for name in more if name.startswith(("fastlock", "_fastlock", "_cython", "cython_runtime"))}
+    assert "fastlock.watchdog" in ours
+    assert more - ours - set(AT_START) - AT_START_C == set()
 
 
 # ---- the hot path -------------------------------------------------------------------------------

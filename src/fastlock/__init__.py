@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typing as _typing
-
 from fastlock import config as _config
 from fastlock import control as _control
 from fastlock import look as _look
@@ -25,7 +23,8 @@ from fastlock.patching import install, uninstall
 from fastlock.suppression import suppressed
 from fastlock.watchdog import findings
 
-if _typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from fastlock.advising import Advice, advice
     from fastlock.measures import ClassWaits, Metrics, metrics
     from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
@@ -82,7 +81,7 @@ _LATER.update(dict.fromkeys(("OrderCycle", "OrderEdge", "OrderGraph", "order_gra
 _LATER.update(dict.fromkeys(("ClassWaits", "Metrics", "metrics"), "measures"))
 _LATER.update(dict.fromkeys(("Health", "health"), "vitals"))
 
-if not _typing.TYPE_CHECKING:
+if not TYPE_CHECKING:
 
     def __getattr__(name):
         from importlib import import_module

@@ -22,7 +22,6 @@ from fastlock._table cimport *
 from fastlock._woken cimport woken_drop
 
 import sys
-import warnings
 
 from _thread import allocate_lock as raw_lock
 from fastlock._block import find_circles, set_handler, set_limits
@@ -445,6 +444,7 @@ cdef object refuse_rlock_arguments(object cls, tuple args, dict kwargs):
     if sys.version_info >= (3, 15):
         raise TypeError("RLock() takes no positional arguments")
     if sys.version_info >= (3, 13):
+        import warnings
         warnings.warn("Passing arguments to RLock is deprecated and will be removed in 3.15", DeprecationWarning, stacklevel=2)
 
 

@@ -27,7 +27,7 @@ from fastlock._table cimport *
 from fastlock._tasks cimport running_loop
 from fastlock._wakers cimport B_COMPLETED, B_FUTURE, B_WAIT, S_POOL, set_source, source_agent, source_of
 
-import weakref
+from _weakref import ref as weak_reference
 
 cdef enum:
     MOST_WORKERS = 0x7FFFFFFF  # an enum's member is an int: a larger one would be negative
@@ -65,10 +65,10 @@ cdef class Expected(Source):
 
     def __init__(self, loop, coroutine, future):
         try:
-            self.loop = weakref.ref(loop)
+            self.loop = weak_reference(loop)
         except TypeError:
             self.loop = None
-        self.future = weakref.ref(future)
+        self.future = weak_reference(future)
         self.name = name_of(coroutine)
         self.site = site_created()
         self.s.future = <PyObject*>future
@@ -130,7 +130,7 @@ cdef class Pool:
     cdef bint foreign           # its jobs run in another interpreter, where nothing of theirs is seen
 
     def __cinit__(self, executor, bint foreign, object name):
-        self.executor = weakref.ref(executor)
+        self.executor = weak_reference(executor)
         self.foreign = foreign
         self.rec = lock_made(K_POOL, checked_options(name, None, None, None, None, False, None, None))
         self.rec.obj = <PyObject*>self

@@ -16,7 +16,7 @@ from fastlock._native cimport (
 import os
 import sys
 
-from opcode import opmap
+from fastlock.lean import opmap
 
 cdef enum:
     SITES_PER_CHUNK = 1024

@@ -22,9 +22,8 @@ from fastlock._table cimport *
 from fastlock._woken cimport wakes
 
 import sys
-import warnings
 
-from collections import deque
+from _collections import deque
 from time import monotonic
 
 cdef enum:
@@ -178,6 +177,7 @@ cdef class Condition:
 
     def notifyAll(self):
         """Deprecated name of notify_all()."""
+        import warnings
         warnings.warn("notifyAll() is deprecated, use notify_all() instead", DeprecationWarning, stacklevel=2)
         self.notify_all()
 
@@ -539,6 +539,7 @@ cdef class Event:
 
     def isSet(self):
         """Deprecated name of is_set()."""
+        import warnings
         warnings.warn("isSet() is deprecated, use is_set() instead", DeprecationWarning, stacklevel=2)
         return self.is_set()
 

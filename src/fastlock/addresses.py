@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 from fastlock.errors import ConfigError
+from fastlock.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MOST_PATH = 107  # bytes that sun_path has room for, the last one being 0
 _LONGEST_PID = "4194304"  # Linux's limit

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 import time
-import tokenize  # from 3.13 on linecache imports it with the first line that it reads, and that is a report's
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import CodeType, FrameType
-from typing import Any
 
+from fastlock import sources
 from fastlock.errors import LockTimeout
 from fastlock.findings import (
     CODES,
@@ -30,7 +26,14 @@ from fastlock.findings import (
 from fastlock.fingerprints import fingerprint
 from fastlock.reporting import Labels, duration, wording
 
-SiteLookup = Callable[[int], "tuple[str, int, str, int] | None"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import CodeType, FrameType
+    from typing import Any
+
+    SiteLookup = Callable[[int], tuple[str, int, str, int] | None]
+
 _OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _BESIDE = ("open", "wakers", "pools", "any", "upgrader", "lets_readers_in")  # what a snapshot's locks have for roots alone
 
@@ -146,7 +149,7 @@ def lock_timeout_from_event(
 
 def source_site(file: str, line: int, function: str) -> Site:
     """Return a Site with its line of source, which is "" where the source cannot be read."""
-    return Site(file, line, function, linecache.getline(file, line).strip())
+    return Site(file, line, function, sources.line(file, line))
 
 
 def stack_from_frame(frame: FrameType | None, limit: int = 40) -> tuple[Site, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from fastlock import config, patching
@@ -13,8 +12,10 @@ def _tell() -> None:
         what = "disabled by FASTLOCK_DISABLE"
     else:
         what = f"level {config.level()}, {patching.raw_locks()} raw locks existed before and cannot be seen"
-    with contextlib.suppress(OSError):  # a closed standard error has nobody to tell
+    try:
         os.write(2, f"fastlock: pid {os.getpid()}: {what}\n".encode())
+    except OSError:
+        return  # a closed standard error has nobody to tell
 
 
 config.start()

@@ -6,14 +6,16 @@ measured once, on some of our own, and where it cannot be, no frame is recognise
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
-from collections.abc import Iterable, Iterator
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
-from typing import Any
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 
 from fastlock import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
 MOST_LINKS = 200  # of a chain of awaits
 _OLD = sys.version_info < (3, 11)  # a frame is an object of its own
@@ -135,29 +137,34 @@ def has_entered(links: Iterable[Any], frame: int, depth: int = 3) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def no_collection() -> Iterator[None]:
-    """No collection begins in the calling thread until the end of the with statement: what the program's finalisers do has no place there."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
+class no_collection:
+    """Context manager: no collection begins in the calling thread until its end, for what the program's finalisers do has no place there."""
+
+    __slots__ = ("_enabled",)
+
+    def __enter__(self) -> None:
+        self._enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._enabled:
             gc.enable()
 
 
-@contextlib.contextmanager
-def frames_now() -> Iterator[dict[int, FrameType]]:
-    """The innermost frame of each thread, until the end of the with statement.
+class frames_now:
+    """Context manager: the innermost frame of each thread, until the end of the with statement.
 
     They are let go of there: the caller's own frame is among them and has them as a local, and such a circle keeps all threads' locals alive until
     the collector comes. Through 3.11 sys._current_frames() deadlocks where its own allocations start a collection whose finalisers make a thread, so
     none starts meanwhile.
     """
-    with no_collection():
-        frames = sys._current_frames()
-    try:
-        yield frames
-    finally:
-        frames.clear()
+
+    __slots__ = ("_frames",)
+
+    def __enter__(self) -> dict[int, FrameType]:
+        with no_collection():
+            self._frames = sys._current_frames()
+        return self._frames
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._frames.clear()

@@ -8,13 +8,16 @@ agents reports is known to be the same, and counts once.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from fastlock import _delays, _loops
 from fastlock.findings import Finding
+from fastlock.lean import dataclass
 from fastlock.reporting import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 CODES = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
 DEADLOCKS = frozenset({"proven", "possible"})  # the tiers of what will not end by itself

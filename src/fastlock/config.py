@@ -15,14 +15,17 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
 
 from fastlock import levels, values
 from fastlock.addresses import Address, parse_address
 from fastlock.errors import ConfigError
 from fastlock.levels import Decision, Levels, Word
+from fastlock.lean import NamedTuple, dataclass, field, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 LEVELS: Mapping[str, int] = {"off": 0, "detect": 1, "order": 2}
 _LATER_LEVELS = ("trace",)
@@ -158,13 +161,15 @@ def _order_graph(value: Any) -> str:
 
 
 def _suppress(value: Any) -> tuple[str, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         # A single string is no iterable of patterns that anybody means: each of its letters would be one.
         raise ConfigError("must be a list of fingerprints (6 hex digits or more) and globs of lock classes")
     patterns = tuple(value)
     for pattern in patterns:
         if not isinstance(pattern, str) or not pattern.strip():
             raise ConfigError(f"{pattern!r} is neither a fingerprint nor a glob of lock classes")
+    if patterns:
+        import fnmatch  # now, and not by the first report
     return tuple(dict.fromkeys(pattern.strip() for pattern in patterns))
 
 
@@ -360,7 +365,7 @@ def start() -> None:
         # Our own tool has no caller that could catch it, and its users want one line.
         os.write(2, f"fastlock: {exc}\n".encode(errors="backslashreplace"))
         raise SystemExit(2) from None
-    given = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name != "said"}
+    given = {name: value for name, value in vars(settings).items() if name != "said"}
     _change(given, levels.DEFAULT if _disabled or not os.environ.get(variable("level")) else levels.ENVIRONMENT)
     _started = True
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from fastlock.findings import Finding, Site
 
-_E = TypeVar("_E", bound="_FindingError")
+    _E = TypeVar("_E", bound="_FindingError")
 
 
 class FastlockError(Exception):

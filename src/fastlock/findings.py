@@ -1,13 +1,19 @@
-"""What fastlock observed, as frozen facts: findings and snapshots; imports nothing of ours."""
+"""What fastlock observed, as frozen facts: findings and snapshots; imports nothing of ours but how records are made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from _collections_abc import Sequence
 
+from fastlock.lean import NamedTuple, dataclass, field, replace
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar, overload
+
     from fastlock.roots import Root
+
+    _F = TypeVar("_F")
 
 # The function that json takes from there: that loads three more modules at each start of a process.
 try:
@@ -139,10 +145,7 @@ class EdgeFact:
         }
 
 
-_F = TypeVar("_F")
-
-
-class Facts(Sequence[_F]):
+class Facts(Sequence["_F"]):
     """The facts that ``make`` gives for raw ones, each when it is looked at: a circle of thousands is told by a dozen."""
 
     def __init__(self, raw: Sequence[Any], make: Callable[[Any], _F]) -> None:
@@ -152,10 +155,13 @@ class Facts(Sequence[_F]):
     def __len__(self) -> int:
         return len(self._raw)
 
-    @overload
-    def __getitem__(self, at: int) -> _F: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[_F, ...]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, at: int) -> _F: ...
+        @overload
+        def __getitem__(self, at: slice) -> tuple[_F, ...]: ...
+
     def __getitem__(self, at: int | slice) -> _F | tuple[_F, ...]:
         if isinstance(at, slice):
             return tuple(self[each] for each in range(*at.indices(len(self))))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-
 from fastlock.findings import EdgeFact, Finding, LockFact, Site, basename, quoted
+from fastlock.lean import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 # What hashlib takes from there: it loads OpenSSL at each start of a process.
 try:
@@ -73,11 +74,11 @@ def classes_of(finding: Finding) -> dict[int | None, tuple[str, str]]:
 def _class_key(lock: LockFact) -> str:
     lock = replace(lock, lock_class=class_of(lock)[0])
     # A class that is a creation site has a line number in it, which an edit above the line would change.
-    place = re.fullmatch(r"(?:.*@)?(.*?):(\d+)", lock.lock_class)
-    if place is None:
+    place, colon, line = lock.lock_class.rpartition(":")
+    if not (colon and line.isdecimal()):
         return lock.lock_class
-    base = basename(place[1])
+    base = basename(place.rpartition("@")[2])
     made = lock.created
-    if made is not None and (base, int(place[2])) == (basename(made.file), made.line):
+    if made is not None and (base, int(line)) == (basename(made.file), made.line):
         return "@".join((base, *_site_key(made)))
     return base if base.endswith((".py", ".pyx", ">")) else lock.lock_class

@@ -6,9 +6,12 @@ all who have them: 5,000 who wait for one of 5,000 permits are 10,000 steps and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from fastlock.lean import NamedTuple, dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+    from typing import Any
 
 
 class Need(NamedTuple):

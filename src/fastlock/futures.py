@@ -6,14 +6,16 @@ around that goes on working; and a loop or an executor of a kind that is not kno
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any
-
 from fastlock import _awaited, _joins, _results, _simple, _sync
+from fastlock.lean import wraps
 
-Replacement = tuple[Any, str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+    from typing import Any
+
+    Replacement = tuple[Any, str, Any]
 
 
 def of_asyncio(asyncio: ModuleType) -> Iterator[Replacement]:
@@ -28,13 +30,13 @@ def of_futures(base: ModuleType) -> Iterator[Replacement]:
     _awaited.set_result_calls([base.Future.result.__code__, base.Future.exception.__code__])
     original = base._create_and_install_waiters
     followed = _results.followed_waiters(original, base._AS_COMPLETED, base.ALL_COMPLETED)
-    yield base, original.__name__, functools.wraps(original)(followed)
+    yield base, original.__name__, wraps(original)(followed)
 
 
 def of_pools(thread: ModuleType) -> Iterator[Replacement]:
     """Yield the same for concurrent.futures.thread."""
     cls = thread.ThreadPoolExecutor
-    yield cls, "submit", functools.wraps(cls.submit)(_results.followed_submit(cls.submit))
+    yield cls, "submit", wraps(cls.submit)(_results.followed_submit(cls.submit))
     yield cls, "__init__", _followed_init(cls.__init__)
     yield thread, "_WorkItem", _results.followed_item(thread._WorkItem)
 
@@ -50,7 +52,7 @@ def of_processes(subprocess: ModuleType) -> Iterator[Replacement]:
     """Yield the same for subprocess."""
     original = subprocess.Popen._wait
 
-    @functools.wraps(original)
+    @wraps(original)
     def _wait(self: Any, timeout: float | None) -> Any:
         return _joins.wait_for_process(original, self, timeout)
 
@@ -58,7 +60,7 @@ def of_processes(subprocess: ModuleType) -> Iterator[Replacement]:
 
 
 def _followed_init(original: Any) -> Any:
-    @functools.wraps(original)
+    @wraps(original)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         _results.pool_begins(self)
@@ -72,7 +74,7 @@ def _followed_init(original: Any) -> Any:
 def _followed_threadsafe(original: Any) -> Any:
     future_type, followed_type, alone_type = _future_types()
 
-    @functools.wraps(original)
+    @wraps(original)
     def run_coroutine_threadsafe(coro: Any, loop: Any) -> Any:
         future = original(coro, loop)
         if type(future) is future_type:
@@ -83,9 +85,18 @@ def _followed_threadsafe(original: Any) -> Any:
     return run_coroutine_threadsafe
 
 
-@functools.cache
+_types: tuple[type[Any], type[Any], type[Any]] | None = None
+
+
 def _future_types() -> tuple[type[Any], type[Any], type[Any]]:
     """Return concurrent.futures.Future, what a future of run_coroutine_threadsafe is made, and what where threading's conditions are not ours."""
+    global _types
+    if _types is None:
+        _types = _made_types()
+    return _types
+
+
+def _made_types() -> tuple[type[Any], type[Any], type[Any]]:
     from concurrent.futures import Future
 
     followed = _followed_type(Future)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _thread
-from collections.abc import Callable
-from typing import Any
 
 from fastlock import assemble, stderr
 from fastlock.findings import Finding
 from fastlock.tally import tally
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 HOOK_LIMIT_S = 5.0
 _FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable
-from typing import Any
-
 from fastlock.findings import Finding
 
-Hook = Callable[[Finding], Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Hook = Callable[[Finding], Any]
 
 _hooks: list[HookHandle] = []  # changed by single atomic calls, as any thread may, and a finaliser in between
 
@@ -22,8 +23,10 @@ class HookHandle:
 
     def remove(self) -> None:
         """Call the hook no more; a second time does nothing; any thread."""
-        with contextlib.suppress(ValueError):
+        try:
             _hooks.remove(self)
+        except ValueError:
+            return
 
     def wants(self, finding: Finding) -> bool:
         """Tell whether the hook asked for this code."""

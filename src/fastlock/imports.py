@@ -10,15 +10,17 @@ import is another attempt. Who is called may be called in any thread, with the i
 from __future__ import annotations
 
 import _thread
-import contextlib
 import os
 import sys
-from collections.abc import Callable
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
 
-Follower = Callable[[ModuleType], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+    Follower = Callable[[ModuleType], None]
 
 # Raw and re-entrant: a signal handler or finaliser may install in the middle of it.
 _mutex = _thread.RLock()
@@ -44,8 +46,10 @@ def after(name: str, follower: Follower) -> None:
             return
     if _is_half_imported(module):
         # Its finder was asked before ours was there. A circular import of this very thread comes back at once.
-        with contextlib.suppress(ImportError):
+        try:
             __import__(name)
+        except ImportError:
+            pass  # as the import has told whoever began it
     module = sys.modules.get(name)
     if module is not None and name not in _loading:
         _call_followers(name, module)

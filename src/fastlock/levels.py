@@ -9,8 +9,11 @@ A word may end by itself, at a time of CLOCK_MONOTONIC. `Levels` is immutable: `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from fastlock.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT, ENVIRONMENT, CODE, FLAG, SWITCH = "default", "environment", "code", "flag", "switch"
 SOURCES = (DEFAULT, ENVIRONMENT, CODE, FLAG, SWITCH)  # who comes later here outranks who comes earlier

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 
 from fastlock import config
+from fastlock.lean import deque
 from fastlock.tally import tally
 
 WINDOW_S = 60.0

@@ -15,18 +15,20 @@ make the locks that their waiters sleep on; and threading's own private locks, w
 from __future__ import annotations
 
 import _thread
-import contextlib
-import functools
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from types import CodeType, FrameType, ModuleType
-from typing import Any
 
 from fastlock import _clocks, _joins, _waits, config, imports, patching_aio, patching_waits
 from fastlock.errors import FastlockError
+from fastlock.lean import wraps
 from fastlock.replacing import Change, Replacements, namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType, FrameType, ModuleType
+    from typing import Any
 
 # The name in threading and the name in fastlock. threading.RLock itself stays: it is a function that looks _CRLock up at
 # each call, so copies of it that anybody took are ours as well, and it still pickles by its name.
@@ -163,7 +165,7 @@ def _follow_imported(threading: ModuleType) -> None:
 
 
 def _followed_start(start: Any) -> Any:
-    @functools.wraps(start)
+    @wraps(start)
     def followed(self: Any) -> None:
         _clocks.started(self)
         start(self)
@@ -188,7 +190,7 @@ def _codes(function: Any) -> Iterator[CodeType]:
 
 
 def _followed_join(join: Any, is_alive: Any) -> Any:
-    @functools.wraps(join)
+    @wraps(join)
     def followed(self: Any, timeout: float | None = None) -> None:
         if _installed:
             _joins.join(join, is_alive, self, timeout)
@@ -340,15 +342,17 @@ def _count_raw_locks() -> int:
     )
 
 
-@contextlib.contextmanager
-def _gc_paused() -> Iterator[None]:
+class _gc_paused:
     """No collection, and so no finaliser, runs in this thread inside; another thread may switch it on again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
+
+    __slots__ = ("_enabled",)
+
+    def __enter__(self) -> None:
+        self._enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._enabled:
             gc.enable()
 
 

@@ -15,10 +15,13 @@ import gc
 import os
 import sys
 from types import ModuleType
-from typing import Any
 
 from fastlock import _awaits, config, futures, imports
 from fastlock.replacing import Replacements, namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import _thread
 import os
-from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
 
 from fastlock import config, futures, imports
 from fastlock.replacing import Replacements
 
-_Followed = Callable[[ModuleType], Iterator[futures.Replacement]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    _Followed = Callable[[ModuleType], Iterator[futures.Replacement]]
 
 # By the name of the module: what is to stand there.
 _FOLLOWED: dict[str, _Followed] = {

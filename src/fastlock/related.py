@@ -6,12 +6,15 @@ is told to turn both orders round has been told nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 from fastlock.findings import Finding
 from fastlock.fingerprints import class_of, classes_of
 from fastlock.reporting import orders, wording
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 CIRCLES = frozenset({"FL001", "FL010"})
 _ENDLESS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030"})

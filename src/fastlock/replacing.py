@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
 from types import ModuleType
-from typing import Any, NamedTuple
+
+from fastlock.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import Any
 
 
 class Change(NamedTuple):

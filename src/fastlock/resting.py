@@ -14,14 +14,18 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, CoroutineType, FrameType, FunctionType, ModuleType
-from typing import Any, NamedTuple
 
 from fastlock import _lent, _loops, _overdue
 from fastlock.chains import frame_of, links_of, referents
+from fastlock.lean import NamedTuple
 from fastlock.reporting import is_stdlib
 from fastlock.suspended import needed_by
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 MOST_LENT = 500  # tasks of one loop whose waits are told of
 MOST_STEPS, MOST_MET = 4, 5000  # from a suspended frame to a task: in a variable, an attribute, a list of those; and objects on the way, for each step

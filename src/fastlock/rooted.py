@@ -6,15 +6,17 @@ For the thread that reports, out of the core's table of that moment; what suspen
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import cached_property
-from typing import Any
 
 from fastlock import _core, assemble, related, standing, suspended
 from fastlock.findings import Finding, Site
+from fastlock.lean import cached_property, replace
 from fastlock.reporting import is_stdlib, trees, wording
 from fastlock.roots import Moment, Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 CODES = trees.ENDS | {"FL006", "FL020"}
 MOST_QUESTIONS = 4  # to asyncio, for a chain that leads from task to task

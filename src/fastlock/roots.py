@@ -6,15 +6,19 @@ the like, or has ended. A circle of agents is one root. Behind it stands everybo
 
 from __future__ import annotations
 
-import copy
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from _collections_abc import Mapping
 
 from fastlock.findings import Site, Snapshot
 from fastlock.forest import Forest, Need, grow
+from fastlock.lean import NamedTuple, cached_property, dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from typing import Any
+
+    Record = Mapping[str, Any]
 
 ANY_ONE = frozenset({"Semaphore", "ThreadPoolExecutor"})  # whoever of its holders lets go first
 _SHOWN = 24  # rows of a cut tree
@@ -24,7 +28,6 @@ _END = 3
 ITS_LOOP = "its loop"
 WHAT_IT_AWAITS = "what it awaits"
 UNKNOWN = 0  # no agent's id: somebody who is not in the table
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,8 @@ class Moment:
 
     def at(self, age_s: Callable[[Record], float], left_s: Callable[[Record], float | None]) -> Moment:
         """Return the same at another time, when nothing but the ages of waits is different."""
-        later = copy.copy(self)
-        later._age_s, later._left_s = age_s, left_s
+        later = type(self).__new__(type(self))
+        vars(later).update(vars(self), _age_s=age_s, _left_s=left_s)
         return later
 
     # ---- who needs whom
@@ -379,14 +382,11 @@ class Moment:
             yield from above.pop().more()
 
 
-@dataclass
 class _Shown:
     """A row of a cut tree while those behind it are looked at: its depth in the tree and as shown, and whom it has left out."""
 
-    depth: int
-    row: int
-    hidden: int = 0
-    oldest_s: float = 0.0
+    def __init__(self, depth: int, row: int) -> None:
+        self.depth, self.row, self.hidden, self.oldest_s = depth, row, 0, 0.0
 
     def more(self, between: bool = False) -> Iterator[More]:
         """Yield what it has left out since this was asked last, if anything."""

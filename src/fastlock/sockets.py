@@ -15,9 +15,12 @@ import _socket
 import os
 import stat
 import sys
-from collections.abc import Iterator
 
 from fastlock import config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BACKLOG = 64
 SUFFIX = ".sock"

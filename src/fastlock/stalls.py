@@ -11,12 +11,15 @@ import _thread
 import os
 import sys
 import time
-from collections.abc import Mapping
-from types import FrameType
-from typing import Any
 
 from fastlock import _core, _lent, _simple, _stuck, _stuck_facts, _sync, chains, resting
 from fastlock.reporting import is_stdlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+    from typing import Any
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
 _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from types import FrameType
-from typing import Any
 
 from fastlock import assemble, chains, suspended
 from fastlock.findings import Site
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 MOST_AGENTS = 64
 

@@ -5,16 +5,12 @@ Only predictions can be suppressed. A pattern that was written for an inversion 
 
 from __future__ import annotations
 
-import re
-from fnmatch import fnmatchcase
-
 from fastlock import config
 from fastlock.findings import Finding
 from fastlock.fingerprints import class_of
 from fastlock.kept import FindingList, KeptFindings
 
 CODES = frozenset({"FL010", "FL011"})
-_PREFIX = re.compile(r"[0-9a-fA-F]{6,64}")
 _kept = KeptFindings()
 
 
@@ -32,13 +28,19 @@ def matches(finding: Finding) -> bool:
     """
     if finding.code not in CODES:
         return False
+    wanted = patterns()
+    if not wanted:
+        return False
+    from fnmatch import fnmatchcase  # imported when the patterns were named
+
     names = {name for lock in finding.locks for name in (lock.lock_class, class_of(lock)[0], lock.name)}
-    return any(_is_start(pattern, finding) or any(fnmatchcase(name, pattern) for name in names) for pattern in patterns())
+    return any(_is_start(pattern, finding) or any(fnmatchcase(name, pattern) for name in names) for pattern in wanted)
 
 
 def _is_start(pattern: str, finding: Finding) -> bool:
     # A class may have a name like this, so a pattern that looks like a fingerprint is tried as a glob as well.
-    return _PREFIX.fullmatch(pattern) is not None and finding.fingerprint.startswith(pattern.lower())
+    digits = 6 <= len(pattern) <= 64 and not pattern.strip("0123456789abcdefABCDEF")
+    return digits and finding.fingerprint.startswith(pattern.lower())
 
 
 def keep(finding: Finding) -> None:

@@ -10,14 +10,18 @@ import itertools
 import sys
 import time
 from _weakref import ref
-from collections.abc import Iterable, Iterator, Sequence
-from types import CodeType, CoroutineType, FunctionType
-from typing import Any
+from types import CoroutineType, FunctionType
 
 from fastlock import _core
 from fastlock._loops import ident_of, loop_of
 from fastlock.chains import entered, frame_of, has_entered, is_in, knows_frames, links_of, referents
 from fastlock.findings import Site
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import CodeType
+    from typing import Any
 
 # How one agent depends on another: the numbers of _told.pxd.
 BY_TASK, BY_GATHER, BY_GROUP, BY_WAIT, BY_JOB, BY_POOL = range(2, 8)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from fastlock import _shown
 from fastlock.findings import Finding, quoted
 from fastlock.kept import FindingList
+from fastlock.lean import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MOST_FINDINGS = 200
 MOST_BYTES = 64 << 10  # of one finding; a longer one is told without its stacks

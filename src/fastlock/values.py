@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import Any
 
 from fastlock.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(text: str) -> float:
     """Return the seconds in 90, 90s, 10m, 2h or 1d; ValueError for anything else."""
+    import re  # not in every process that starts
+
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text, re.ASCII)
     if found is None or float(found[1]) == 0:
         raise ValueError("must be a time such as 90s, 10m or 2h")

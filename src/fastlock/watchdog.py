@@ -15,23 +15,23 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import contextlib
-import functools
 import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any
 
 from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, guests, hooks, related, resting, rooted, stalls, standing, stderr, suppression, suspended, tabled, ways
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
 from fastlock.pace import Pace
+from fastlock.lean import deque, replace
 from fastlock.reporting import logs, text, trees
 from fastlock.tally import tally
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 FLUSH_LIMIT_S = 1.0
 PATIENCE_S = 0.05  # that a prediction waits for what may be happening already, and is then told first
@@ -111,8 +111,10 @@ def _wake_reporter() -> None:
             _tickets.append(None)
             return
     if _work.locked():
-        with contextlib.suppress(RuntimeError):  # another agent released it in between
+        try:
             _work.release()
+        except RuntimeError:
+            return  # another agent released it in between
 
 
 def _take_ticket() -> bool:
@@ -305,7 +307,7 @@ def _suppressed() -> str:
 
 def _call_hooks(finding: Finding) -> None:
     for hook in hooks.wanting(finding):
-        if not guests.limited("on_finding", functools.partial(hook, finding)):
+        if not guests.limited("on_finding", lambda: hook(finding)):
             hook.remove()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from types import CodeType, FrameType
-from typing import Any
 
 from fastlock import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+    from typing import Any
 
 
 def way_in(event: dict[str, Any], frame: FrameType | None) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
-
-from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from fastlock.findings import AgentFact, Finding, LockFact, Site, basename
 from fastlock.roots import Link, Root
 
-_ANY_STDLIB = re.compile(r"/lib(?:64)?/python3\.\d+t?/")  # of whichever interpreter: who reads may run on another one
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Protocol
+
+    class Names(Protocol):
+        """What agents, locks and sites are called in one text."""
+
+        def agent(self, agent_id: int | None) -> str: ...
+        def lock(self, lock_id: int | None, otherwise: str = ...) -> str: ...
+        def site(self, site: Site | None) -> str: ...
+
+
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
@@ -86,20 +94,19 @@ def is_stdlib(file: str) -> bool:
     """Tell whether a file is the interpreter's own."""
     if file.startswith("<frozen"):
         return True
-    return "-packages" not in file and (file.startswith(_STDLIB) or _ANY_STDLIB.search(file) is not None)
+    return "-packages" not in file and (file.startswith(_STDLIB) or _is_in_some_stdlib(file))
+
+
+def _is_in_some_stdlib(file: str) -> bool:
+    """Tell whether a file is in lib/python3.N of whichever interpreter: who reads may run on another one."""
+    folders = file.split("/")[1:-1]
+    named = [at for at, folder in enumerate(folders) if folder.startswith("python3.") and folder[8:].removesuffix("t").isdecimal()]
+    return any(at and folders[at - 1] in ("lib", "lib64") for at in named)
 
 
 def times(number: int) -> str:
     """Return how often: ``once``, ``18,204 times``."""
     return "once" if number == 1 else f"{number:,} times"
-
-
-class Names(Protocol):
-    """What agents, locks and sites are called in one text."""
-
-    def agent(self, agent_id: int | None) -> str: ...
-    def lock(self, lock_id: int | None, otherwise: str = ...) -> str: ...
-    def site(self, site: Site | None) -> str: ...
 
 
 class Labels:
@@ -156,9 +163,6 @@ class Labels:
 
 
 _NAME_WIDTH = 40
-_NUMBERED = re.compile(r"((?:Thread|Task)-\d+) \((.+)\)")
-_SELF_TELLING = re.compile(r"MainThread|(?:Thread|Task|Dummy)-\d+|Thread \d+")
-_ADDRESS = re.compile(r"(?: at)? ?\b0x[0-9a-fA-F]{6,}")
 
 
 def _links(root: Root) -> list[Link]:
@@ -167,12 +171,17 @@ def _links(root: Root) -> list[Link]:
 
 def _agent_name(agent: AgentFact | Link) -> str:
     name = tidy(agent.name)
-    numbered = _NUMBERED.fullmatch(name)
-    if numbered:
-        return shorten(f'{numbered[1]} "{numbered[2]}"', _NAME_WIDTH)
-    if agent.kind == "agent" or _SELF_TELLING.fullmatch(name):
+    numbered, bracket, target = name.partition(" (")
+    if bracket and target[1:].endswith(")") and _is_numbered(numbered, "Thread-", "Task-"):
+        return shorten(f'{numbered} "{target[:-1]}"', _NAME_WIDTH)
+    if agent.kind == "agent" or name == "MainThread" or _is_numbered(name, "Thread-", "Task-", "Dummy-", "Thread "):
         return name
     return f'{agent.kind} "{shorten(name, _NAME_WIDTH - 9)}"' if name else f"{agent.kind} without a name"
+
+
+def _is_numbered(name: str, *words: str) -> bool:
+    """Tell whether a name is one of these words and a number."""
+    return any(name.startswith(word) and name[len(word) :].isdecimal() for word in words)
 
 
 def _lock_name(lock: LockFact) -> str:
@@ -183,7 +192,19 @@ def _lock_name(lock: LockFact) -> str:
 def tidy(name: str) -> str:
     """Return a name on one line, without the addresses that a program has put into it."""
     name = printable(name).strip()
-    return _ADDRESS.sub("", name).strip() if "0x" in name else name
+    return _without_addresses(name).strip() if "0x" in name else name
+
+
+def _without_addresses(name: str) -> str:
+    told, *rest = name.split("0x")
+    for part in rest:
+        left = part.lstrip("0123456789abcdefABCDEF")
+        begins = not (told[-1:].isalnum() or told.endswith("_"))
+        if begins and len(part) - len(left) >= 6:
+            told = told.removesuffix(" ").removesuffix(" at") + left
+        else:
+            told += f"0x{part}"
+    return told
 
 
 def distinct(names: dict[int, str], given: Mapping[int, str] | None = None) -> dict[int, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, OrderFact, Site
 from fastlock.reporting import Labels, pad, shorten, times, width
 from fastlock.reporting.orders import orders_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    _Cell = tuple[str, str]
 
 _SHOWN = 12  # orders: more is scrolled past
 _COLUMNS = 4  # agents side by side
@@ -54,16 +57,13 @@ def scenario(finding: Finding, names: Labels) -> list[str]:
 
 def passed(finding: Finding, names: Labels) -> list[str]:
     """Return the filters that an inversion has passed; several jobs of one pool thread are no distinct agents."""
-    jobs = Counter(edge.agent for edge in finding.edges if edge.holds is not None and edge.waits is not None)
+    jobs = _counted(edge.agent for edge in finding.edges if edge.holds is not None and edge.waits is not None)
     twice = {agent: number for agent, number in jobs.items() if number > 1}
     words = [
         f"{'two' if number == 2 else number} jobs of pool {names.agent(agent)}" for agent, number in twice.items()
     ]  # any two threads of the pool may run them at once
     others = [] if len(jobs) == len(twice) else ["distinct agents"]
     return [each for name in finding.filters for each in ([*others, *words] if name == "distinct agents" else [name])]
-
-
-_Cell = tuple[str, str]
 
 
 def _side_by_side(people: Sequence[str], takes: Sequence[_Cell], waits: Sequence[_Cell]) -> list[str]:
@@ -109,8 +109,8 @@ def _one_below_the_other(people: Sequence[str], takes: Sequence[_Cell], waits: S
 
 def _people(edges: Sequence[EdgeFact], finding: Finding, names: Labels) -> list[str]:
     agents: dict[int, AgentFact] = {agent.id: agent for agent in finding.agents}
-    many = Counter(edge.agent for edge in edges)
-    seen: Counter[int] = Counter()
+    many = _counted(edge.agent for edge in edges)
+    seen = dict.fromkeys(many, 0)
     people = []
     for edge in edges:
         seen[edge.agent] += 1
@@ -119,6 +119,14 @@ def _people(edges: Sequence[EdgeFact], finding: Finding, names: Labels) -> list[
         job = f", job {seen[edge.agent]}" if many[edge.agent] > 1 else ""
         people.append(shorten(names.agent(edge.agent), _NAME) + job if known is not None else f"an unknown agent{job}")
     return people
+
+
+def _counted(agents: Iterable[int]) -> dict[int, int]:
+    """Return how often each agent is there."""
+    number: dict[int, int] = {}
+    for agent in agents:
+        number[agent] = number.get(agent, 0) + 1
+    return number
 
 
 def _name(lock: int | None, names: Labels) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 from fastlock.findings import Finding
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     import logging as logging_module
 
 LOGGER = "fastlock"

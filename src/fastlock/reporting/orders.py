@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 
 from fastlock.findings import EdgeFact, Finding, OrderFact, Site
 from fastlock.fingerprints import classes_of
 from fastlock.reporting import Labels, times
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Order = tuple[tuple[str, str], tuple[str, str]]  # two classes, as class_of() has them
 

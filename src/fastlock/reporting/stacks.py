@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 
 from fastlock.findings import Site, basename
 from fastlock.reporting import is_stdlib, pad, width
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 INDENT = 11  # of what stands behind a row's verb
 WIDE = 100  # columns, which names, places and lines of source together keep to where they can

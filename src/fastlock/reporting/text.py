@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
 from fastlock.findings import AgentFact, EdgeFact, Finding, LockFact, Site
+from fastlock.lean import dataclass
 from fastlock.reporting import FACTS, Labels, duration, fact, inversion, pad, printable, shorten, stacks, stalls, starvation, trees, width, wrapped
 from fastlock.reporting.wording import (
     CONFIRMED,
@@ -20,6 +18,10 @@ from fastlock.reporting.wording import (
     wanted_name,
     ways_of,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _SHOWN = 12  # agents, in the picture and as sections: more is scrolled past
 PICTURE_NAMES = (30, 20, 14, 10)  # how long names are in the picture: as long as there is room

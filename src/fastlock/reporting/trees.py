@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 from fastlock.findings import Finding, Site
-from fastlock.reporting import Labels, Names, duration, fact, printable
+from fastlock.lean import replace
+from fastlock.reporting import Labels, duration, fact, printable
 from fastlock.roots import ITS_LOOP, WHAT_IT_AWAITS, Link, More, Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastlock.reporting import Names
 
 # Whoever is in one of these is waited for in the end. In other findings about waits somebody else is.
 ENDS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import replace
-
 from fastlock.findings import EdgeFact, Finding, LockFact, Site
 from fastlock.fingerprints import classes_of
+from fastlock.lean import replace
 from fastlock.reporting import Labels, duration, orders, stalls, starvation
 
-_Phrase = Callable[[Finding, Labels], str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Phrase = Callable[[Finding, Labels], str]
 
 # The core's words for a circle that was still there when it was walked again; the report has them in its head.
 CONFIRMED = "confirmed twice"
@@ -371,14 +372,12 @@ def _fix_slow(finding: Finding, names: Labels) -> str:
     return f"{see} and keep the slow part outside the lock, or {limit}"
 
 
-_EQUAL = re.compile(r"(rank|key) (.+) wanted while \1 \2 is held$")
-
-
 def _fix_rank(finding: Finding, names: Labels) -> str:
     edge = waiting_edge(finding)
-    equal = _EQUAL.match(next(iter(finding.reasons), ""))
-    if equal is not None:
-        return f"give them different {equal[1]}s: equal ones have no order"
+    reason = next(iter(finding.reasons), "")
+    asked = reason[: (len(reason) - len(" wanted while  is held")) // 2]  # "rank 3", or "key" and the like, where both are equal
+    if asked and reason == f"{asked} wanted while {asked} is held":
+        return f"give them different {asked.partition(' ')[0]}s: equal ones have no order"
     second = f"{names.lock(edge.holds)}{_at(edge.held_at, names, 'of')}"
     one_class = len(finding.locks) > 1 and len({lock.lock_class for lock in finding.locks}) == 1
     rising = "take locks of one class in rising key: " if one_class else "take "

@@ -1,0 +1,57 @@
+"""Lines of source for reports: from linecache, where the program has put them there, else from the file.
+
+linecache itself is not imported: it needs tokenize, re and their like, which take milliseconds of each start, and a report is no place for a first import.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+MOST_BYTES = 16 << 20  # of a file; a longer one is no source that somebody reads
+
+_read: dict[str, list[str]] = {}  # by file; replaced as a whole by any thread, which at worst reads one twice
+
+
+def line(file: str, number: int) -> str:
+    """Return a line of a source file, stripped; "" where it cannot be read; any thread; a file is read once in a process."""
+    lines = _from_linecache(file)
+    if lines is None:
+        lines = _read.get(file)
+        if lines is None:
+            lines = _read[file] = _from_file(file)
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _from_linecache(file: str) -> list[str] | None:
+    """Return the lines that the program, a notebook say, has told linecache; None where there are none."""
+    known = getattr(sys.modules.get("linecache"), "cache", {}).get(file, ())
+    return known[2] if len(known) == 4 else None  # (size, time, lines, full name), or a function that would have to be asked
+
+
+def _from_file(file: str) -> list[str]:
+    if file.startswith("<"):  # typed in, or frozen
+        return []
+    # A file that is named without its directory is looked for where modules are.
+    folders = [""] if os.path.isabs(file) else ["", *(each for each in sys.path if isinstance(each, str))]
+    for folder in folders:
+        try:
+            with open(os.path.join(folder, file), "rb") as source:
+                return decoded(source.read(MOST_BYTES)).splitlines()
+        except (OSError, ValueError):  # a ValueError: a name with a zero in it
+            continue
+    return []
+
+
+def decoded(source: bytes) -> str:
+    """Return the text of a source, in the encoding that one of its first two lines declares, else UTF-8; what cannot be decoded is shown as such."""
+    for first in source.split(b"\n", 2)[:2]:
+        comment = first.partition(b"#")[2]
+        before, found, name = comment.partition(b"coding")
+        if found and name[:1] in (b":", b"="):
+            encoding = name[1:].strip().split(b" ")[0].decode("latin-1")
+            try:
+                return source.decode(encoding, "replace")
+            except LookupError:
+                break
+    return source.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
