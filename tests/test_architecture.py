@@ -108,13 +108,12 @@ THREADING = {
 # process that inherits FASTLOCK_INSTALL pays for it, and its full collections walk it: a module of Python's here has a reason.
 AT_START = {
     "__future__": "every module of ours begins with it",
-    "heapq": "a cut tree shows the weightiest",
     "opcode": "what variable a new lock was assigned to; up to 3.12",
     "types": "the types of coroutines and generators",
 }
 # Written in C: their import costs next to nothing.
-AT_START_C = {"_collections", "_heapq", "_json", "_math_integer", "_opcode", "_opcode_metadata", "_queue", "_sha2", "_sha256", "_socket", "_types", "_weakref"}
-AT_START_C |= {"_xxsubinterpreters", "atexit", "gc", "itertools", "math", "math.integer", "unicodedata"}
+AT_START_C = {"_collections", "_heapq", "_json", "_opcode", "_opcode_metadata", "_queue", "_sha2", "_sha256", "_socket", "_types", "_weakref"}
+AT_START_C |= {"_xxsubinterpreters", "atexit", "gc", "itertools", "unicodedata"}
 
 MOST_LINES = 400
 # One extension module is one translation unit: calls inside it are inlined, calls to another go through a pointer. So what

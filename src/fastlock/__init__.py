@@ -9,24 +9,24 @@ from fastlock import loops as _loops_followed
 from fastlock import serving as _serving
 from fastlock import watchdog as _watchdog
 from fastlock._core import Lock, RLock
-from fastlock._declared import waiting_for
-from fastlock._nesting import nested
-from fastlock._rwlock import RWLock
 from fastlock._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
 from fastlock.config import at_level, configure, level, set_level
 from fastlock.errors import ConfigError, DeadlockError, FastlockError, LockOrderError, LockTimeout
 from fastlock.findings import Finding, Snapshot
 from fastlock.hooks import on_finding
 from fastlock.look import find_deadlocks, snapshot
-from fastlock.multiple import acquire_all
 from fastlock.patching import install, uninstall
 from fastlock.suppression import suppressed
 from fastlock.watchdog import findings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastlock._declared import waiting_for
+    from fastlock._nesting import nested
+    from fastlock._rwlock import RWLock
     from fastlock.advising import Advice, advice
     from fastlock.measures import ClassWaits, Metrics, metrics
+    from fastlock.multiple import acquire_all
     from fastlock.order import OrderCycle, OrderEdge, OrderGraph, order_graph
     from fastlock.vitals import Health, health
 
@@ -76,7 +76,8 @@ __all__ = [
 
 # What only a caller asks for is imported when it is asked for: every process that inherits FASTLOCK_INSTALL pays for this
 # module, and most of them are short. What a report needs is imported at once: a report is no place for a first import.
-_LATER = {"Advice": "advising", "advice": "advising"}
+_LATER = {"RWLock": "_rwlock", "nested": "_nesting", "waiting_for": "_declared", "acquire_all": "multiple"}
+_LATER.update(dict.fromkeys(("Advice", "advice"), "advising"))
 _LATER.update(dict.fromkeys(("OrderCycle", "OrderEdge", "OrderGraph", "order_graph"), "order"))
 _LATER.update(dict.fromkeys(("ClassWaits", "Metrics", "metrics"), "measures"))
 _LATER.update(dict.fromkeys(("Health", "health"), "vitals"))
@@ -84,13 +85,10 @@ _LATER.update(dict.fromkeys(("Health", "health"), "vitals"))
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        from importlib import import_module
-
-        if name == "aio":
-            return import_module(f"{__name__}.aio")  # not before somebody asks for it: it needs asyncio
-        if name not in _LATER:
+        if name not in _LATER and name != "aio":  # which needs asyncio
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        module = __import__(f"{__name__}.{_LATER.get(name, name)}", fromlist=["*"])
+        value = globals()[name] = module if name == "aio" else getattr(module, name)
         return value
 
     def __dir__():

@@ -11,7 +11,6 @@ Two variables are no settings, for they are about one process and its end: FASTL
 from __future__ import annotations
 
 import _thread
-import math
 import os
 import sys
 import time
@@ -417,7 +416,7 @@ def observe(observer: Callable[[Settings], None]) -> None:
 
 
 def _nanoseconds(seconds: float | None) -> int:
-    return -1 if seconds is None else math.ceil(seconds * 1e9)
+    return -1 if seconds is None else -int(-seconds * 1e9 // 1)  # rounded up
 
 
 def _change(changes: Mapping[str, Any], source: str = levels.CODE) -> tuple[Decision, Decision]:

@@ -108,18 +108,25 @@ else:
 
         return FrozenInstanceError(f"cannot {what} field {name!r}")
 
-    class _Fields:
-        """What the module dataclasses knows a class by, made when it asks."""
+    class _OfDataclass:
+        """An attribute by which dataclasses and inspect know a class: taken from a real dataclass, made when one of them asks."""
+
+        def __init__(self, name):
+            self.name = name
 
         def __get__(self, record, cls):
             import dataclasses
+            import inspect
 
             types = {name: kind for base in reversed(cls.__mro__) for name, kind in vars(base).get("__annotations__", {}).items()}
             fields = []
             for name in cls.__match_args__:
                 default = cls._field_defaults.get(name, dataclasses.MISSING)
                 fields.append((name, types[name], dataclasses.field(default=default, repr=name not in cls._hidden)))
-            return dataclasses.make_dataclass(cls.__name__, fields).__dataclass_fields__
+            made = dataclasses.make_dataclass(cls.__name__, fields, frozen=True)
+            value = inspect.signature(made) if self.name == "__signature__" else getattr(made, self.name)
+            setattr(cls, self.name, value)
+            return value
 
     _METHODS = {
         "__init__": _init,
@@ -129,7 +136,7 @@ else:
         "__setattr__": _setattr,
         "__delattr__": _delattr,
         "__replace__": replace,
-        "__dataclass_fields__": _Fields(),
+        **{name: _OfDataclass(name) for name in ("__dataclass_fields__", "__dataclass_params__", "__signature__")},
     }
 
     class _NamedTuples(type):

@@ -6,8 +6,8 @@ the like, or has ended. A circle of agents is one root. Behind it stands everybo
 
 from __future__ import annotations
 
-import heapq
 from _collections_abc import Mapping
+from _heapq import heappop, heappush
 
 from fastlock.findings import Site, Snapshot
 from fastlock.forest import Forest, Need, grow
@@ -340,13 +340,13 @@ class Moment:
 
         def offer(agents: Iterable[int], depth: int) -> None:
             ranked = ((-behind.get(each, 0), -self._age(each), depth, each) for each in agents)
-            for entry in heapq.nsmallest(_BESIDE, ranked):
-                heapq.heappush(heap, entry)
+            for entry in sorted(ranked)[:_BESIDE]:
+                heappush(heap, entry)
 
         inside = set(members)
         offer([child for agent in members for child in self.forest.children.get(agent, ()) if child not in inside], 1)
         while heap and len(kept) < _SHOWN:
-            _, _, depth, agent = heapq.heappop(heap)
+            _, _, depth, agent = heappop(heap)
             kept.add(agent)
             if depth < _DEEP - _END:
                 offer(self.forest.children.get(agent, ()), depth + 1)
