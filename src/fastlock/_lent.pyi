@@ -3,7 +3,7 @@ from typing import Any, final
 
 @final
 class Thing:
-    number: int
+    has_needs: bool
     def __init__(self, name: str, label: str, needs: Sequence[Any] = ()) -> None: ...
 
 @final

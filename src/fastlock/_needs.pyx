@@ -14,7 +14,7 @@ from posix.unistd cimport getpid
 from fastlock._native cimport *
 from fastlock._park cimport revocable
 from fastlock._table cimport *
-from fastlock._wakers cimport FSource, FWakers, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
+from fastlock._wakers cimport FSource, FWakers, is_lent, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
 from fastlock._woken cimport BY_MANY, BY_STRANGER, BY_TURNS, Woken, last_count, last_waker, woken_of
 
 cdef enum:
@@ -56,7 +56,10 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
     need.lock = L
     need.serial = L.serial
     need.proof = proof_of(L)
-    if L.kind == K_CONDITION or L.kind == K_EVENT or L.kind == K_BARRIER or (L.kind == K_SEMAPHORE and L.marks & M_SIGNAL):
+    if is_lent(L) and wakers_of(L) != NULL:
+        wakers_refresh(L)
+        need_sources(c, number, L)
+    elif L.kind == K_CONDITION or L.kind == K_EVENT or L.kind == K_BARRIER or (L.kind == K_SEMAPHORE and L.marks & M_SIGNAL):
         need.woken = 1
         if not (L.kind == K_EVENT or L.kind == K_SEMAPHORE) or L.count == 0:
             need.rule = ANY
@@ -71,12 +74,12 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
 
 cdef uint64_t proof_of(FLock* L) noexcept nogil:
     """Another one as soon as somebody else holds the lock, or has woken it."""
+    if L.kind == K_RESULT or is_lent(L):
+        return result_proof(L)
     if L.kind == K_CONDITION or L.kind == K_BARRIER:
         return mix(L.tag, L.acquired)
     if L.kind == K_EVENT:
         return mix(L.tag, L.count)
-    if L.kind == K_RESULT:
-        return result_proof(L)
     return mix(owner_bits(fl_load64(&L.word)), <uint64_t>L.count ^ L.marks)
 
 

@@ -176,7 +176,9 @@ def _name_awaits(event: dict[str, Any], lent: Mapping[int, _lent.Lent]) -> None:
         call = told.what.partition(" on ")[2] != ""
         if one is not None:
             edge["wanted_at"] = told.at or edge["wanted_at"]
-        if call or (one is not None and lock["kind"] != "Result"):
+        if one is not None and one.thing.has_needs:
+            lock["kind"] = "Result"
+        elif call or one is not None:
             edge.update(what=told.what, wanted_at=told.at or edge["wanted_at"])
             lock.update(name=told.name, kind=told.kind)
         if call:
