@@ -84,6 +84,15 @@ def waits(task):
     return t != NULL and t.top != NULL
 
 
+def wait_of(task):
+    """The agent's id of a suspended task, and since when it waits to be woken, by CLOCK_MONOTONIC; None where nothing of ours says that it does, for ever."""
+    cdef FSelf* t = task_known(<PyObject*>task)
+    cdef FNode* n = t.top if t != NULL else NULL
+    if n == NULL or n.deadline_ns >= 0 or (n.mode != WAIT_NOTIFY and n.mode != WAIT_FLAG):
+        return None
+    return agent_id(t), n.since_ns
+
+
 def lend(task, Thing thing, int64_t since_ns):
     """Publish that a suspended task waits for a thing; None where its loop's thread is not known."""
     cdef Lent self

@@ -58,7 +58,7 @@ def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[di
 
 def _look(frames: Mapping[int, FrameType], calls: Mapping[int, str], rested: Mapping[int, Any], asked: bool) -> _stuck.Look:
     others = _consumers(frames, calls)
-    return _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), rested.keys(), _has_handlers(), _natives, _simple.served, asked)
+    return _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), rested.keys(), resting.wanted(frames), _has_handlers(), _natives, _simple.served, asked)
 
 
 def news(late_ns: int) -> list[dict[str, Any]]:
