@@ -491,3 +491,121 @@ except KeyboardInterrupt:
     tell([finding.tier for finding in fastlock.findings()])
 """
     assert answer(run_program(source)) == ["proven"]
+
+
+# ---- a loop that runs ---------------------------------------------------------------------------
+
+# Another task runs all the time. `waits` is awaited by the main task, and woken by `wakes`; tells the stalls of the first looks that come late enough.
+BUSY = (
+    SETUP.replace(", on_deadlock=act", "")
+    + """
+fastlock.install()
+from fastlock import resting, stalls
+
+def told():
+    return [[finding.tier, finding.explanation, list(finding.reasons)] for finding in fastlock.findings() if finding.code == "FL031"]
+
+async def runs():
+    began = time.monotonic()
+    while not told() and time.monotonic() < began + limit_s:
+        await asyncio.sleep(0.005)
+    tell(told())
+
+async def waiter(ready):
+    while True:
+        await ready.wait()
+        ready.clear()
+
+async def notified(ready):
+    while True:
+        async with ready:
+            await ready.wait()
+
+async def setter(ready, times=4):
+    for _ in range(times):
+        ready.set()
+        await asyncio.sleep(0.01)
+
+async def notifier(ready):
+    for _ in range(4):
+        async with ready:
+            ready.notify_all()
+        await asyncio.sleep(0.01)
+"""
+)
+
+
+@pytest.mark.parametrize(("kind", "waits", "wakes", "has"), [("Event", "waiter", "setter", "set"), ("Condition", "notified", "notifier", "notified")])
+def test_who_has_waked_so_far_has_ended(kind: str, waits: str, wakes: str, has: str) -> None:
+    """While other tasks run it is only possible, and comes after ten times slow_wait; the task that is gone is named."""
+    ((tier, explanation, reasons),) = answer(
+        run_program(
+            f"""{BUSY}
+limit_s = 30
+
+async def main():
+    ready = asyncio.{kind}()
+    waiting, waking = asyncio.create_task({waits}(ready), name="waits"), asyncio.create_task({wakes}(ready), name="wakes")
+    busy = asyncio.create_task(runs())
+    await waiting
+
+asyncio.run(main())
+"""
+        )
+    )
+    assert tier == "possible"
+    assert f'Who has {has} it so far: task "wakes", which has ended' in explanation
+    assert "assumed: nobody wakes who waits for ready but who has so far" in reasons
+
+
+SILENT = {
+    "the waker lives": "waking = asyncio.create_task(both(ready)); await waiter(ready)",
+    "woken too rarely": "waking = asyncio.create_task(setter(ready, 2)); await waiter(ready)",
+    "woken by timers": "[loop.call_later(0.01 * number, ready.set) for number in range(4)]; await waiter(ready)",
+    "woken by another thread": "start(lambda: [loop.call_soon_threadsafe(ready.set) for _ in range(4)]); await waiter(ready)",
+    "woken by a handler": "loop.add_signal_handler(signal.SIGUSR1, ready.set); waking = asyncio.create_task(setter(ready)); await waiter(ready)",
+    "woken by who come and go": "[await asyncio.create_task(setter(ready, 1)) for _ in range(5)]; await waiter(ready)",
+    "idle": "waking = asyncio.create_task(setter(ready)); idle = asyncio.create_task(waiter(ready)); await asyncio.sleep(60)",
+    "with a timeout": "waking = asyncio.create_task(setter(ready)); await asyncio.wait_for(waiter(ready), 60)",
+}
+
+
+@pytest.mark.parametrize("how", SILENT)
+def test_who_may_still_wake(how: str) -> None:
+    """Nothing is said while it is not known that whoever has woken the waiter so far has ended."""
+    source = f"""{BUSY}
+limit_s = 2
+
+async def both(ready):
+    await setter(ready)
+    await asyncio.sleep(60)
+
+async def main():
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    busy = asyncio.create_task(runs())
+    {SILENT[how]}
+
+asyncio.run(main())
+"""
+    assert answer(run_program(source)) == []
+
+
+def test_who_asks_is_told_of_a_running_loop_at_once() -> None:
+    """find_deadlocks() does not wait for it to last, nor for three who have woken."""
+    source = f"""{BUSY}
+limit_s = 60
+fastlock.configure(slow_wait=10)
+
+async def main():
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    waking = asyncio.create_task(setter(ready, 1))
+    asyncio.get_running_loop().call_later(0.01, asks)
+    await waiter(ready)
+
+def asks():
+    start(lambda: tell([finding.tier for finding in wait_until(fastlock.find_deadlocks)]))
+    asyncio.get_running_loop().call_later(60, print)
+
+asyncio.run(main())
+"""
+    assert answer(run_program(source)) == ["possible"]

@@ -16,11 +16,44 @@ from fastlock._facts cimport lock_class, lock_name
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._table cimport *
-from fastlock._tasks cimport running_loop, running_task
-from fastlock._woken cimport wakes
+from fastlock._tasks cimport running_loop, running_task, task_agent, task_keep, task_known, task_rest
+from fastlock._woken cimport another_wakes, wakes
 
 from asyncio import CancelledError
 from collections import deque
+
+
+# ---- who wakes ------------------------------------------------------------------------------------------------
+
+cdef int task_wakes(FLock* L, object waiters) except -1:
+    """Notes that the running task wakes those who wait here; one that has no record, and wakes nobody just now, in its thread's name."""
+    cdef FSelf* thread = thread_agent()
+    cdef FSelf* t = agent_of(L.tag)
+    cdef PyObject* task
+    if t == thread and not waiters:     # as the last time; who it is is not asked where nobody waits
+        L.acquired += 1
+        return 0
+    task = running_task()
+    if task != NULL and t != NULL and t.task == task:
+        L.acquired += 1
+        return 0
+    t = task_known(task) if task != NULL else NULL
+    if task != NULL and (t != NULL or waiters) and is_kept(task):
+        another_wakes(L, task_known(task))
+    else:
+        wakes(L, thread)
+    return 0
+
+
+cdef bint is_kept(PyObject* task) except -1:
+    """Lets a task keep its record until it is gone, so that it stays the same one; where it can't be referred to weakly there is no telling."""
+    cdef FSelf* t = task_agent(task)
+    try:
+        task_keep(t)
+    except TypeError:
+        task_rest(t)
+        return False
+    return True
 
 
 # ---- Condition ------------------------------------------------------------------------------------------------
@@ -73,7 +106,7 @@ cdef class Condition(Primitive):
         self._notify(n)
 
     def _notify(self, n):
-        wakes(self.rec, thread_agent())
+        task_wakes(self.rec, self._waiters)
         if n <= 0:
             return
         left = n
@@ -247,7 +280,7 @@ cdef class Event(Primitive):
 
     def set(self):
         """Sets the flag and wakes all waiters."""
-        wakes(self.rec, thread_agent())
+        task_wakes(self.rec, self._waiters)
         if self.rec.count == 0:
             self.rec.count = 1
             for future in self._waiters:

@@ -11,7 +11,7 @@ from fastlock._native cimport *
 from fastlock._table cimport *
 from fastlock._tasks cimport task_unpin
 from fastlock._told cimport *
-from fastlock._wakers cimport owes
+from fastlock._wakers cimport is_lent, owes
 
 cdef extern from "Python.h":
     void Py_CLEAR(PyObject*)
@@ -44,7 +44,7 @@ cdef bint stands_still(FSelf* s) noexcept nogil:
 
 cdef bint has_evidence(FLock* L) noexcept nogil:
     """Whether the holder is known to be the one who will release: DESIGN's evidence of ownership."""
-    if L.kind == K_RESULT:
+    if L.kind == K_RESULT or is_lent(L):
         return True         # only who runs the work can bring what it returns
     if L.kind == K_RLOCK or L.kind == K_RWLOCK or (L.marks & M_AIO and L.kind == K_LOCK):
         return not L.marks & M_SIGNAL

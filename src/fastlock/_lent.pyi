@@ -3,7 +3,7 @@ from typing import Any, final
 
 @final
 class Thing:
-    number: int
+    has_needs: bool
     def __init__(self, name: str, label: str, needs: Sequence[Any] = ()) -> None: ...
 
 @final
@@ -13,4 +13,5 @@ class Lent:
     thing: Thing
 
 def waits(task: Any) -> bool: ...
+def wait_of(task: Any) -> tuple[int, int] | None: ...
 def lend(task: Any, thing: Thing, since_ns: int) -> Lent | None: ...

@@ -3,7 +3,8 @@
 
 What a task awaits that is none of ours (a plain future, asyncio.Queue, another task) is published nowhere: it would cost each await. Where the loop of a task has
 nothing to run, who looks for stalls knows that the task stands still, and lends it a wait: from then on it is analysed, told and named as any other. The loan ends
-with its object, which the event of the stall keeps. Should the loop go on meanwhile, a task has one wait too many for as long: one that anybody may end, so that nothing follows from it.
+with its object, which is kept as long as the stall stands. Should the loop go on meanwhile, a task has one wait too many for as long: to all walks it is one that anybody may end, so that
+nothing follows from it.
 
 Guard: the GIL. The task is kept alive, and its record by a count of what it owns.
 """
@@ -17,7 +18,7 @@ from fastlock._park cimport task_wait_pop, task_wait_push
 from fastlock._shown cimport show_wait
 from fastlock._table cimport *
 from fastlock._tasks cimport task_agent_in, task_known, task_rest
-from fastlock._wakers cimport B_AWAIT, S_POOL
+from fastlock._wakers cimport B_AWAIT, S_POOL, wakers_of
 
 
 @cython.final
@@ -27,7 +28,7 @@ cdef class Thing:
     cdef Awaited of
 
     def __init__(self, str name, str label, needs=()):
-        self.of = await_made(K_RESULT if needs else K_CONDITION, B_AWAIT, name, label, [source_for(each) for each in needs], NULL)
+        self.of = await_made(K_CONDITION, B_AWAIT, name, label, [source_for(each) for each in needs], NULL)
         attach(self.of, False)
 
     def __dealloc__(self):
@@ -35,9 +36,9 @@ cdef class Thing:
             detach(self.of)
 
     @property
-    def number(self):
-        """The lock's id in an event."""
-        return self.of.rec.serial
+    def has_needs(self):
+        """Whether it is results of somebody's."""
+        return wakers_of(self.of.rec) != NULL
 
 
 cdef Source source_for(object who):
@@ -83,6 +84,15 @@ def waits(task):
     return t != NULL and t.top != NULL
 
 
+def wait_of(task):
+    """The agent's id of a suspended task, and since when it waits to be woken, by CLOCK_MONOTONIC; None where nothing of ours says that it does, for ever."""
+    cdef FSelf* t = task_known(<PyObject*>task)
+    cdef FNode* n = t.top if t != NULL else NULL
+    if n == NULL or n.deadline_ns >= 0 or (n.mode != WAIT_NOTIFY and n.mode != WAIT_FLAG):
+        return None
+    return agent_id(t), n.since_ns
+
+
 def lend(task, Thing thing, int64_t since_ns):
     """Publish that a suspended task waits for a thing; None where its loop's thread is not known."""
     cdef Lent self
@@ -97,7 +107,7 @@ def lend(task, Thing thing, int64_t since_ns):
     try:
         agent_refresh_name(self.agent)
         show_wait(L, self.agent, L.created)
-        self.node = task_wait_push(self.agent, self.agent, L, WAIT_NOTIFY if L.kind == K_CONDITION else WAIT_EXCLUSIVE, -1, L.created)
+        self.node = task_wait_push(self.agent, self.agent, L, WAIT_NOTIFY, -1, L.created)
     finally:
         if self.node == NULL:
             self.agent.owns -= 1

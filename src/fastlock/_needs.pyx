@@ -11,11 +11,15 @@ from libc.stdlib cimport realloc
 from libc.string cimport memset
 from posix.unistd cimport getpid
 
+import sys
+
 from fastlock._native cimport *
 from fastlock._park cimport revocable
 from fastlock._table cimport *
-from fastlock._wakers cimport FSource, FWakers, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
+from fastlock._wakers cimport FSource, FWakers, is_lent, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
 from fastlock._woken cimport BY_MANY, BY_STRANGER, BY_TURNS, Woken, last_count, last_waker, woken_of
+
+cdef dict modules = sys.modules
 
 cdef enum:
     ESTABLISHED = 3            # wakes, before who has woken somebody so far says who will
@@ -56,11 +60,15 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
     need.lock = L
     need.serial = L.serial
     need.proof = proof_of(L)
-    if L.kind == K_CONDITION or L.kind == K_EVENT or L.kind == K_BARRIER or (L.kind == K_SEMAPHORE and L.marks & M_SIGNAL):
+    if is_lent(L) and wakers_of(L) != NULL:
+        wakers_refresh(L)
+        need_sources(c, number, L)
+    elif L.kind == K_CONDITION or L.kind == K_EVENT or L.kind == K_BARRIER or (L.kind == K_SEMAPHORE and L.marks & M_SIGNAL):
         need.woken = 1
         if not (L.kind == K_EVENT or L.kind == K_SEMAPHORE) or L.count == 0:
             need.rule = ANY
             other = others.get(L.serial) if L.kind == K_CONDITION else None
+            mark_over(c, L)
             need_wakers(c, number, L, lock_at(<uint32_t>other) if other is not None else NULL)
     elif not L.marks & M_SIGNAL:
         if L.kind == K_RESULT:
@@ -71,12 +79,12 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
 
 cdef uint64_t proof_of(FLock* L) noexcept nogil:
     """Another one as soon as somebody else holds the lock, or has woken it."""
+    if L.kind == K_RESULT or is_lent(L):
+        return result_proof(L)
     if L.kind == K_CONDITION or L.kind == K_BARRIER:
         return mix(L.tag, L.acquired)
     if L.kind == K_EVENT:
         return mix(L.tag, L.count)
-    if L.kind == K_RESULT:
-        return result_proof(L)
     return mix(owner_bits(fl_load64(&L.word)), <uint64_t>L.count ^ L.marks)
 
 
@@ -190,6 +198,28 @@ cdef FSelf* first_writer(FLock* L) noexcept nogil:
     return writer
 
 
+cdef int mark_over(Copy* c, FLock* L) except -1:
+    """Marks tasks that have woken it, and are done: their records stay as long as the tasks are there."""
+    cdef Woken* w = woken_of(L)
+    cdef uint32_t i
+    cdef FSelf* s
+    if not L.marks & M_AIO:
+        return 0
+    for i in range((w.n if w != NULL else 0) + 1):
+        s = agent_of(w.words[i] if w != NULL and i < w.n else last_waker(L))
+        if s == NULL or s.task == NULL or s.top != NULL or fl_load8(&s.pub.state) != A_ALIVE or not is_done(<object>s.task):
+            continue
+        fl_store8(&s.pub.state, A_ENDED)
+        if s.pub.index < c.at:
+            c.nodes[s.pub.index].kind = GONE
+    return 0
+
+
+cdef bint is_done(object task) except -1:
+    """Asked only of C's own tasks: any other could run code of the program's."""
+    return type(task) is getattr(modules.get("_asyncio"), "Task", None) and task.done()
+
+
 cdef void need_wakers(Copy* c, uint32_t number, FLock* L, FLock* other) noexcept nogil:
     """Who has woken what waits there, or at the other record, and whether that says who will."""
     cdef uint64_t times = add_wakers(c, number, L)
@@ -230,7 +260,7 @@ cdef void link_waker(Copy* c, uint32_t number, uint64_t word) noexcept nogil:
     cdef FSelf* s = agent_of(word)
     if s == NULL:
         return
-    if c.handlers and s.pub.native_id == <uint32_t>getpid():
+    if c.handlers and (s if s.task == NULL else s.thread).pub.native_id == <uint32_t>getpid():
         c.needs[number].rule = FREE     # the main thread runs the signal handlers
     link(c, number, s)
 

@@ -12,6 +12,7 @@ cdef class Look:
     cdef readonly bint handlers
     cdef dict calls            # what a thread is in, by ident, where it is one of a queue's
     cdef dict awaited          # threads for whose end the main one waits at the interpreter's end, each with that one
+    cdef frozenset wanted      # ids of tasks for whose end somebody waits
     cdef list groups           # of agents' indices, whoever is worst off first
 
     cdef bint is_stuck(self, uint32_t i) noexcept nogil

@@ -15,6 +15,7 @@ def look(
     others: Mapping[int, int],
     awaited: Mapping[int, int],
     resting: Collection[int],
+    wanted: Collection[int],
     handlers: bool,
     natives: Callable[[frozenset[int]], int | None],
     served: Callable[[], set[int]],

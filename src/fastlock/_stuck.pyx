@@ -44,11 +44,12 @@ def own_thread(runs):
         own.pop(get_ident(), None)
 
 
-def look(idents, calls, others, awaited, resting, bint handlers, natives, served, bint asked):
+def look(idents, calls, others, awaited, resting, wanted, bint handlers, natives, served, bint asked):
     """Who is stuck now; `idents` are of all Python threads, `others` records by serial who are also woken by those of the record with that index.
 
     `asked`: whoever wants to know what may be stuck now is not to wait for it to last. `awaited` has the threads for whose end the main one waits at the interpreter's end, each with that one's ident: it does nothing else then.
     `resting` are the threads whose event loop has nothing to run, and nothing to wait for but what another thread gives it.
+    `wanted` has the ids of the tasks whose end somebody waits for: the one that a loop runs for, and whom that awaits.
     `served()` has the threads that C code has given what they wait for. It is asked when all is copied: who has gone on by then is in another wait when that is compared.
     """
     cdef bint runs
@@ -56,6 +57,7 @@ def look(idents, calls, others, awaited, resting, bint handlers, natives, served
     self.handlers = self.copy.handlers = handlers
     self.calls = dict(calls)
     self.awaited = dict(awaited)
+    self.wanted = frozenset(wanted)
     self.copy.asked = asked
     self.copy.young_ns = fl_now_ns() - (0 if asked else PATIENCE * (slow_after() if slow_after() >= 0 else OTHERWISE_NS))
     while copy_some(&self.copy, others):
@@ -207,6 +209,8 @@ cdef class Look:
             return False
         if self.nothing_runs or not need.woken or need.lock.kind == K_BARRIER or is_main(i):
             return True
+        if self.copy.nodes[i].is_task:
+            return agent_id(agent_at(i)) in self.wanted
         ident = self.copy.nodes[i].ident
         return ident in self.awaited or self.calls.get(ident) in ("put", "join")
 

@@ -38,6 +38,7 @@ cdef struct FWakers:
     FSource* source[1]         # as many as n; NULL is unknown
 
 cdef FWakers* wakers_of(FLock* L) noexcept nogil
+cdef bint is_lent(FLock* L) noexcept nogil
 cdef bint wakers_set(FLock* L, uint32_t n, bint any_of) noexcept nogil
 cdef void wakers_clear(FLock* L) noexcept nogil
 cdef void wakers_lock() noexcept nogil

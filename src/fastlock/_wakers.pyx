@@ -40,7 +40,12 @@ cdef void wakers_unlock() noexcept nogil:
 
 cdef FWakers* wakers_of(FLock* L) noexcept nogil:
     """NULL where nobody knows anything of who brings it."""
-    return <FWakers*>L.placed if L.kind == K_RESULT else NULL
+    return <FWakers*>L.placed if L.kind == K_RESULT or is_lent(L) else NULL
+
+
+cdef bint is_lent(FLock* L) noexcept nogil:
+    """Whether this stands for what a task awaits, published by who looks: no walk for circles goes by it, for the task may have gone on."""
+    return L.kind == K_CONDITION and L.limit == B_AWAIT
 
 
 cdef bint wakers_set(FLock* L, uint32_t n, bint any_of) noexcept nogil:

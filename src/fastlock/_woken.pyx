@@ -2,7 +2,7 @@
 """Who has woken a condition, an event, a barrier or a signal semaphore so far: what is known of who will.
 
 These records are in no lock-order graph, so what a lock has for it is free: `tag` is the word of who woke last, `acquired` how often it
-has, `pair_edge` the number of a list, made for the second one. A task wakes as its loop's thread: its own record is there only while it holds or waits.
+has, `pair_edge` the number of a list, made for the second one. A task that wakes keeps its record; one that has none, and wakes nobody just now, does so in the name of its loop's thread.
 A list has room for a dozen; who has ended makes room for who comes.
 
 Guard: the GIL; the lock's bucket mutex where there is none. Nothing here allocates a Python object or runs code of the program's.
@@ -56,7 +56,7 @@ cdef bint has_ended(uint64_t word) noexcept nogil:
 cdef void another_wakes(FLock* L, FSelf* me) noexcept:
     """Another one than the last time: it is noted, if it is new."""
     cdef Woken* w = woken_of(L)
-    cdef bint strange = (w == NULL or find(w, me.word) < 0) and is_strange(me)
+    cdef bint strange = (w == NULL or find(w, me.word) < 0) and is_strange(me if me.task == NULL else me.thread)
     if FL_CAS_WORDS:
         fl_mutex_lock(bucket(L))
     note(L, me, strange)

@@ -11,7 +11,7 @@ import os
 
 from fastlock import _delays, _loops
 from fastlock.findings import Finding
-from fastlock.lean import dataclass
+from fastlock.lean import dataclass, field
 from fastlock.reporting import printable
 
 TYPE_CHECKING = False
@@ -28,7 +28,8 @@ MOST_CIRCLES = 1000
 class Circle:
     """Agents that wait for each other, an orphaned lock or the like: its waits as in `_delays.waits()`, who waits in it, and what to say of it.
 
-    `rests` are threads whose event loop has nothing to run, each with the step of the loop: as long as that is the same none of its tasks has run.
+    `rests` are threads whose event loop has nothing to run, each with the step of the loop: as long as that is the same none of its tasks has run. What those
+    await is in the table as long as it is `kept`.
     """
 
     code: str
@@ -39,6 +40,7 @@ class Circle:
     waits: frozenset[tuple[int, int]]
     agents: frozenset[int]
     rests: tuple[tuple[int, int], ...] = ()
+    kept: tuple[object, ...] = field(default=(), repr=False)
 
 
 _circles: tuple[Circle, ...] = ()  # replaced as a whole by the reporting thread
@@ -55,7 +57,7 @@ def circle_of(event: Mapping[str, Any], finding: Finding) -> Circle | None:
         return None
     agents = frozenset(agent["id"] for agent in event["agents"] if agent["state"] == "alive")  # an owner that has ended waits for nobody
     reason = printable(f"{finding.code} {finding.title}: {finding.explanation} (report {finding.fingerprint[:6]})")
-    return Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents, rests)
+    return Circle(finding.code, finding.tier, finding.fingerprint, finding.detected_at, reason, waits, agents, rests, tuple(event["kept"]) if rests else ())
 
 
 def is_known(circle: Circle) -> bool:
@@ -68,6 +70,12 @@ def remember(circle: Circle) -> None:
     global _circles
     if not any((other.waits, other.rests, other.tier) == (circle.waits, circle.rests, circle.tier) for other in _circles):
         _circles = (*_standing(_circles), circle)[-MOST_CIRCLES:]
+
+
+def forget() -> None:
+    """Let go of what does not stand any more; for the reporting thread alone."""
+    global _circles
+    _circles = _standing(_circles)
 
 
 def standing() -> tuple[Circle, ...]:

@@ -16,7 +16,7 @@ import sys
 import time
 from types import CodeType, CoroutineType, FrameType, FunctionType, ModuleType
 
-from fastlock import _lent, _loops, _overdue
+from fastlock import _lent, _loops, _overdue, chains
 from fastlock.chains import frame_of, links_of, referents
 from fastlock.lean import NamedTuple
 from fastlock.reporting import is_stdlib
@@ -24,7 +24,7 @@ from fastlock.suspended import needed_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
 MOST_LENT = 500  # tasks of one loop whose waits are told of
@@ -33,6 +33,7 @@ _LEAD_AWAY = (type, ModuleType, FunctionType, CodeType, FrameType)
 _CALLS = ("get", "put", "join")
 
 _seen: dict[int, tuple[int, int]] = {}  # by thread of a loop that rests: its step, and since when it is known to rest
+_late: set[tuple[int, int]] = set()  # tasks that have waited for too long, and since when
 _due_ns = -1  # when loops are to be looked at; -1: none runs
 _waker: Callable[[], object] | None = None
 
@@ -114,6 +115,32 @@ def _since(ident: int) -> int:
     """Return since when, by CLOCK_MONOTONIC, a loop that rests is known to rest; that is now, where nobody has looked before."""
     step, since_ns = _seen.get(ident, (-1, 0))
     return since_ns if step == _loops.step_of(ident) else time.monotonic_ns()
+
+
+def wanted(frames: Mapping[int, FrameType]) -> dict[int, int]:
+    """Return the ids of the tasks that wait to be woken and whose end somebody waits for, each with since when: those that loops run for, and whom they await."""
+    waits: dict[int, int] = {}
+    for ident, loop in _loops.loops_of_threads().items():
+        if not isinstance(loop, getattr(sys.modules.get("asyncio.base_events"), "BaseEventLoop", ())):
+            continue
+        main = _main_of(frames.get(ident))
+        queue = dict.fromkeys([main] if isinstance(main, sys.modules["asyncio"].Task) else [])
+        for task in itertools.islice(_growing(queue), MOST_LENT):
+            wait = _lent.wait_of(task)
+            if wait is not None:
+                waits[wait[0]] = wait[1]
+    return waits
+
+
+def _growing(queue: dict[Any, None]) -> Iterator[Any]:
+    """Yield these tasks, and whom they need, and so on, each once."""
+    asyncio = sys.modules["asyncio"]
+    order = list(queue)
+    for task in order:
+        yield task
+        new = [each for each in needed_by(task, MOST_LENT) if isinstance(each, asyncio.Task) and each not in queue]
+        queue.update(dict.fromkeys(new))
+        order += new
 
 
 def _needs_in_order(loop: Any, frame: FrameType | None) -> dict[Any, list[Any]]:
@@ -288,16 +315,27 @@ def check() -> None:
                 if since_ns + 2 * gap_ns > now:  # for the first time: from then on looks become rare by themselves
                     _overdue.late()
             _seen[ident] = step, since_ns
+    _check_tasks(now, gap_ns)
+
+
+def _check_tasks(now: int, gap_ns: int) -> None:
+    """Have somebody look for stalls where a task whose end is waited for has waited for too long."""
+    global _late
+    with chains.frames_now() as frames:
+        late = {(agent, since_ns) for agent, since_ns in wanted(frames).items() if since_ns + gap_ns < now}
+    if late - _late:
+        _overdue.late()
+    _late = late
 
 
 def some() -> bool:
-    """Tell whether some loop rests, as far as the last check has seen."""
-    return bool(_seen)
+    """Tell whether some loop rests, or a task is late, as far as the last check has seen."""
+    return bool(_seen or _late)
 
 
 def _after_fork_in_child() -> None:
-    global _due_ns
-    _due_ns = -1
+    global _due_ns, _late
+    _due_ns, _late = -1, set()
     _seen.clear()
 
 

@@ -61,7 +61,7 @@ def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[di
 
 def _look(frames: Mapping[int, FrameType], calls: Mapping[int, str], rested: Mapping[int, Any], asked: bool) -> _stuck.Look:
     others = _consumers(frames, calls)
-    return _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), rested.keys(), _has_handlers(), _natives, _simple.served, asked)
+    return _stuck.look(frames.keys(), calls, others, _awaited_at_exit(frames), rested.keys(), resting.wanted(frames), _has_handlers(), _natives, _simple.served, asked)
 
 
 def news(late_ns: int) -> list[dict[str, Any]]:
@@ -179,7 +179,9 @@ def _name_awaits(event: dict[str, Any], lent: Mapping[int, _lent.Lent]) -> None:
         call = told.what.partition(" on ")[2] != ""
         if one is not None:
             edge["wanted_at"] = told.at or edge["wanted_at"]
-        if call or (one is not None and lock["kind"] != "Result"):
+        if one is not None and one.thing.has_needs:
+            lock["kind"] = "Result"
+        elif call or one is not None:
             edge.update(what=told.what, wanted_at=told.at or edge["wanted_at"])
             lock.update(name=told.name, kind=told.kind)
         if call:

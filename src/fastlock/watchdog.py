@@ -137,6 +137,7 @@ def _run() -> None:
         _report_late_waits()
         if 0 <= resting.due_ns() <= time.monotonic_ns():
             resting.check()
+            circles.forget()
         _report_stalls()
         if _pace.due_s() == 0:
             stderr.write(_pace.told())
@@ -178,6 +179,7 @@ def _report_stalls() -> None:
     late_ns = _overdue.begins()
     if late_ns < 0:
         return
+    circles.forget()
     try:
         found = stalls.news(late_ns)
     except Exception:  # of a queue of the program's own
