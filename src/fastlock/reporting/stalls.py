@@ -60,7 +60,8 @@ def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
     outside = [other for other in others if other.agent not in inside]
     if lock is not None and lock.kind not in _HAVE:
         comes = "which comes from" if lock.kind == "Result" else "held by"
-        return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}."
+        nobody = ", and who would bring it is not known" if lock.kind == "Result" else ""
+        return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}{nobody}."
     has, does = _HAVE.get(call) or _HAVE[lock.kind if lock is not None else "Condition"]
     if edge.what == "SimpleQueue.get":
         return f"{waits}, and who puts into it is not known."
@@ -108,6 +109,7 @@ _FIX = {
     "Event": "set {name} on every way out of who is to set it (try/finally)",
     "Barrier": "call abort() of {name} where one of its parties fails",
     "Semaphore": "release {name} on every way out (try/finally)",
+    "Result": "complete the future on every way out of who is to (set_result(), and set_exception() where that fails)",
 }
 
 # ---- what to change ---------------------------------------------------------------------------------
@@ -127,7 +129,8 @@ def fix(finding: Finding, names: Labels) -> str:
     if call:
         return _fix_queue(finding, edge, call, names, limit)
     name = names.lock(edge.waits)
-    return _FIX.get(lock.kind if lock is not None else "", "do not wait for others while {name} is held").format(name=name, where=where) + f", or {limit}"
+    brought = lock is not None and lock.kind == "Result" and any(other.holds == edge.waits for other in finding.told.edges)
+    return _FIX.get("" if lock is None or brought else lock.kind, "do not wait for others while {name} is held").format(name=name, where=where) + f", or {limit}"
 
 
 def _is_root(finding: Finding, edge: EdgeFact) -> bool:
