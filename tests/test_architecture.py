@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are no
 
 # Each module may import what stands further up; a package counts as one, and its modules may import each other.
 LAYERS = (
-    {"_native"},
+    {"_native", "_last_thread"},
     {"_mapping"},
     {"_sites", "_task_names"},
     {"_table"},

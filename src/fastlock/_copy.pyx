@@ -209,7 +209,7 @@ cdef void settle(Copy* c, int able) noexcept nogil:
         node = &c.nodes[i]
         if node.kind == GONE or node.live:
             continue
-        if node.kind == RUNS and node.missing == 0 or (able & LOCKED and node.locked) or (able & YOUNG and node.since_ns > c.young_ns):
+        if node.kind == RUNS and node.missing == 0 and (able & WOKEN or not node.idle) or (able & LOCKED and node.locked) or (able & YOUNG and node.since_ns > c.young_ns):
             n = goes_on(c, i, n)
     for i in range(1, c.n_needs):
         need = &c.needs[i]

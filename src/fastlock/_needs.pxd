@@ -40,7 +40,7 @@ cdef struct Node:
     uint8_t is_task
     uint8_t live
     uint8_t locked
-    uint8_t idle               # runs, and wakes nobody: a thread of fastlock's own
+    uint8_t idle               # runs, and wakes nobody: a thread of fastlock's own; the main one that waits for all others to end
 
 cdef struct Need:
     # What is waited for: a lock's record, of an RWLock one for each way to wait for it.

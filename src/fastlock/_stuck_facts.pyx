@@ -107,13 +107,13 @@ cdef uint32_t site_of_hold(FSelf* s, FLock* L) noexcept:
 
 
 cdef int add_the_gone(Look look, dict wakes, set told, dict event) except -1:
-    """Who could have woken them and has ended, as far as its record is still its own."""
+    """Who could have woken them and has ended, or waits as the main thread for all others to, as far as its record is still its own."""
     cdef Copy* c = &look.copy
     cdef FSelf* s
     gone = {}
     for need, agents in wakes.items():
         for number in agents:
-            if number not in told and c.nodes[<uint32_t>number].kind == GONE:
+            if number not in told and (c.nodes[<uint32_t>number].kind == GONE or c.nodes[<uint32_t>number].idle):
                 gone.setdefault(number, []).append(need)
     for number, needs in list(gone.items())[:MOST_TOLD]:
         s = agent_at(<uint32_t>number)

@@ -7,6 +7,8 @@ from fastlock.reporting import Labels
 
 WOKEN = frozenset({"Condition", "Event", "Barrier"})  # kinds that somebody wakes, and nobody holds
 
+ENDS = "has come to its end and waits for all other threads to"
+
 _TOLD = 3  # waits in a sentence each; the sections have them all
 _NAMED = 3  # agents in one sentence
 _HAVE = {
@@ -96,7 +98,7 @@ def _fate(finding: Finding, agent: AgentFact | None, edge: EdgeFact, names: Labe
         return "waits here itself"
     own = next((other for other in finding.told.edges if other.agent == agent.id and other.waits is not None), None)
     if own is None:
-        return "is behind it"
+        return ENDS if agent.name == "MainThread" else "is behind it"
     return f"waits {'in' if call_of(own) else 'for'} {wanted(own, names)}"
 
 
@@ -129,6 +131,9 @@ def fix(finding: Finding, names: Labels) -> str:
     if call:
         return _fix_queue(finding, edge, call, names, limit)
     name = names.lock(edge.waits)
+    holder = next((other.agent for other in finding.told.edges if other.holds == edge.waits and other.waits is None and other.held_at is not None), None)
+    if holder is not None:
+        return f"release {name} before {names.agent(holder)} ends, or {limit}"
     brought = lock is not None and lock.kind == "Result" and any(other.holds == edge.waits for other in finding.told.edges)
     return _FIX.get("" if lock is None or brought else lock.kind, "do not wait for others while {name} is held").format(name=name, where=where) + f", or {limit}"
 
