@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from support import ask
@@ -129,7 +127,9 @@ def running():
 async def soon():
     lock = asyncio.Lock()
     async with lock:
-        return await asyncio.get_running_loop().run_in_executor(None, int) + 1
+        one = await asyncio.get_running_loop().run_in_executor(None, int) + 1
+    await asyncio.get_running_loop().shutdown_default_executor()
+    return one
 
 async def never():
     await asyncio.Event().wait()
@@ -235,3 +235,142 @@ def test_a_fork_among_waiters(way: str) -> None:
     assert outside == [0, []]
     assert second == {"used": [0, []], "errors": []}
     assert (status, still, alive, error, said) == (0, True, False, "None", [])
+
+
+POOL = """
+import faulthandler, os, warnings
+from concurrent.futures import ThreadPoolExecutor, wait
+warnings.simplefilter("ignore")
+fastlock.install()
+fastlock.configure(slow_wait=0.05)
+go_on = threading.Event()
+"""
+
+
+@pytest.mark.parametrize(
+    "before, size, tier",
+    [("pool.submit(go_on.wait)", 1, "proven"), ("pool.submit(int).result()", 1, "proven"), ("pool.submit(int).result()", 2, "possible")],
+    ids=["busy at the fork", "idle at the fork", "idle, with room for another"],
+)
+def test_a_pool_whose_workers_stayed_in_the_parent(before: str, size: int, tier: str) -> None:
+    """Who waits in the child for work in the parent's pool waits for ever: FL004 says whose workers are not here, and that later jobs may bring new ones."""
+    finding = ask(
+        f"""{POOL}
+pool = ThreadPoolExecutor({size})
+{before}
+if os.fork() == 0:
+    start(lambda: pool.submit(int).result(), name="waiter")
+    tell(found("FL004")[0].to_dict())
+os.wait(); os._exit(0)
+""",
+        through=("-W", "ignore"),
+    )
+    assert (finding["code"], finding["tier"]) == ("FL004", tier)
+    assert [agent["name"] for agent in finding["agents"]] == ["waiter", "ThreadPoolExecutor-0_0"]
+    assert "which stands in the queue of pool: its workers stayed in the parent of the fork" in finding["explanation"]
+    assert "make pool anew in the child" in finding["fix"]
+
+
+def test_a_pool_with_room_works_in_the_child() -> None:
+    """A pool whose worker was busy has another one started for what the child submits, and nothing is said of it, whatever else it is asked."""
+    assert ask(
+        f"""{POOL}
+pool = ThreadPoolExecutor(3)
+pool.submit(go_on.wait)
+pid = os.fork()
+if pid == 0:
+    faulthandler.dump_traceback_later(60, exit=True)
+    values = [pool.submit(abs, -number).result() for number in range(5)]
+    wait([pool.submit(int) for _ in range(5)])
+    os._exit(values != list(range(5)) or len(fastlock.find_deadlocks()) + len(fastlock.findings()))
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+go_on.set()
+tell(status)
+""",
+        through=("-W", "ignore"),
+    ) == 0
+
+
+def test_a_pool_of_the_parent_starves_in_the_child() -> None:
+    """The one new worker of a pool waits for what is queued behind it; those that stayed in the parent do not help."""
+    finding = ask(
+        f"""{POOL}
+pool = ThreadPoolExecutor(2)
+pool.submit(go_on.wait)
+if os.fork() == 0:
+    start(lambda: pool.submit(lambda: pool.submit(int).result()).result(), name="waiter")
+    tell(found("FL030")[0].to_dict())
+os.wait(); os._exit(0)
+""",
+        through=("-W", "ignore"),
+    )
+    assert (finding["code"], finding["tier"]) == ("FL030", "proven")
+
+
+@pytest.mark.parametrize("way", ["items.get()", "event.wait()", "barrier.wait()", "Future().result()"])
+def test_what_nobody_in_the_child_will_bring(way: str) -> None:
+    """The child has none of its parent's threads: who waits there for one of them is a stall, proven, and those who woke it are said to have stayed behind."""
+    finding = ask(
+        f"""{POOL}
+import queue
+from concurrent.futures import Future
+items, event, barrier = queue.Queue(), threading.Event(), threading.Barrier(2)
+def other():
+    for _ in range(3):
+        items.put(1); event.set()
+    barrier.wait()
+    go_on.wait()
+start(other, name="other")
+for _ in range(3):
+    items.get()
+barrier.wait(); event.wait(); event.clear()
+read, write = os.pipe()
+pid = os.fork()
+if pid == 0:
+    fastlock.on_finding(lambda finding: finding.code == "FL031" and os.write(write, json.dumps(finding.to_dict()).encode()) and os._exit(0))
+    {way}
+os.close(write)
+with os.fdopen(read) as told:
+    finding = json.loads(told.read())
+os.waitpid(pid, 0)
+go_on.set()
+tell(finding)
+""".replace("import queue", "import json, queue"),
+        through=("-W", "ignore"),
+    )
+    assert finding["tier"] == "proven"
+    if "Future" not in way:
+        assert 'thread "other", which stayed in the parent of a fork' in finding["explanation"]
+
+
+def test_processes_of_multiprocessing_that_are_forked() -> None:
+    """Processes forked among waiters use pools, queues and loops of their own; none of them, nor the parent, has anything to say."""
+    assert ask(
+        f"""{POOL}
+import asyncio, multiprocessing, queue
+items = queue.Queue()
+idle = start(items.get, name="idle")
+blocked("idle")
+
+def work(number):
+    with ThreadPoolExecutor(2) as pool:
+        total = sum(pool.map(abs, range(-number, 0)))
+    async def main():
+        queued = asyncio.Queue()
+        async def put():
+            await asyncio.to_thread(int)
+            await queued.put(total)
+        task = asyncio.create_task(put())
+        value = await queued.get()
+        await task
+        return value
+    return asyncio.run(main()), len(fastlock.find_deadlocks()) + len(fastlock.findings())
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    told = pool.map(work, range(6), chunksize=1)
+items.put(1)
+idle.join()
+tell([told, len(fastlock.findings()), repr(idle.error)])
+""",
+        through=("-W", "ignore"),
+    ) == [[[total, 0] for total in (0, 1, 3, 6, 10, 15)], 0, "None"]
