@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 WITNESSES = 16  # an edge keeps no more
+SHARED, UPGRADABLE, EXCLUSIVE = 0, 1, 2  # two that add up to EXCLUSIVE keep each other out
 FILTERS = ("agents", "gate", "happens-before", "shared")
 
 Node = Hashable
@@ -24,6 +25,7 @@ class Held(NamedTuple):
     node: Node
     shared: bool = False
     evidence: bool = True
+    upgradable: bool = False
 
 
 class Want(NamedTuple):
@@ -39,6 +41,12 @@ class Want(NamedTuple):
     recursive: bool = False
     timed: bool = False
     nested: bool = False
+    upgradable: bool = False  # the upgradable share; not shared: to write, by who has that
+
+    @property
+    def is_upgrade(self) -> bool:
+        """It holds what it wants, and waits for others who read."""
+        return self.upgradable and not self.shared
 
 
 class Witness(NamedTuple):
@@ -51,12 +59,14 @@ class Witness(NamedTuple):
     held: int
     wanted: int
     wanted_node: Node
-    lockset: frozenset[tuple[int, bool]]  # serial, shared
+    lockset: frozenset[tuple[int, int]]  # serial, mode
     held_shared: bool
     shared: bool
     recursive: bool
     timed: bool
     evidence: bool
+    upgradable: bool
+    held_upgradable: bool
 
 
 class Circle(NamedTuple):
@@ -94,13 +104,13 @@ class NaiveOrder:
             self.written.add(want.node)
         self.written.update(held.node for held in want.held if not held.shared)
         shown, new = [], False
-        if want.serial in self.signals or any(held.serial == want.serial for held in want.held):
+        if want.serial in self.signals or (any(held.serial == want.serial for held in want.held) and not want.is_upgrade):
             return [], False
         stack = [held for held in want.held if held.serial not in self.signals]
-        lockset = frozenset((held.serial, held.shared) for held in stack)
+        lockset = frozenset((held.serial, _mode(held)) for held in stack)
         self.agents.add((want.agent, want.job))
         for held in stack:
-            if held.node == want.node and want.nested:
+            if held.serial == want.serial or (held.node == want.node and want.nested):
                 continue
             witness = self._witness(want, held, lockset)
             known = self.edges.setdefault(witness.edge, [])
@@ -154,10 +164,10 @@ class NaiveOrder:
         edge = (held.node, want.node) if held.node != want.node else (held.serial, want.serial)
         return Witness(
             edge, want.agent, want.job, want.clock, held.serial, want.serial, want.node, lockset,
-            held.shared, want.shared, want.recursive, want.timed, held.evidence,
+            held.shared, want.shared, want.recursive, want.timed, held.evidence, want.upgradable, held.upgradable,
         )  # fmt: skip
 
-    def _gates(self, witness: Witness) -> frozenset[tuple[int, bool]]:
+    def _gates(self, witness: Witness) -> frozenset[tuple[int, int]]:
         return frozenset(gate for gate in witness.lockset if gate[0] not in self.signals)
 
     def _readings(
@@ -177,8 +187,7 @@ class NaiveOrder:
     def _can_meet(self, a: Witness, b: Witness, filters: tuple[str, ...]) -> bool:
         if "agents" in filters and a.agent == b.agent and (a.job == b.job or not (a.job and b.job)):
             return False
-        gate = {serial for serial, _ in a.lockset} & {serial for serial, _ in b.lockset}
-        gate -= {serial for serial in gate if {(serial, True)} == {g for g in a.lockset | b.lockset if g[0] == serial}}
+        gate = any(one == other and mode + other_mode >= EXCLUSIVE for one, mode in a.lockset for other, other_mode in b.lockset)
         if "gate" in filters and gate:
             return False
         ordered = a.clock in self.earlier[b.clock] or b.clock in self.earlier[a.clock]
@@ -193,10 +202,18 @@ class NaiveOrder:
                 doubts.add("instances")
             if not witness.evidence:
                 doubts.add("evidence")
-            if witness.shared and following.held_shared and witness.wanted_node not in self.written:
+            if _both_share(witness, following) and witness.wanted_node not in self.written:
                 doubts.add("writer")
         return frozenset(doubts)
 
 
 def _can_block(witness: Witness, following: Witness) -> bool:
-    return not (witness.shared and witness.recursive and following.held_shared)
+    return not (witness.recursive and _both_share(witness, following))
+
+
+def _both_share(witness: Witness, following: Witness) -> bool:
+    return witness.shared and following.held_shared and not (witness.upgradable and following.held_upgradable)
+
+
+def _mode(held: Held) -> int:
+    return EXCLUSIVE if not held.shared else UPGRADABLE if held.upgradable else SHARED

@@ -20,6 +20,7 @@ THREADS = 4
 LOCKS = 12
 DEEPEST = 5
 KINDS = ("Lock", "Lock", "RLock", "writer", "reader")
+UPGRADABLE_KINDS = ("Lock", "RLock", "writer", "reader", "writer", "reader")
 RANK = {"none": 0, "possible": 1, "high": 2}
 
 
@@ -53,6 +54,7 @@ class Entry:
     thing: Thing
     shared: bool
     times: int = 1
+    upgradable: bool = False
 
 
 @dataclass(eq=False)
@@ -68,12 +70,16 @@ class Agent:
     def entry(self, thing: Thing) -> Entry | None:
         return next((entry for entry in reversed(self.stack) if entry.thing is thing), None)
 
+    def upgrades(self, thing: Thing) -> bool:
+        return any(entry.thing is thing and entry.upgradable for entry in self.stack)
+
 
 class Program:
     """One random program: its locks, its threads, what the rules say and what has been reported."""
 
-    def __init__(self, seed: int, number: int, many: bool) -> None:
+    def __init__(self, seed: int, number: int, many: bool, upgradable: bool) -> None:
         self.many = many
+        self.upgradable = upgradable
         self.rng = random.Random(f"{seed}/{number}")
         self.naive = NaiveOrder()
         self.reported: dict[frozenset[Any], str] = {}
@@ -82,8 +88,8 @@ class Program:
         self.owed: list[tuple[str, list[frozenset[Any]]]] = []
         count = self.rng.choice((2, 3, 3, 4, 5, 6, 8, LOCKS))
         classes = max(1, count // 2) if many else count
-        kinds = [self.rng.choice(KINDS) for _ in range(classes)]
-        self.things = [self._make(n, f"p{seed}.{number}{'many' if many else ''}.{n % classes}", kinds[n % classes]) for n in range(count)]
+        kinds = [self.rng.choice(UPGRADABLE_KINDS if upgradable else KINDS) for _ in range(classes)]
+        self.things = [self._make(n, f"p{seed}.{number}{'many' if many else ''}{'u' if upgradable else ''}.{n % classes}", kinds[n % classes]) for n in range(count)]
         self.main_clock = self.naive.clock()
         self.agents: list[Agent] = []
         self.circles = 0
@@ -145,47 +151,62 @@ class Program:
 
     def _acquire(self, agent: Agent) -> None:
         thing = self.rng.choice(self.things)
-        shared = thing.is_rw and self.rng.random() < 0.6
-        entry, others = agent.entry(thing), [held for held in thing.holders if held is not agent]
-        again = entry is not None and ((shared and entry.shared) or thing.kind == "RLock")
-        free = again if entry is not None else not others or (shared and self._is_shared(thing))
+        drawn = self.rng.random() if thing.is_rw else 1.0
+        upgradable = self.upgradable and 0.35 <= drawn < 0.75
+        shared = drawn < 0.6 or upgradable
+        entry = agent.entry(thing)
+        again = entry is not None and ((shared and entry.shared and not upgradable) or thing.kind == "RLock")
+        upgrade = entry is not None and entry.shared and not shared and agent.upgrades(thing)
+        free = again or ((entry is None or upgrade) and self._lets_in(agent, thing, shared, upgradable))
         way = self.rng.choices(("plain", "with", "timed", "try"), (6, 6, 2, 3))[0]
         if len(agent.stack) >= DEEPEST or (not free and (way != "try" or entry is not None)):
             return
         if thing.is_rw and not shared:
             self.naive.written.add(thing.node)
-        circles, new = self._learn(agent, thing, shared, way == "timed") if way != "try" else ([], False)
-        got = self._do(agent, f"{way} {self._text(thing, shared)}", self._call(thing, shared, way))
+        circles, new = self._learn(agent, thing, shared, way == "timed", upgradable=upgradable or upgrade) if way != "try" else ([], False)
+        got = self._do(agent, f"{way} {self._text(thing, shared, upgradable)}", self._call(thing, shared, way, upgradable))
         assert bool(got) is free, (got, free)
         if got and again and thing.kind == "RLock":
             assert entry is not None
             entry.times += 1
         elif got:
-            agent.stack.append(Entry(thing, shared))
+            agent.stack.append(Entry(thing, shared, upgradable=upgradable))
             thing.holders.append(agent)
             thing.by_with = way == "with"
         self._compare(circles, new)
 
-    def _call(self, thing: Thing, shared: bool, way: str) -> Callable[[], Any]:
-        guard = (thing.lock.read() if shared else thing.lock.write()) if thing.is_rw else thing.lock
+    def _guard(self, thing: Thing, shared: bool, upgradable: bool) -> Any:
+        if not thing.is_rw:
+            return thing.lock
+        return thing.lock.upgradable() if upgradable else thing.lock.read() if shared else thing.lock.write()
+
+    def _call(self, thing: Thing, shared: bool, way: str, upgradable: bool) -> Callable[[], Any]:
+        guard = self._guard(thing, shared, upgradable)
         if way == "plain":
             return guard.acquire  # type: ignore[no-any-return]
         if way == "with":
             return guard.__enter__  # type: ignore[no-any-return]
         return (lambda: guard.acquire(True, 5.0)) if way == "timed" else lambda: guard.acquire(False)
 
-    def _learn(self, agent: Agent, thing: Thing, shared: bool, timed: bool, nested: bool = False) -> tuple[list[Circle], bool]:
-        if thing.signal or agent.entry(thing) is not None:
+    def _learn(
+        self, agent: Agent, thing: Thing, shared: bool, timed: bool, nested: bool = False, upgradable: bool = False
+    ) -> tuple[list[Circle], bool]:
+        if thing.signal or (agent.entry(thing) is not None and (shared or not upgradable)):
             return [], False
         held = tuple(
-            Held(e.thing.number, e.thing.node, e.shared, e.thing.evidence) for e in agent.stack if not e.thing.signal
+            Held(e.thing.number, e.thing.node, e.shared, e.thing.evidence, e.upgradable) for e in agent.stack if not e.thing.signal
         )
         recursive = shared and thing.kind == "reader"
-        want = Want(thing.number, thing.node, agent.name, agent.clock, held, 0, shared, recursive, timed, nested)
+        want = Want(thing.number, thing.node, agent.name, agent.clock, held, 0, shared, recursive, timed, nested, upgradable)
         return self.naive.learn(want)
 
-    def _is_shared(self, thing: Thing) -> bool:
-        return all(entry.shared for agent in thing.holders if (entry := agent.entry(thing)) is not None)
+    def _lets_in(self, agent: Agent, thing: Thing, shared: bool, upgradable: bool) -> bool:
+        """Whether the others who hold it let an agent in."""
+        others = [other for other in thing.holders if other is not agent]
+        if not shared:
+            return not others
+        entries = [entry for other in others if (entry := other.entry(thing)) is not None]
+        return all(entry.shared for entry in entries) and not (upgradable and any(other.upgrades(thing) for other in others))
 
     def _release(self, agent: Agent) -> None:
         if not agent.stack:
@@ -193,9 +214,9 @@ class Program:
         entry = agent.stack[-1] if self.rng.random() < 0.6 else self.rng.choice(agent.stack)
         entry = agent.entry(entry.thing) or entry  # the newest
         thing = entry.thing
-        guard = (thing.lock.read() if entry.shared else thing.lock.write()) if thing.is_rw else thing.lock
+        guard = self._guard(thing, entry.shared, entry.upgradable)
         leave = self.rng.random() < 0.5
-        self._do(agent, f"release {self._text(thing, entry.shared)}", *((guard.__exit__, None, None, None) if leave else (guard.release,)))
+        self._do(agent, f"release {self._text(thing, entry.shared, entry.upgradable)}", *((guard.__exit__, None, None, None) if leave else (guard.release,)))
         entry.times -= 1
         if entry.times == 0:
             self._drop(agent, entry)
@@ -277,8 +298,8 @@ class Program:
         thing.by_with = False
         self._compare(circles, new)
 
-    def _text(self, thing: Thing, shared: bool) -> str:
-        return f"{thing.kind}{' read' if shared else ' write' if thing.is_rw else ''} {thing.number} ({thing.node})"
+    def _text(self, thing: Thing, shared: bool, upgradable: bool) -> str:
+        return f"{thing.kind}{' upgradable' if upgradable else ' read' if shared else ' write' if thing.is_rw else ''} {thing.number} ({thing.node})"
 
     # ---- comparing
 
@@ -333,12 +354,12 @@ class Program:
 seen: dict[str, tuple[int, str]] = {}
 
 
-def main(seed: int, programs: int, many: bool = False, first: int = 0) -> None:
+def main(seed: int, programs: int, many: bool = False, upgradable: bool = False, first: int = 0) -> None:
     """Run programs with numbers from `first` on; the assertion that fails has the program's steps."""
     fastlock.configure(level="order", suppress=["p*"])
     circles = 0
     for number in range(first, first + programs):
-        program = Program(seed, number, many)
+        program = Program(seed, number, many, upgradable)
         try:
             program.run()
         except BaseException:

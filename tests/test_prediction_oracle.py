@@ -19,7 +19,8 @@ SEEDS = [int(seed) for seed in os.environ.get("FASTLOCK_STRESS_SEED", "1124 8963
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("many", [False, True], ids=["one lock a class", "many locks a class"])
-def test_random_programs(seed: int, many: bool) -> None:
+@pytest.mark.parametrize("upgradable", [False, True], ids=["", "upgradable"])
+def test_random_programs(seed: int, many: bool, upgradable: bool) -> None:
     """Each step is reported as the rules have it; where locks share a class, at the latest when the program runs once more."""
     limit_s = 240 + PROGRAMS / 10
-    check_program(f"import order_program; order_program.main({seed}, {PROGRAMS}, {many})", timeout_s=limit_s)
+    check_program(f"import order_program; order_program.main({seed}, {PROGRAMS}, {many}, {upgradable})", timeout_s=limit_s)

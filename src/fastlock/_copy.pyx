@@ -141,14 +141,20 @@ cdef uint32_t need_for(Copy* c, FNode* n, dict others) except? 0:
         if not room_for_need(c):
             return 0
         number = c.need_of[L.index] = c.n_needs
-        c.n_needs += 1
-        make_need(c, number, L, WAIT_EXCLUSIVE, others)
+        c.n_needs += RW_NEEDS if L.kind == K_RWLOCK else 1
+        make_need(c, number, L, RW_WRITE, others)
         if L.kind == K_RWLOCK:
-            c.n_needs += 1
-            make_need(c, number + 1, L, WAIT_SHARED, others)
-    if L.kind == K_RWLOCK and n.mode != WAIT_EXCLUSIVE:
-        return number + 1 if n.mode == WAIT_SHARED else 0
-    return number
+            make_need(c, number + RW_READ, L, RW_READ, others)
+            make_need(c, number + RW_UPGRADABLE, L, RW_UPGRADABLE, others)
+            make_need(c, number + RW_UPGRADE, L, RW_UPGRADE, others)
+    return number + rw_need(L, n) if L.kind == K_RWLOCK else number
+
+
+cdef uint32_t rw_need(FLock* L, FNode* n) noexcept nogil:
+    """Which of an RWLock's needs a wait has."""
+    if n.mode == WAIT_EXCLUSIVE:
+        return RW_UPGRADE if is_upgrade(L, n) else RW_WRITE
+    return RW_UPGRADABLE if n.mode == WAIT_UPGRADABLE else RW_READ
 
 
 # ---- on the copy, without the GIL --------------------------------------------------------------------------------------
@@ -169,6 +175,8 @@ cdef void copy_end(Copy* c) noexcept nogil:
         if not link(c, c.need_of[share.lock], agent_at(share.agent)):
             c.failed = True
         need.shares += share.count
+        if need.lock.kind == K_RWLOCK and need.lock.limit != share.agent and not link(c, c.need_of[share.lock] + RW_UPGRADE, agent_at(share.agent)):
+            c.failed = True
     for i in range(1, c.n_needs):
         need = &c.needs[i]
         if need.rule == ALL and need.links == 0:
@@ -201,7 +209,7 @@ cdef void settle(Copy* c, int able) noexcept nogil:
         node = &c.nodes[i]
         if node.kind == GONE or node.live:
             continue
-        if node.kind == RUNS and node.missing == 0 or (able & LOCKED and node.locked) or (able & YOUNG and node.since_ns > c.young_ns):
+        if node.kind == RUNS and node.missing == 0 and (able & WOKEN or not node.idle) or (able & LOCKED and node.locked) or (able & YOUNG and node.since_ns > c.young_ns):
             n = goes_on(c, i, n)
     for i in range(1, c.n_needs):
         need = &c.needs[i]

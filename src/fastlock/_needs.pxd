@@ -16,6 +16,13 @@ cdef enum:  # Need.rule: what has to happen before its waiters go on
     ANY = 2            # any one does
     ANYBODY = 3        # nobody in particular is known to: whoever runs may
 
+cdef enum:  # an RWLock's needs, one after the other
+    RW_WRITE = 0
+    RW_READ = 1
+    RW_UPGRADABLE = 2
+    RW_UPGRADE = 3     # to write, for who has the upgradable share: its own does not keep it waiting
+    RW_NEEDS = 4
+
 cdef struct Node:
     # An agent, by its index in the table.
     uint64_t word
@@ -33,11 +40,11 @@ cdef struct Node:
     uint8_t is_task
     uint8_t live
     uint8_t locked
-    uint8_t idle               # runs, and wakes nobody: a thread of fastlock's own
+    uint8_t idle               # runs, and wakes nobody: a thread of fastlock's own; the main one that waits for all others to end
     uint8_t rests              # a thread whose loop has nothing to run: it and its tasks wait for anybody else who runs
 
 cdef struct Need:
-    # What is waited for: a lock's record, of an RWLock one for each mode.
+    # What is waited for: a lock's record, of an RWLock one for each way to wait for it.
     FLock* lock
     uint64_t serial
     uint64_t proof             # of all that its links were made of
@@ -88,5 +95,5 @@ cdef void* grown(void* items, uint32_t n, uint32_t* room, size_t size) noexcept 
 cdef bint room_for_need(Copy* c) noexcept nogil
 cdef bint room_for_link(Copy* c) noexcept nogil
 cdef bint link(Copy* c, uint32_t number, FSelf* s) noexcept nogil
-cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others) except? 0
+cdef int make_need(Copy* c, uint32_t number, FLock* L, uint32_t way, dict others) except? 0
 cdef uint64_t proof_of(FLock* L) noexcept nogil

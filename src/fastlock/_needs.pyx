@@ -16,7 +16,7 @@ import sys
 from fastlock._native cimport *
 from fastlock._park cimport revocable
 from fastlock._table cimport *
-from fastlock._wakers cimport FSource, FWakers, is_lent, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
+from fastlock._wakers cimport S_UNKNOWN, FSource, FWakers, is_lent, source_agent, source_pool, wakers_lock, wakers_of, wakers_refresh, wakers_unlock
 from fastlock._woken cimport BY_MANY, BY_STRANGER, BY_TURNS, Woken, last_count, last_waker, woken_of
 
 cdef dict modules = sys.modules
@@ -37,7 +37,7 @@ cdef void* grown(void* items, uint32_t n, uint32_t* room, size_t size) noexcept 
 
 
 cdef bint room_for_need(Copy* c) noexcept nogil:
-    cdef void* p = grown(c.needs, c.n_needs + 1, &c.needs_room, sizeof(Need))     # two at a time, see need_for()
+    cdef void* p = grown(c.needs, c.n_needs + RW_NEEDS - 1, &c.needs_room, sizeof(Need))      # as many at a time, see need_for()
     if p == NULL:
         c.failed = True
         return False
@@ -54,7 +54,7 @@ cdef bint room_for_link(Copy* c) noexcept nogil:
     return True
 
 
-cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others) except? 0:
+cdef int make_need(Copy* c, uint32_t number, FLock* L, uint32_t way, dict others) except? 0:
     cdef Need* need = &c.needs[number]
     memset(need, 0, sizeof(Need))
     need.lock = L
@@ -73,7 +73,7 @@ cdef int make_need(Copy* c, uint32_t number, FLock* L, uint8_t mode, dict others
     elif not L.marks & M_SIGNAL:
         if L.kind == K_RESULT:
             wakers_refresh(L)
-        need_holders(c, number, L, mode)
+        need_holders(c, number, L, way)
     return 1
 
 
@@ -85,7 +85,7 @@ cdef uint64_t proof_of(FLock* L) noexcept nogil:
         return mix(L.tag, L.acquired)
     if L.kind == K_EVENT:
         return mix(L.tag, L.count)
-    return mix(owner_bits(fl_load64(&L.word)), <uint64_t>L.count ^ L.marks)
+    return mix(owner_bits(fl_load64(&L.word)), <uint64_t>L.count ^ L.marks ^ <uint64_t>L.limit << 32)
 
 
 cdef uint64_t result_proof(FLock* L) noexcept nogil:
@@ -103,8 +103,8 @@ cdef uint64_t result_proof(FLock* L) noexcept nogil:
     return proof
 
 
-cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcept nogil:
-    """Who has to let the lock go; shares are added in copy_end()."""
+cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint32_t way) noexcept nogil:
+    """Who has to let the lock go, for an RWLock's of this `way`; shares are added in copy_end()."""
     cdef Need* need = &c.needs[number]
     cdef uint64_t word = fl_load64(&L.word)
     if L.kind == K_SEMAPHORE:
@@ -118,7 +118,9 @@ cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcep
         need.rule = ALL
         if revocable(word) or not link(c, number, agent_of(word)):
             need.rule = FREE
-    elif L.kind == K_RWLOCK and mode == WAIT_SHARED:
+    elif L.kind == K_RWLOCK and way == RW_UPGRADABLE and fl_get32(&L.limit) != 0:
+        need.rule = ALL if link(c, number, agent_at(fl_get32(&L.limit))) else FREE
+    elif L.kind == K_RWLOCK and (way == RW_READ or way == RW_UPGRADABLE):
         need.rule = ALL if link(c, number, first_writer(L)) else FREE
     elif L.kind == K_RWLOCK:
         need.rule = ALL
@@ -126,10 +128,12 @@ cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint8_t mode) noexcep
 
 
 cdef void need_sources(Copy* c, uint32_t number, FLock* L) noexcept nogil:
-    """Who is to bring the results: agents, and pools, which are needs of their own. One that is not known, or is there already, may come at any moment."""
+    """Who is to bring the results: agents, and pools, which are needs of their own. What is there already may come at any moment, and what nobody
+    is known to bring from anybody who runs: a future of the program's own, or of another kind of pool, whose threads run or wait for processes."""
     cdef FWakers* w
     cdef uint32_t i, pool
     cdef FSelf* agent
+    cdef bint known = True
     wakers_lock()
     w = wakers_of(L)
     c.needs[number].rule = FREE if w == NULL else ANY if w.any else ALL
@@ -140,11 +144,19 @@ cdef void need_sources(Copy* c, uint32_t number, FLock* L) noexcept nogil:
             link(c, number, agent)
         elif pool != 0:
             link_pool(c, number, pool)
+        elif is_unknown(w.source[i]):
+            known = False
         elif w.any:
             c.needs[number].rule = FREE
+    if c.needs[number].rule == ANY and not known or c.needs[number].links == 0 and c.needs[number].rule == ALL:
+        c.needs[number].rule = FREE if known else ANYBODY
+        c.needs[number].woken = not known
     wakers_unlock()
-    if c.needs[number].links == 0:
-        c.needs[number].rule = FREE
+
+
+cdef bint is_unknown(FSource* s) noexcept nogil:
+    """Whether nobody knows who brings it, and it is not there either."""
+    return s == NULL or s.state == S_UNKNOWN
 
 
 cdef uint32_t pool_need(Copy* c, FLock* L) noexcept nogil:
@@ -191,7 +203,7 @@ cdef FSelf* first_writer(FLock* L) noexcept nogil:
     fl_mutex_lock(m)
     n = L.head
     while n != NULL and writer == NULL:
-        if n.mode == WAIT_EXCLUSIVE and n.state == N_QUEUED:
+        if n.mode == WAIT_EXCLUSIVE and n.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, n)):
             writer = n.agent
         n = n.next
     fl_mutex_unlock(m)

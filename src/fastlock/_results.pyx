@@ -29,6 +29,10 @@ from fastlock._wakers cimport B_COMPLETED, B_FUTURE, B_WAIT, S_POOL, set_source,
 
 from _weakref import ref as weak_reference
 
+import os
+
+cdef bint has_forked = False    # this process is the child of a fork
+
 cdef enum:
     MOST_WORKERS = 0x7FFFFFFF  # an enum's member is an int: a larger one would be negative
 
@@ -148,6 +152,25 @@ cdef class Pool:
         size = getattr(executor, "_max_workers", None)
         if type(size) is int and 0 < size <= MOST_WORKERS:
             self.rec.limit = size
+            if has_forked:
+                self.miss(getattr(executor, "_threads", ()), size)
+        return 0
+
+    cdef int miss(self, object threads, int64_t size) except -1:
+        """In the child of a fork: workers that stayed in the parent never come back, also where they had nothing to do.
+
+        Where no other one is there, what is queued stays so until a later submit() finds room for a new one, which for those it takes for idle it does not.
+        """
+        cdef FSelf* s
+        lost = [thread for thread in list(threads) if thread.ident is not None and not thread.is_alive()]
+        for thread in lost:
+            s = lost_agent(thread.ident)
+            if s != NULL and not hold_count(s, self.rec, NULL):
+                hold_add(s, self.rec, self.rec.created)
+                add_busy(self.rec, 1)
+        if lost and len(lost) == len(threads):
+            self.rec.limit = <uint32_t>len(lost)
+            self.rec.marks = self.rec.marks & ~M_OWNED | (M_OWNED if len(lost) >= size else 0)
         return 0
 
     @property
@@ -207,6 +230,17 @@ cdef class Job(Source):
         if L.contended:
             contended_shared(L, me)
         return 0
+
+
+cdef FSelf* lost_agent(uint64_t ident) noexcept nogil:
+    """The record of a thread that stayed in the parent of a fork, NULL where it has none (any more)."""
+    cdef FSelf* s
+    cdef uint32_t i
+    for i in range(1, agent_limit()):
+        s = agent_at(i)
+        if s.task == NULL and s.pub.state == A_LOST and s.pub.ident == ident:
+            return s
+    return NULL
 
 
 cdef void add_busy(FLock* L, int n) noexcept nogil:
@@ -337,3 +371,14 @@ def followed_waiters(original, as_completed, all_completed):
         return waiter
 
     return _create_and_install_waiters
+
+
+# ---- fork -------------------------------------------------------------------------------------------------------
+
+def in_child():
+    """Pools may miss workers from here on."""
+    global has_forked
+    has_forked = True
+
+
+os.register_at_fork(after_in_child=in_child)

@@ -107,13 +107,13 @@ cdef uint32_t site_of_hold(FSelf* s, FLock* L) noexcept:
 
 
 cdef int add_the_others(Look look, dict wakes, set told, dict event) except -1:
-    """Who could have woken them and has ended, as far as its record is still its own, or runs a loop that has nothing to run."""
+    """Who could have woken them and has ended, runs a loop that has nothing to run, or waits as the main thread for all others; as far as its record is still its own."""
     cdef Copy* c = &look.copy
     cdef FSelf* s
     others = {}
     for need, agents in wakes.items():
         for number in agents:
-            if number not in told and (c.nodes[<uint32_t>number].kind == GONE or c.nodes[<uint32_t>number].rests):
+            if number not in told and (c.nodes[<uint32_t>number].kind == GONE or c.nodes[<uint32_t>number].rests or c.nodes[<uint32_t>number].idle):
                 others.setdefault(number, []).append(need)
     for number, needs in list(others.items())[:MOST_TOLD]:
         s = agent_at(<uint32_t>number)

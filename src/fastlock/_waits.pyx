@@ -587,21 +587,40 @@ cdef bint add_edge(Found* found, uint8_t* role, uint32_t i, FLock* holds) noexce
 
 
 cdef int orphan(Found* found) noexcept nogil:
-    """A dead holder of the very lock that `me` waits for."""
-    cdef uint32_t h
-    cdef FSelf* dead
+    """A dead holder of the very lock that `me` waits for, or a dead worker of the pool in which it is queued, where there is no other."""
+    cdef uint32_t h, holder
+    cdef FLock* pool
     for h in range(walk.first[0], walk.first[1]):
-        dead = walk.agents[walk.holders[h]]     # NULL where it is a pool
-        if walk.kind[walk.holders[h]] == DEAD:
-            if not fill(found, 2):
-                return NOTHING
-            fill_agent(&found.edges[0], walk.agents[0])
-            fill_agent(&found.edges[1], dead)
-            fill_wait(&found.edges[0], dead)
-            fill_hold(&found.edges[1], found.edges[0].waits)
-            weigh(found)
-            return FL004 if fl_load8(&dead.pub.state) == A_LOST else FL003
+        holder = walk.holders[h]
+        pool = walk.pools[holder]
+        if pool != NULL:
+            holder = dead_worker(holder)
+        if walk.kind[holder] == DEAD:
+            return orphan_of(found, walk.agents[holder], pool)
     return NOTHING
+
+
+cdef uint32_t dead_worker(uint32_t i) noexcept nogil:
+    """One of a pool's workers, if all are dead; else the pool itself."""
+    cdef uint32_t h
+    for h in range(walk.first[i], walk.first[i + 1]):
+        if walk.kind[walk.holders[h]] != DEAD:
+            return i
+    return walk.holders[walk.first[i]] if walk.first[i] < walk.first[i + 1] else i
+
+
+cdef int orphan_of(Found* found, FSelf* dead, FLock* pool) noexcept nogil:
+    if not fill(found, 2):
+        return NOTHING
+    fill_agent(&found.edges[0], walk.agents[0])
+    fill_agent(&found.edges[1], dead)
+    fill_pool(&found.edges[0], pool)
+    fill_wait(&found.edges[0], dead)
+    fill_hold(&found.edges[1], wanted(&found.edges[0]))
+    weigh(found)
+    if pool != NULL and not pool.marks & M_OWNED:
+        found.proven = False            # a later job may have a new worker started
+    return FL004 if fl_load8(&dead.pub.state) == A_LOST else FL003
 
 
 cdef int examine(FSelf* me, Found* found) noexcept nogil:

@@ -148,7 +148,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "FL004": Explanation(
         meaning=(
             "Somebody in the child of a fork waits for a lock that was held at the fork by a thread which the "
-            "child does not have."
+            "child does not have, or for work in a pool whose threads it does not have."
         ),
         why=(
             "fork() copies memory with all its locks as they are, but only the thread that calls it. A lock "

@@ -19,7 +19,9 @@ import os
 import sys
 import time
 
-from fastlock import _core, _delays, _late, _overdue, _stuck, assemble, circles, config, guests, hooks, related, resting, rooted, stalls, standing, stderr, suppression, suspended, tabled, ways
+from fastlock import (
+    _core, _delays, _last_thread, _late, _overdue, _stuck, assemble, circles, config, guests, hooks, related, resting, rooted, stalls, standing, stderr,
+    suppression, suspended, tabled, ways)
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
@@ -107,9 +109,10 @@ def _wake_reporter() -> None:
     if _take_ticket():
         try:
             _thread.start_new_thread(_run, ())
-        except RuntimeError:  # no thread to be had, or the interpreter is ending: the raw report must do
-            _tickets.append(None)
-            return
+        except RuntimeError:  # no thread to be had, or Python starts none as it waits for those that there are
+            if sys.is_finalizing() or not _last_thread.start(_run):
+                _tickets.append(None)  # the raw report must do
+                return
     if _work.locked():
         try:
             _work.release()

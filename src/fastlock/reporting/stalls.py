@@ -7,6 +7,11 @@ from fastlock.reporting import Labels
 
 WOKEN = frozenset({"Condition", "Event", "Barrier"})  # kinds that somebody wakes, and nobody holds
 
+_INSIDE = {  # what becomes of a thread that waits for nothing of ours, by a function that it is in
+    "_shutdown": "has come to its end and waits for all other threads to",
+    "_run_once": "has nothing to run in its loop",
+}
+
 _TOLD = 3  # waits in a sentence each; the sections have them all
 _NAMED = 3  # agents in one sentence
 _HAVE = {
@@ -61,7 +66,8 @@ def _one_need(finding: Finding, edges: list[EdgeFact], names: Labels) -> str:
     outside = [other for other in others if other.agent not in inside]
     if lock is not None and lock.kind not in _HAVE and not call:
         comes = "which comes from" if lock.kind == "Result" else "held by"
-        return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}."
+        nobody = ", and who would bring it is not known" if lock.kind == "Result" else ""
+        return f"{waits}, {comes} {_listed(finding, others, edge, names)}." if others else f"{waits}{nobody}."
     has, does = _HAVE.get(call) or _HAVE[lock.kind if lock is not None else "Condition"]
     if edge.what == "SimpleQueue.get":
         return f"{waits}, and who puts into it is not known."
@@ -102,7 +108,8 @@ def _fate(finding: Finding, agent: AgentFact | None, edge: EdgeFact, names: Labe
         return "waits here itself"
     own = next((other for other in finding.told.edges if other.agent == agent.id and other.waits is not None), None)
     if own is None:
-        return "has nothing to run in its loop" if agent.kind == "thread" else "is behind it"
+        functions = {frame.function.rpartition(".")[2] for frame in agent.stack}
+        return next((words for function, words in _INSIDE.items() if function in functions), "is behind it")
     return f"waits {'in' if call_of(own) else 'for'} {wanted(own, names)}"
 
 
@@ -116,6 +123,7 @@ _FIX = {
     "Barrier": "call abort() of {name} where one of its parties fails",
     "Semaphore": "release {name} on every way out (try/finally)",
     "Future": "complete {name} on every way out of who is to do it (try/finally)",
+    "Result": "complete the future on every way out of who is to (set_result(), and set_exception() where that fails)",
 }
 
 # ---- what to change ---------------------------------------------------------------------------------
@@ -135,7 +143,11 @@ def fix(finding: Finding, names: Labels) -> str:
     if call:
         return _fix_queue(finding, edge, call, names, limit)
     name = names.lock(edge.waits)
-    return _FIX.get(lock.kind if lock is not None else "", "do not wait for others while {name} is held").format(name=name, where=where) + f", or {limit}"
+    holder = next((other.agent for other in finding.told.edges if other.holds == edge.waits and other.waits is None and other.held_at is not None), None)
+    if holder is not None:
+        return f"release {name} before {names.agent(holder)} ends, or {limit}"
+    brought = lock is not None and lock.kind == "Result" and any(other.holds == edge.waits for other in finding.told.edges)
+    return _FIX.get("" if lock is None or brought else lock.kind, "do not wait for others while {name} is held").format(name=name, where=where) + f", or {limit}"
 
 
 def _is_root(finding: Finding, edge: EdgeFact) -> bool:

@@ -56,6 +56,21 @@ def fix(finding: Finding, names: Labels) -> str:
     return f"release {names.lock(held.id)} before {where}: a worker of the pool wants it"
 
 
+def explain_orphan(finding: Finding, names: Labels) -> str:
+    """Return what has become of a pool whose workers are all gone."""
+    edge, pool = starved(finding), pools(finding)[0]
+    gone = {agent.state for agent in finding.told.agents if agent.id != edge.agent}
+    why = "its workers stayed in the parent of the fork" if "lost-in-fork" in gone else "all its workers have ended in the middle of a job"
+    at = "" if edge.wanted_at is None else f" in {names.site(edge.wanted_at)}"
+    return f"{names.agent(edge.agent)} waits{at} for {names.lock(edge.waits)}, which stands in the queue of {names.lock(pool.id)}: {why}."
+
+
+def fix_orphan(finding: Finding, names: Labels) -> str:
+    """Return what to change where a pool's workers stayed in the parent of a fork."""
+    name = names.lock(pools(finding)[0].id)
+    return f"make {name} anew in the child, as with os.register_at_fork(after_in_child=…), or start the child with multiprocessing's 'spawn'"
+
+
 def _wanted_lock(finding: Finding, edge: EdgeFact) -> LockFact | None:
     """Return the lock that a worker waits for and who waits for the pool holds; None where he is a worker himself."""
     locks = {lock.id: lock for lock in finding.told.locks}

@@ -202,6 +202,8 @@ def _explain_self(finding: Finding, names: Labels) -> str:
 def _explain_dead(finding: Finding, names: Labels, end: str) -> str:
     edge = waiting_edge(finding)
     holder = holder_of(finding, edge)
+    if starvation.pools(finding):
+        return starvation.explain_orphan(finding, names)
     taken = f"which {names.agent(holder)} took{_at(held_site(finding, edge.waits, holder), names)}"
     return f"{names.agent(edge.agent)} waits for {names.lock(edge.waits)}, {taken}; {end}."
 
@@ -344,6 +346,8 @@ def _fix_abandoned(finding: Finding, names: Labels) -> str:
 
 
 def _fix_orphan(finding: Finding, names: Labels) -> str:
+    if starvation.pools(finding):
+        return starvation.fix_orphan(finding, names)
     name = names.lock(waiting_edge(finding).waits)
     hold = f"hold {name} around the fork with os.register_at_fork()"
     return f"{hold}, or start the child with multiprocessing's 'spawn'"
