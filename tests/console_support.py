@@ -13,7 +13,7 @@ from fastlock.console.pages.base import Page, Section
 from fastlock.console.seen import LIVE, Agent, Asked, Circle, Lock, Seen, Target, Wait
 from fastlock.console.tables import Grid, Query, text_of
 from fastlock.findings import Site
-from fastlock.roots import Moment, Root
+from fastlock.roots import Moment
 
 NOW_NS = 1_000_000_000_000
 
@@ -22,7 +22,7 @@ class HandMade(Seen):
     """A process whose circles and roots follow from its waits, as everywhere."""
 
     @cached_property
-    def _moment(self) -> Moment:
+    def moment(self) -> Moment:
         agents = [{**each._asdict(), "state": "alive"} for each in self.agents.values()]
         return Moment(
             agents,
@@ -34,14 +34,7 @@ class HandMade(Seen):
 
     @cached_property
     def circles(self) -> Sequence[Circle]:
-        return [Circle(each, self._moment.clears(each), True) for each in self._moment.forest.circles]
-
-    @cached_property
-    def roots(self) -> Sequence[Root]:
-        return self._moment.roots(cut=True)
-
-    def behind(self, agent: int) -> int:
-        return len(self._moment.forest.behind([agent]))
+        return [Circle(each, self.moment.clears(each), True) for each in self.moment.forest.circles]
 
 
 def site(place: str, function: str = "run") -> Site:

@@ -18,7 +18,7 @@ def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={"ledger": ClassFacts("ledger", "Lock", 3, 40, 30, 6.0, ((0.001, 10), (0.1, 10), (1.0, 30)))})
     told = sections(shown("locks", of, Target("lock", 41, 100)))
     assert told["Held by"] == ["holder | pay.py:10 in run | waits for nothing that fastlock sees"]
-    assert told["Where the holder is"] == ["pay.py:12 in pay  bank.send(bill)"]
+    assert told["Where that one is"] == ["pay.py:12 in pay  bank.send(bill)"]
     assert told["Waiting, in order: 1"][0].startswith("reader | ledger | holder | 20s")
     histogram = told["Waits of class ledger"]
     assert "live       3" in histogram and "waited     30 waits over, 200 ms on average" in histogram
@@ -47,7 +47,7 @@ def test_what_a_process_does_not_tell_is_said_with_the_reason(why: str) -> None:
     assert rows(page)[0]["contended"] == rows(page)[0]["live"] == "-"
     assert any(why in note for note in page.notes)
     lock = sections(shown("locks", of, Target("lock", 41, 100)))
-    assert lock["Where the holder is"] == [f"Its stack is not known: {why}"]
+    assert lock["Where that one is"] == [f"Its stack is not known: {why}"]
     assert lock["Waits of class ledger"] == [f"Not known: {why}"]
     assert any(why in note for note in shown("order", of).notes)
 
@@ -170,11 +170,12 @@ def test_classes_are_listed_as_their_process_knows_them() -> None:
         },
     )
     page = shown("locks", of)
-    assert rows(grids(page)[1]) == [
+    assert rows(grids(page)[2]) == [
         {"class": "cache", "kind": "RLock", "live": "1,200", "contended": "77", "waits": "60", "average": "25 ms"},
         {"class": "ledger", "kind": "Lock", "live": "-", "contended": "-", "waits": "-", "average": ""},
     ]
-    assert [row["lock"] for row in rows(page)] == ["ledger", "rates", "pool", "rows", "ready"]
-    assert "up to 100 ms" in text(shown("locks", of, grids(page)[1].rows[0].target))
+    assert [row["lock"] for row in rows(page)] == ["ledger", "rates", "pool", "rows"]
+    assert [(row["lock"], row["kind"], row["owner"]) for row in rows(grids(page)[1])] == [("ready", "Event", "-")]
+    assert "up to 100 ms" in text(shown("locks", of, grids(page)[2].rows[0].target))
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={}, cut=1200)
     assert any("1,200 more classes" in note for note in shown("locks", of).notes)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from console_support import NOW_NS, Fleet, HandMade, Process, busy, deadlocked, fleet, grids, inversion, lines, rows, shown, site, text, told_deadlock
+from console_support import NOW_NS, Fleet, HandMade, Process, busy, deadlocked, fleet, grids, inversion, lines, rows, shown, site, starved, text, told_deadlock
 from fastlock.console.pages import DETAILS, VIEWS, columns_of
 from fastlock.console.pages.base import NO_PROCESS, OVER
 from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, Target
+from fastlock.findings import Site
 
 
 # ---- waits
@@ -19,7 +20,7 @@ def test_waits_for_locks_come_first_the_oldest_on_top() -> None:
     """What rests at an event for a quarter of an hour does not stand above who waits for a lock."""
     page = shown("waits", fleet(busy()))
     assert [row["who"] for row in rows(page)] == ["reader", "writer", "taker", "store (task)", "MainThread"]
-    assert page.sections[0].title == "Waits: 4 for locks, 1 for events, results and the like"
+    assert page.sections[0].title == "Waits: 4 for locks, 1 for events, results and the like, which may last"
     assert rows(page)[0] == {"who": "reader", "lock": "ledger", "owner": "holder", "age": "20s", "site": "pay.py:33", "behind": "", "call": "Lock.acquire", "left": "5.0s"}
     assert [row["owner"] for row in rows(page)[1:3]] == ["holder", "2 holders"]
     assert page.focus is None
@@ -37,9 +38,58 @@ def test_a_deadlock_is_where_the_cursor_stands_and_leads_to_both_lines() -> None
     assert "in export.py:120 take rates_lock first" in circle
 
 
-def test_who_waits_behind_a_circle_counts_for_each_in_it() -> None:
-    """Two wait for each of them in the end: the other one, and the clerk."""
-    assert [row["behind"] for row in rows(shown("waits", fleet(deadlocked())))] == ["2", "2", ""]
+def test_who_waits_behind_a_circle_is_counted_in_one_way() -> None:
+    """The clerk stands behind both of them, the other one of the circle behind neither: in Waits, in Roots and on their own pages, and where it clears, too."""
+    of = fleet(deadlocked())
+    assert [row["behind"] for row in rows(shown("waits", of))] == ["1", "1", ""]
+    assert [row["behind"] for row in rows(shown("roots", of))] == ["1"]
+    assert "behind     1 agent in the end and no part of the deadlock" in lines(shown("waits", of, Target("agent", 41, 1)))
+    made = Process()
+    one, two, three = (made.agent(name) for name in ("one", "two", "three"))
+    first, second = made.lock("first", one), made.lock("second", two)
+    made.wait(one, second, 3, left_s=9)
+    made.wait(two, first, 3)
+    made.wait(three, first, 1)
+    assert [row["behind"] for row in rows(shown("waits", fleet(made)))] == ["1", "1", ""]
+    assert [row["behind"] for row in rows(shown("roots", fleet(made)))] == ["1"]
+
+
+def test_a_wait_for_a_result_is_one() -> None:
+    """The table has the condition of the future in it as well; nobody but who writes locks wants to know. Not so a condition in a signal handler."""
+    made = Process()
+    worker, main = made.agent("worker"), made.agent("MainThread")
+    result, inner = made.lock("result of work()", worker, kind="Result"), made.lock("Condition@pool.py:31", kind="Condition")
+    made.wait(main, inner, 3, "_base.py:451", "Condition.wait")
+    made.wait(main, result, 3, "pool.py:31", "Future.result")
+    of = fleet(made)
+    assert [(row["lock"], row["owner"]) for row in rows(shown("waits", of))] == [("result of work()", "from worker")]
+    assert lines(shown("waits", of))[0].endswith("2 agents, 0 waiting  ok")
+    assert [row["lock"] for row in rows(grids(shown("locks", of))[1])] == ["result of work()"]
+    assert "MainThread waits for result of work() at pool.py:31, for 3.0s" in text(shown("roots", of, Target("root", 41, worker)))
+    handler = Process()
+    main = handler.agent("MainThread")
+    handler.wait(main, handler.lock("outer", kind="Event"), 5, what="Event.wait")
+    handler.wait(main, handler.lock("inner", kind="Condition"), 3, what="Condition.wait")
+    assert [row["lock"] for row in rows(shown("waits", fleet(handler)))] == ["outer", "inner"]
+
+
+def test_a_wait_inside_of_a_queue_has_the_name_that_reports_give_it() -> None:
+    """`Queue.put on jobs`: the condition is the queue's affair. A condition of the program's own in a file of that name is not one."""
+    made = Process()
+    jobs = made.lock("jobs", kind="Condition")
+    for number, (function, file) in enumerate((("Queue.put", "/usr/lib/python3.11/queue.py"), ("join", "/usr/lib/python3.11/queue.py"), ("Queue.put", "/srv/shop/queue.py"))):
+        made.wait(made.agent(f"t{number}"), jobs, 9 - number, what="Condition.wait")
+        made.waits[-1] = made.waits[-1]._replace(wanted_at=Site(file, 140, function))
+    assert [row["lock"] for row in rows(shown("waits", fleet(made)))] == ["Queue.put on jobs", "Queue.join on jobs", "jobs"]
+
+
+def test_who_is_kept_by_a_deadlock_waits_whatever_for() -> None:
+    """The workers of a starved pool wait for results alone, and who waits behind them too: none of that rests, in the head, in Waits and in Processes."""
+    of = fleet(starved())
+    assert lines(shown("waits", of))[0].endswith("3 agents, 3 waiting  deadlocked")
+    assert grids(shown("waits", of))[0].total == 3
+    assert shown("waits", of).sections[0].title == "Waits: 3 for locks, or kept by a deadlock, 0 for events, results and the like, which may last"
+    assert rows(shown("processes", of))[0]["waiting"] == "3"
 
 
 def test_a_deadlock_that_only_a_finding_knows_is_an_alarm_too() -> None:
@@ -162,7 +212,7 @@ def test_what_has_ended_has_its_own_page_alone() -> None:
         assert [row["pid"] for row in rows(pages["waits"]) if row.get("pid") == "50"] == []
         assert all(page.focus is None and "DEADLOCK" not in text(page) for page in pages.values())
         assert [row["health"] for row in rows(pages["processes"]) if row["pid"] == "50"] == ["ended"]
-    assert lines(shown("waits", fleet(busy(), dead)))[0] == "1 process: 1 ok  7 agents, 5 waits  1 ended"
+    assert lines(shown("waits", fleet(busy(), dead)))[0] == "1 process: 1 ok  7 agents, 4 waiting  1 ended"
     assert shown("processes", fleet(busy(), dead)).sections[0].title == "1 process, 1 ended"
     assert grids(shown("waits", fleet(dead)))[0].empty == OVER
     assert rows(shown("processes", fleet(busy(), dead)))[-1]["pid"] == "50"
@@ -177,7 +227,7 @@ def test_several_processes_side_by_side() -> None:
     of = fleet(deadlocked(41), busy(), deadlocked(43))
     page = shown("waits", of)
     assert {row["pid"] for row in rows(page)} == {"41", "43"}
-    assert lines(page)[0] == "3 processes: 2 deadlocked 1 ok  13 agents, 11 waits"
+    assert lines(page)[0] == "3 processes: 2 deadlocked 1 ok  13 agents, 10 waiting"
     assert "DEADLOCK in pid 43: refresher and exporter wait for each other" in lines(page)
     assert [row["pid"] for row in rows(shown("circles", of))] == ["41", "43"]
 

@@ -159,7 +159,7 @@ def test_a_process_that_hangs_in_c_with_the_gil() -> None:
     with running(source) as program:
         done = fastlock("dump", program.pid)
         assert "waiter waits for wanted (Lock)" in done.stdout
-        assert "MainThread, which waits for no lock; 1 waits for it in the end" in done.stdout
+        assert "MainThread, which waits for no lock; 1 agent waits for it in the end" in done.stdout
         assert "holds wanted (Lock), taken at program.py" in done.stdout
 
 
@@ -245,7 +245,7 @@ def test_a_proven_stall_makes_a_process_deadlocked() -> None:
             facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
         finally:
             process.kill()
-    assert (facts["deadlocked"], facts["health"], facts["waiting"]) == (True, "deadlocked", 0)
+    assert (facts["deadlocked"], facts["health"], facts["waiting"]) == (True, "deadlocked", 1)
 
 
 def test_a_circle_with_a_timeout_is_told_as_such() -> None:

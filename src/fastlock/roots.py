@@ -259,8 +259,14 @@ class Moment:
 
     @cached_property
     def behind(self) -> Mapping[int, int]:
-        """How many are behind each agent that somebody is behind; linear."""
-        return {agent: number for members in self.forest.roots() for agent, number in self._counted(self.forest.behind(members)).items()}
+        """How many are behind each agent that somebody is behind, of each in a circle all who are behind that; linear."""
+        behind: dict[int, int] = {}
+        for members in self.forest.roots():
+            entries = self.forest.behind(members)
+            behind |= self._counted(entries)
+            if entries:
+                behind |= dict.fromkeys(members, len(entries))
+        return behind
 
     def _kind(self, members: Sequence[int], together: bool) -> str:
         if together or len(members) > 1 or members[0] in self.forest.parent:

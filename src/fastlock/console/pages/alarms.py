@@ -12,13 +12,23 @@ from fastlock.reporting import printable, tidy
 
 
 class Alarm(NamedTuple):
-    """A deadlock: where it leads to, what it is, who is in it; ``circle`` where the table shows one."""
+    """A deadlock: where it leads to, what it is, who is in it; ``circle`` where the table shows one.
+
+    ``told`` is a sentence about it, ``says_more`` whether that is the process's own, which knows more than that these wait for each other.
+    """
 
     target: Target
     what: str
     told: str
     agents: tuple[int, ...]
     circle: Circle | None = None
+    says_more: bool = False
+
+    def behind(self, seen: Seen) -> int:
+        """Return how many who are not in it wait for anybody in it in the end."""
+        if self.circle is not None and not self.says_more:
+            return seen.behind(self.circle.agents[0])
+        return 0 if seen.moment is None else len(seen.moment.forest.behind(self.agents))
 
 
 def alarms_of(seen: Seen, names: Names) -> list[Alarm]:
@@ -40,12 +50,14 @@ def _of_circle(circle: Circle, told: Told | None, seen: Seen, names: Names) -> A
     target = Target("circle", seen.pid, circle.agents[0])
     if told is not None and not told.is_just(circle.agents):
         agents = tuple(dict.fromkeys([*circle.agents, *told.everybody]))
-        return Alarm(target, named(told), _explained(told), agents, circle)
-    return Alarm(target, "DEADLOCK" if circle.proven else "POSSIBLE DEADLOCK", among(circle, seen, names), circle.agents, circle)
+        return Alarm(target, named(told), _explained(told), agents, circle, says_more=True)
+    what = "DEADLOCK" if circle.proven else "POSSIBLE DEADLOCK"
+    return Alarm(target, what, among(circle, seen, names), circle.agents, circle)
 
 
 def _of_finding(told: Told, seen: Seen) -> Alarm:
-    return Alarm(Target("finding", seen.pid, str(told.finding["fingerprint"])), named(told), _explained(told), told.everybody)
+    target = Target("finding", seen.pid, str(told.finding["fingerprint"]))
+    return Alarm(target, named(told), _explained(told), told.everybody, says_more=True)
 
 
 def named(told: Told) -> str:
@@ -62,13 +74,18 @@ def among(circle: Circle, seen: Seen, names: Names) -> str:
     """Return who is in a circle, as a sentence without an end."""
     told = seen.told_of(circle)
     if told is not None and not told.is_just(circle.agents):
-        return f"{named(told)}: {_listed([_name(each, told, seen, names) for each in told.agents])}"
+        return f"{named(told)}: {told_names(told, seen, names)}"
     agents = circle.agents
     if len(agents) == 1:
         return f"{names.agent(agents[0])} {_alone(agents[0], seen, names, told)}"
     if len(agents) == 2:
         return f"{names.agent(agents[0])} and {names.agent(agents[1])} wait for each other"
     return f"{len(agents):,} agents wait in a circle, {names.agent(agents[0])} among them"
+
+
+def told_names(told: Told, seen: Seen, names: Names) -> str:
+    """Return the first names of those in a finding, and how many more they are."""
+    return _listed([_name(each, told, seen, names) for each in told.agents])
 
 
 def _alone(agent: int, seen: Seen, names: Names, told: Told | None) -> str:

@@ -161,11 +161,6 @@ def count(number: int, what: str, many: str = "") -> str:
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def for_a_lock(wait: Wait) -> bool:
-    """Tell whether this is a wait for a lock or permit: those for events, conditions and results may last."""
-    return wait.what.rpartition(".")[2].startswith("acquire")
-
-
 def line(*parts: str | Cell) -> Line:
     """Return a line of texts and cells."""
     return tuple(part if isinstance(part, Cell) else Cell(part) for part in parts)
@@ -196,7 +191,7 @@ def _about_one(seen: Seen) -> Line:
     if seen.state == UNSEEN:
         return (*parts, Cell("  "), health(seen))
     told = f"  Python {printable(seen.python)}  level {printable(seen.level)}  "
-    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {count(len(seen.waits), 'wait')}  "
+    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {len(seen.pressing):,} waiting  "
     return (*parts, Cell(told + counts), health(seen))
 
 
@@ -206,8 +201,8 @@ def _about_many(fleet: Sequence[Seen]) -> Line:
     parts = [Cell(count(len(there), "process", "processes"), "title"), Cell(":" if there else "")]
     for word in dict.fromkeys(sorted(words, key=lambda cell: _ALARM.get(cell.style, 9))):
         parts += [Cell(f" {words.count(word)} "), word]
-    total = sum(len(seen.waits) for seen in there)
-    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {count(total, 'wait')}"))
+    waiting = sum(len(seen.pressing) for seen in there)
+    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {waiting:,} waiting"))
     return (*parts, Cell(f"  {len(fleet) - len(there):,} ended", "dim")) if len(there) < len(fleet) else tuple(parts)
 
 

@@ -1,10 +1,10 @@
-"""Locks: who has each and who waits for it; and the classes, as the processes themselves know them."""
+"""Locks: who has each and who waits for it; what else is waited for, and who brings it; and the classes, as the processes themselves know them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastlock.console.names import NOBODY
+from fastlock.console.names import LOCKS, NOBODY
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, head, not_told, notes, numbered, of_processes, sited
 from fastlock.console.seen import ClassFacts, Lock, Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Row, Table
@@ -21,6 +21,13 @@ COLUMNS = (
     Column("owner", "Held by", 11, least=46, grow=2),
     Column("site", "Taken at", 13, least=70, grow=1),
 )
+_OTHERS = (
+    Column("lock", "What", 20, grow=3),
+    Column("kind", "Kind", 9, least=60, grow=1),
+    Column("waiters", "Waiters", 7, right=True),
+    Column("oldest", "Oldest", 7, right=True),
+    Column("owner", "Comes from", 11, least=46, grow=2),
+)
 _CLASSES = (
     Column("class", "Class", 20, grow=1),
     Column("kind", "Kind", 9, least=60),
@@ -30,10 +37,10 @@ _CLASSES = (
     Column("average", "Average", 8, right=True, least=68),
 )
 EMPTY = (
-    "Nobody waits for a lock, and nobody holds one that others want. A lock comes up here with its first wait: one that is never waited for costs nothing and tells nothing."
+    "Nobody waits for a lock. One comes up here while it is waited for: a lock that is taken without waiting costs nothing and tells nothing."
 )
+NO_OTHER = "Nobody waits for an event, a condition or a result."
 NO_CLASS = "No class is known: the processes have not said yet, or cannot; the notes below say why."
-_LOCKS = frozenset({"Lock", "RLock", "RWLock", "Semaphore"})
 
 
 class Item(NamedTuple):
@@ -42,17 +49,17 @@ class Item(NamedTuple):
     seen: Seen
     lock: Lock
     facts: ClassFacts | None
-    oldest: Wait | None
+    oldest: Wait
 
     @property
-    def oldest_s(self) -> float | None:
+    def oldest_s(self) -> float:
         """The age of the oldest wait for it."""
-        return None if self.oldest is None else age_s(self.seen, self.oldest)
+        return age_s(self.seen, self.oldest)
 
     @property
     def is_lock(self) -> bool:
         """Whether it is a lock or permit, and not what somebody announces or brings."""
-        return self.lock.kind in _LOCKS
+        return self.lock.kind in LOCKS
 
 
 class ClassItem(NamedTuple):
@@ -70,13 +77,14 @@ class ClassItem(NamedTuple):
 def page(sight: Sight) -> Page:
     """Return the locks with the oldest waits first, then the classes with the most contention."""
     items = [item for seen in sight.seen for item in items_of(seen, sight)]
-    items.sort(key=lambda item: (not item.is_lock, -(item.oldest_s or 0.0), -len(item.lock.waiters)))
+    items.sort(key=lambda item: (-(item.oldest_s or 0.0), -len(item.lock.waiters)))
     answers = [(seen, sight.fleet.asked(seen.pid)) for seen in sight.seen]
     classes = [ClassItem(seen, facts) for seen, asked in answers for facts in asked.classes.values()]
     classes.sort(key=lambda item: (-(item.facts.contentions or 0), item.facts.name))
     cut = of_processes((seen.pid, f"{asked.cut:,} more classes, less contended, are left out") for seen, asked in answers if asked.cut)
     sections = (
-        Section("Locks that are waited for", _table(sight).grid(items, sight.query)),
+        Section("Locks that are waited for", _table(sight).grid([item for item in items if item.is_lock], sight.query)),
+        Section("What else is waited for", _table_of_others(sight).grid([item for item in items if not item.is_lock], sight.query)),
         Section("Classes, the most contended first", _table_of_classes(sight).grid(classes, sight.query)),
     )
     missing = not_told(sight, "classes", "how many locks of a class live and how often they were contended is not known")
@@ -84,16 +92,16 @@ def page(sight: Sight) -> Page:
 
 
 def items_of(seen: Seen, sight: Sight) -> list[Item]:
-    """Return the locks of a process."""
+    """Return what of a process is waited for."""
     classes = sight.fleet.asked(seen.pid).classes
     oldest = oldest_waits(seen)
-    return [Item(seen, lock, classes.get(lock.lock_class), oldest.get(lock.id)) for lock in seen.locks.values()]
+    return [Item(seen, lock, classes.get(lock.lock_class), oldest[lock.id]) for lock in seen.locks.values() if lock.id in oldest]
 
 
 def oldest_waits(seen: Seen) -> dict[int, Wait]:
     """Return by lock the oldest wait for it."""
     oldest: dict[int, Wait] = {}
-    for wait in seen.waits:
+    for wait in seen.whole_waits:
         if wait.lock not in oldest or wait.since_ns < oldest[wait.lock].since_ns:
             oldest[wait.lock] = wait
     return oldest
@@ -126,7 +134,7 @@ def _table(sight: Sight) -> Table[Item]:
             "site": lambda item: place(item) or None,
         },
         words=lambda item: (name(item), item.lock.lock_class, item.lock.kind, holders(item), place(item), item.seen.process),
-        kinds=lambda item: (item.lock.kind, "locks" if item.is_lock else "rest"),
+        kinds=lambda item: (item.lock.kind, "locks"),
         age_s=lambda item: item.oldest_s,
     )
 
@@ -137,8 +145,8 @@ def _row(item: Item, sight: Sight) -> Row:
     held = names.holders(lock)
     cells = sight.cells(
         seen,
-        Cell(names.lock(lock.id), "name" if item.is_lock else "dim"),
-        Cell(printable(lock.lock_class), "" if item.is_lock else "dim"),
+        Cell(names.lock(lock.id), "name"),
+        Cell(printable(lock.lock_class)),
         Cell(printable(lock.kind), "dim"),
         numbered(None if facts is None else facts.instances),
         numbered(None if facts is None else facts.contentions),
@@ -149,6 +157,47 @@ def _row(item: Item, sight: Sight) -> Row:
     )
     target = Target("lock", seen.pid, lock.id)
     return Row(cells, target, target)
+
+
+# ---- what is no lock -----------------------------------------------------------------------------------------------
+
+
+def _table_of_others(sight: Sight) -> Table[Item]:
+    def name(item: Item) -> str:
+        return sight.names(item.seen).wanted(item.oldest)
+
+    def kept(item: Item) -> str:
+        return sight.names(item.seen).kept(item.lock).removeprefix("from ")
+
+    def row(item: Item) -> Row:
+        comes = kept(item)
+        cells = sight.cells(
+            item.seen,
+            Cell(name(item), "dim" if item.seen.rests(item.oldest) else "name"),
+            Cell(printable(item.lock.kind), "dim"),
+            numbered(len(item.lock.waiters)),
+            aged(item.oldest_s),
+            Cell(comes, "dim" if comes == NOBODY else "owner"),
+        )
+        target = Target("lock", item.seen.pid, item.lock.id)
+        return Row(cells, target, target)
+
+    return Table(
+        columns=sight.columns(*_OTHERS),
+        row=row,
+        empty=sight.empty(NO_OTHER),
+        keys={
+            "pid": lambda item: item.seen.pid,
+            "lock": lambda item: name(item).casefold(),
+            "kind": lambda item: item.lock.kind,
+            "waiters": lambda item: len(item.lock.waiters),
+            "oldest": lambda item: item.oldest_s,
+            "owner": lambda item: kept(item).casefold(),
+        },
+        words=lambda item: (name(item), item.lock.lock_class, item.lock.kind, kept(item), item.seen.process),
+        kinds=lambda item: (item.lock.kind, "rest"),
+        age_s=lambda item: item.oldest_s,
+    )
 
 
 # ---- classes ------------------------------------------------------------------------------------------------------
