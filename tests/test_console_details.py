@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from console_support import NOW_NS, Process, busy, deadlocked, fleet, grids, inversion, rows, sections, shown, text, told_deadlock
+from console_support import NOW_NS, Fleet, Process, busy, deadlocked, fleet, grids, inversion, rows, sections, shown, starved, text, told_deadlock
 from fastlock.console.pages import VIEWS
 from fastlock.console.seen import Asked, ClassFacts, Target
+from fastlock.reporting import width
 
 
 def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
@@ -132,6 +133,105 @@ def test_order_has_inversions_first_with_both_places() -> None:
     assert "one agent alone did both" in one and "index → cache    20 times, first by replica-1" in one
     two = text(shown("order", of, grids(page)[0].rows[1].target))
     assert "audit → stock" in two and "take" in two
+
+
+def test_results_and_pools_are_no_locks() -> None:
+    """A result comes from somebody or stands in a pool's queue, a pool has workers; nobody holds either."""
+    of = fleet(starved())
+    page = shown("locks", of)
+    assert rows(page) == []
+    assert [(row["lock"], row["owner"]) for row in rows(grids(page)[1])][:2] == [("result of page()", "worker-0"), ("result of part() #1", "worker-0")]
+    result, pool = (shown("locks", of, Target("lock", 41, number)) for number in (101, 100))
+    assert result.title == "Result result of page()" and sections(result)["Comes from"] == ["worker-0 | - | waits for result of part() #1 at nested.py:33, for 4.0s"]
+    assert pool.title == "Pool pool" and [line.split(" | ")[0] for line in sections(pool)["Its workers"]] == ["worker-0", "worker-1"]
+    assert sections(pool)["Waiting, in order: 0"] == ["Nobody waits for a pool itself: the results of its jobs are waited for."]
+    made = starved()
+    made.locks[103] = made.locks[103]._replace(owner=None, pool=100)
+    queued = shown("locks", fleet(made), Target("lock", 41, 103))
+    assert sections(queued)["Comes from"] == ["It is queued in pool: no worker has begun it."]
+    assert [row["owner"] for row in rows(grids(shown("locks", fleet(made)))[1])][2] == "queued in pool"
+    assert sections(shown("waits", of, Target("agent", 41, 2)))["Holds"][0].startswith("a job of pool | ")
+
+
+def test_a_starved_pool_is_one_root_with_those_behind_it() -> None:
+    """As in its report: who else is in it does not stand behind it, and Waits counts the same."""
+    of = fleet(starved())
+    page = shown("roots", of)
+    assert rows(page) == [{"who": "FL030 pool starvation", "does": "worker-0 and worker-1", "behind": "1", "oldest": "4.0s"}]
+    root = shown("roots", of, grids(page)[0].rows[0].target)
+    told = text(root)
+    assert "FL030 pool starvation: worker-0 and worker-1\n1 agent waits for it in the end, for 4.0s" in told
+    assert "└ MainThread waits for result of page() at nested.py:41, for 4.0s" in told
+    assert [row["behind"] for row in rows(shown("waits", of))] == ["", "1", "1"]
+    assert [row["who"] for row in rows(grids(shown("circles", of, Target("circle", 41, 2)))[0])] == ["worker-0", "worker-1"]
+
+
+def test_a_stall_names_the_queue_and_the_call() -> None:
+    """As its report does; a call of which its sentences tell nothing keeps the name of its condition."""
+    made = Process(facts={"health": "deadlocked"})
+    one = made.agent("crawler")
+    room, other = (made.lock("jobs", kind="Condition") for _ in range(2))
+    made.wait(one, room, 30, "crawl.py:27", "Condition.wait")
+    told = told_deadlock()
+    agents = [{**told["agents"][0], "id": one, "name": "crawler"}]
+    locks = [{**told["locks"][0], "id": number, "name": name, "kind": "Condition"} for number, name in ((room, "jobs.not_full"), (other, "more.not_empty"))]
+    edges = [{**told["edges"][0], "agent": one, "holds": None, "waits": number} for number in (room, other)]
+    sentence = "Thread \"crawler\" waits in Queue.put on jobs, 4 of 4, at crawl.py:27, and it is the only one who takes from it."
+    made.findings.append({**told, "code": "FL031", "title": "stall", "agents": agents, "locks": locks, "edges": edges, "explanation": sentence})
+    page = text(shown("findings", fleet(made), Target("finding", 41, "cd" * 32)), 120)
+    assert "waits  Queue.put on jobs, 4 of 4 " in page and "waits  more.not_empty " in page and "jobs.not_full" not in page
+
+
+def counted_twice(first: int, then: int) -> Fleet:
+    """A process that found an inversion, and has since counted its orders on."""
+    made = Process(facts={"level": "order"})
+    made.findings.append(inversion({"fix": "in shop.py:38 take audit before stock, as shop.py:52 does: this order was taken once, the other 3 times"}))
+
+    def edge(names: tuple[str, str], times: int, held: int, wanted: int) -> dict[str, Any]:
+        places = ({"file": "/srv/shop/shop.py", "line": line, "function": "visit", "text": f"with line {line}:"} for line in (held, wanted))
+        return {"first": names[0], "then": names[1], "count": times, **dict(zip(("held_at", "wanted_at"), places)), "first_seen": "", "agent": "replica-1"}
+
+    edges = [edge(("audit", "stock"), first, 52, 61), edge(("stock", "audit"), then, 38, 52)]
+    of = fleet(made)
+    cycle = {"classes": ["audit", "stock"], "tier": "high", "reasons": [], "edges": edges}
+    of.answers[41, "order", 0] = Asked(NOW_NS, order={"level": "order", "cycles": [cycle], "edges": edges, "full": False, "cut": {"edges": 0, "cycles": 0}})
+    return of
+
+
+def test_an_inversion_has_one_count_of_each_order() -> None:
+    """That of now, in its orders and in what speaks for the fix; which order is to be turned round stays, whichever is the more frequent one by now."""
+    of = counted_twice(20, 2)
+    for page in (shown("order", of, Target("inversion", 41, "audit → stock")), shown("findings", of, Target("finding", 41, "ab" * 32))):
+        told = " ".join(text(page, 200).split())
+        assert "audit → stock 20 times holds audit shop.py:52" in told and "stock → audit 2 times holds stock shop.py:38" in told
+        assert "Fix in shop.py:38 take audit before stock, as shop.py:52 does: this order was taken 2 times, the other 20 times" in told
+        assert "3 times" not in told.replace("seen 3 times", "")
+    told = " ".join(text(shown("order", counted_twice(2, 20), Target("inversion", 41, "audit → stock")), 200).split())
+    assert "Fix in shop.py:38 take audit before stock, as shop.py:52 does Explain" in told
+
+
+def test_an_inversion_that_has_happened_says_so() -> None:
+    """Where the process has found the deadlock of the same classes, nothing says that nobody is stuck."""
+    of = counted_twice(20, 2)
+    page = text(shown("order", of, Target("inversion", 41, "audit → stock")), 120)
+    assert "nobody is stuck" in page and "This has not happened yet" in page
+    made = Process(facts={"level": "order"})
+    made.findings += [inversion(), inversion({"code": "FL001", "title": "deadlock", "tier": "proven", "fingerprint": "ef" * 32, "clears": False})]
+    page = text(shown("findings", fleet(made), Target("finding", 41, "ab" * 32)), 120).partition("What FL010 means")[0]
+    assert "and it has happened: deadlock efefef" in page and "This has not happened yet" not in page and "nobody is stuck" not in page
+
+
+@pytest.mark.parametrize("columns", [200, 100, 80, 60, 40])
+def test_how_an_inversion_would_come_about_is_never_broken_in_two_columns(columns: int) -> None:
+    """Side by side, in cells of two lines, or one below the other; and no sentence is broken twice."""
+    lines_of_it = text(shown("order", counted_twice(20, 2), Target("inversion", 41, "audit → stock")), columns).partition("== Inversion")[2].splitlines()
+    at = next(number for number, each in enumerate(lines_of_it) if "This has not happened yet" in each)
+    end = next(number for number, each in enumerate(lines_of_it) if "neither can go on" in each)
+    assert all(width(each) <= columns for each in lines_of_it)
+    if columns >= 80:
+        assert len([each for each in lines_of_it[at:end] if "takes audit" in each]) == 1
+    fix = "".join(lines_of_it[next(number for number, each in enumerate(lines_of_it) if each.startswith("  Fix")) :]).split("Explain")[0]
+    assert fix.split()[1:] == "in shop.py:38 take audit before stock, as shop.py:52 does: this order was taken 2 times, the other 20 times".split()
 
 
 def test_order_says_how_to_learn_it() -> None:

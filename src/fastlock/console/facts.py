@@ -13,7 +13,7 @@ from fastlock.findings import CODES, TIERS, AgentFact, EdgeFact, Finding, LockFa
 from fastlock.reporting import wording
 
 _CALLS = {"not_empty": "get", "not_full": "put", "all_tasks_done": "join"}  # a queue's conditions, and which call waits for each
-_FILLING = r"(?:[\d,]+ of [\d,]+|full at [\d,]+|[\d,]+ unfinished|empty)"
+_FILLING = r"(?:\d+ of \d+|full at \d+|\d+ unfinished|empty)"
 Json = Mapping[str, Any]
 
 
