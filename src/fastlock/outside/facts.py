@@ -116,9 +116,12 @@ class Wait(NamedTuple):
         }
 
 
+_PARTS = frozenset({"Condition.wait", "Event.wait", "Lock.wait"})  # the last of something that has found no room in the table
+
+
 def is_part(what: str, lock: int | None, whole: int | None, kind: str) -> bool:
     """Tell whether a wait for `lock` is but how its agent waits for the `whole` of that kind, which its record names: for a result, by a condition or event."""
-    return kind == "Result" and lock != whole and what in ("Condition.wait", "Event.wait")
+    return kind == "Result" and lock != whole and what in _PARTS
 
 
 def whole_waits(waits: Iterable[Wait], agents: Mapping[int, Agent], locks: Mapping[int, Lock]) -> list[Wait]:

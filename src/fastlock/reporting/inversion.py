@@ -13,7 +13,7 @@ _SHOWN = 12  # orders: more is scrolled past
 _COLUMNS = 4  # agents side by side
 _NAME = 30
 _SOURCE = 64
-_WIDTH = 112
+_WIDTH = 116
 _GAP = 4
 
 
@@ -39,7 +39,8 @@ def orders(finding: Finding, names: Labels) -> list[str]:
 def scenario(finding: Finding, names: Labels) -> list[str]:
     """Return how these orders would block each other, one agent a column, or a row where there are many."""
     forms = scenarios(finding, names)
-    return next((form for form in forms if max(map(width, form)) <= _WIDTH), forms[-1]) if forms else []
+    side_by_side = forms[:-1] or forms
+    return next((form for form in side_by_side if max(map(width, form)) <= _WIDTH), side_by_side[-1]) if forms else []
 
 
 def scenarios(finding: Finding, names: Labels) -> list[list[str]]:

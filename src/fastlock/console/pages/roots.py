@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastlock.console.pages.alarms import Alarm, among, told_names
+from fastlock.console.pages.alarms import Alarm, among
 from fastlock.console.pages.agent import one_line_about, stack_of
 from fastlock.console.pages.base import Page, Section, Sight, aged, gone, head, line, notes, numbered
 from fastlock.console.seen import Seen, Target
@@ -44,7 +44,7 @@ class Item(NamedTuple):
 
 def items_of(seen: Seen, sight: Sight) -> list[Item]:
     """Return the roots of a process; a deadlock of which it tells more than the circles in the table is one root, as in its report."""
-    told = [alarm for alarm in sight.alarms(seen) if alarm.circle is not None and alarm.says_more]
+    told = [alarm for alarm in sight.alarms(seen) if alarm.names]
     inside = {agent: alarm for alarm in told for agent in alarm.agents}
     plain_ones = [Item(seen, root) for root in seen.roots if root.agents[0].agent not in inside]
     if seen.moment is None or not told:
@@ -86,9 +86,8 @@ def who(item: Item, sight: Sight) -> str:
 
 def _does(item: Item, sight: Sight) -> str:
     root = item.root
-    if item.alarm is not None and item.alarm.circle is not None:
-        told = item.seen.told_of(item.alarm.circle)
-        return "" if told is None else told_names(told, item.seen, sight.names(item.seen))
+    if item.alarm is not None:
+        return item.alarm.names
     if root.kind == "circle":
         circle = next((each for each in item.seen.circles if root.agents[0].agent in each.agents), None)
         return "they wait for each other" if circle is None else among(circle, item.seen, sight.names(item.seen))
@@ -132,7 +131,7 @@ def members_of(item: Item, sight: Sight) -> Grid:
     rows = []
     for link in root.agents:
         target = alarm.target if alarm is not None else Target("circle" if root.kind == "circle" else "agent", seen.pid, link.agent)
-        mark = "↻ " if root.kind == "circle" else ""
+        mark = "↻ " if root.kind == "circle" and (alarm is None or alarm.circle is not None) else ""
         rows.append(Row((Cell(f"{mark}{names.agent(link.agent)}: {one_line_about(link.agent, seen, sight)}", "name"),), target, ("root", link.agent)))
     return plain((Column("tree", "The root", 38, grow=1),), rows, "")
 
