@@ -19,7 +19,7 @@ def test_a_lock_tells_its_holder_its_queue_and_its_histogram() -> None:
     of.answers[41, "classes", 0] = Asked(NOW_NS, classes={"ledger": ClassFacts("ledger", "Lock", 3, 40, 30, 6.0, ((0.001, 10), (0.1, 10), (1.0, 30)))})
     told = sections(shown("locks", of, Target("lock", 41, 100)))
     assert told["Held by"] == ["holder | pay.py:10 in run | waits for nothing that fastlock sees"]
-    assert told["Where that one is"] == ["pay.py:12 in pay  bank.send(bill)"]
+    assert told["Where the holder is"] == ["pay.py:12 in pay  bank.send(bill)"]
     assert told["Waiting, in order: 1"][0].startswith("reader | ledger | holder | 20s")
     histogram = told["Waits of class ledger"]
     assert "live       3" in histogram and "waited     30 waits over, 200 ms on average" in histogram
@@ -48,7 +48,7 @@ def test_what_a_process_does_not_tell_is_said_with_the_reason(why: str) -> None:
     assert rows(page)[0]["contended"] == rows(page)[0]["live"] == "-"
     assert any(why in note for note in page.notes)
     lock = sections(shown("locks", of, Target("lock", 41, 100)))
-    assert lock["Where that one is"] == [f"Its stack is not known: {why}"]
+    assert lock["Where the holder is"] == [f"Its stack is not known: {why}"]
     assert lock["Waits of class ledger"] == [f"Not known: {why}"]
     assert any(why in note for note in shown("order", of).notes)
 
@@ -142,7 +142,7 @@ def test_results_and_pools_are_no_locks() -> None:
     assert rows(page) == []
     assert [(row["lock"], row["owner"]) for row in rows(grids(page)[1])][:2] == [("result of page()", "worker-0"), ("result of part() #1", "worker-0")]
     result, pool = (shown("locks", of, Target("lock", 41, number)) for number in (101, 100))
-    assert result.title == "Result result of page()" and sections(result)["Comes from"] == ["worker-0 | - | waits for result of part() #1 at nested.py:33, for 4.0s"]
+    assert result.title == "Result result of page()" and sections(result)["Comes from"] == ["worker-0 | - | waits 4.0s for result of part() #1 at nested.py:33"]
     assert pool.title == "Pool pool" and [line.split(" | ")[0] for line in sections(pool)["Its workers"]] == ["worker-0", "worker-1"]
     assert sections(pool)["Waiting, in order: 0"] == ["Nobody waits for a pool itself: the results of its jobs are waited for."]
     made = starved()

@@ -71,7 +71,7 @@ def test_text_has_the_head_and_each_note_once() -> None:
     """Several views in one text: who it is about stands on top, what cannot be known at the end."""
     of = fleet(deadlocked())
     told = once.render_all([made for _, made in once.pages_of(of, ["processes", "waits", "circles"], Query(), History())])
-    assert told.startswith("billing.py  pid 41  Python 3.11.9  level detect  3 agents, 3 waiting  deadlocked\nDEADLOCK: refresher and exporter wait for each other\n\n== Processes ==\n")
+    assert told.startswith("billing.py  pid 41  Python 3.11.9  level detect  3 agents, 3 wait  deadlocked\nDEADLOCK: refresher and exporter wait for each other\n\n== Processes ==\n")
     assert told.count("DEADLOCK: refresher") == 1
     assert re.findall("^== (.+) ==$", told, re.M) == ["Processes", "Waits", "Circles", "Circle: DEADLOCK"]
     assert "holds  ledger_lock   export.py:120" in told  # each circle is drawn

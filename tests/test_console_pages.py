@@ -63,7 +63,7 @@ def test_a_wait_for_a_result_is_one() -> None:
     made.wait(main, result, 3, "pool.py:31", "Future.result")
     of = fleet(made)
     assert [(row["lock"], row["owner"]) for row in rows(shown("waits", of))] == [("result of work()", "from worker")]
-    assert lines(shown("waits", of))[0].endswith("2 agents, 0 waiting  ok")
+    assert lines(shown("waits", of))[0].endswith("2 agents, 0 wait  ok")
     assert [row["lock"] for row in rows(grids(shown("locks", of))[1])] == ["result of work()"]
     assert "MainThread waits for result of work() at pool.py:31, for 3.0s" in text(shown("roots", of, Target("root", 41, worker)))
     handler = Process()
@@ -86,7 +86,7 @@ def test_a_wait_inside_of_a_queue_has_the_name_that_reports_give_it() -> None:
 def test_who_is_kept_by_a_deadlock_waits_whatever_for() -> None:
     """The workers of a starved pool wait for results alone, and who waits behind them too: none of that rests, in the head, in Waits and in Processes."""
     of = fleet(starved())
-    assert lines(shown("waits", of))[0].endswith("3 agents, 3 waiting  deadlocked")
+    assert lines(shown("waits", of))[0].endswith("3 agents, 3 wait  deadlocked")
     assert grids(shown("waits", of))[0].total == 3
     assert shown("waits", of).sections[0].title == "Waits: 3 for locks, or kept by a deadlock, 0 for events, results and the like, which may last"
     assert rows(shown("processes", of))[0]["waiting"] == "3"
@@ -212,7 +212,7 @@ def test_what_has_ended_has_its_own_page_alone() -> None:
         assert [row["pid"] for row in rows(pages["waits"]) if row.get("pid") == "50"] == []
         assert all(page.focus is None and "DEADLOCK" not in text(page) for page in pages.values())
         assert [row["health"] for row in rows(pages["processes"]) if row["pid"] == "50"] == ["ended"]
-    assert lines(shown("waits", fleet(busy(), dead)))[0] == "1 process: 1 ok  7 agents, 4 waiting  1 ended"
+    assert lines(shown("waits", fleet(busy(), dead)))[0] == "1 process: 1 ok  7 agents, 4 wait  1 ended"
     assert shown("processes", fleet(busy(), dead)).sections[0].title == "1 process, 1 ended"
     assert grids(shown("waits", fleet(dead)))[0].empty == OVER
     assert rows(shown("processes", fleet(busy(), dead)))[-1]["pid"] == "50"
@@ -227,7 +227,7 @@ def test_several_processes_side_by_side() -> None:
     of = fleet(deadlocked(41), busy(), deadlocked(43))
     page = shown("waits", of)
     assert {row["pid"] for row in rows(page)} == {"41", "43"}
-    assert lines(page)[0] == "3 processes: 2 deadlocked 1 ok  13 agents, 10 waiting"
+    assert lines(page)[0] == "3 processes: 2 deadlocked 1 ok  13 agents, 10 wait"
     assert "DEADLOCK in pid 43: refresher and exporter wait for each other" in lines(page)
     assert [row["pid"] for row in rows(shown("circles", of))] == ["41", "43"]
 

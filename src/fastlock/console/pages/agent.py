@@ -88,7 +88,7 @@ def one_line_about(agent: int, seen: Seen, sight: Sight) -> str:
     if wait is None:
         return _sleeps(seen.agents[agent], seen) or "waits for nothing that fastlock sees"
     at = place(seen.site(wait))
-    return f"waits for {sight.names(seen).wanted(wait)}{' at ' + at if at else ''}, for {duration(age_s(seen, wait))}"
+    return f"waits {duration(age_s(seen, wait))} for {sight.names(seen).wanted(wait)}{' at ' + at if at else ''}"
 
 
 def _sleeps(agent: Agent, seen: Seen) -> str:

@@ -191,8 +191,12 @@ def _about_one(seen: Seen) -> Line:
     if seen.state == UNSEEN:
         return (*parts, Cell("  "), health(seen))
     told = f"  Python {printable(seen.python)}  level {printable(seen.level)}  "
-    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {len(seen.pressing):,} waiting  "
+    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {_wait(len(seen.pressing))}  "
     return (*parts, Cell(told + counts), health(seen))
+
+
+def _wait(number: int) -> str:
+    return f"{number:,} {'waits' if number == 1 else 'wait'}"
 
 
 def _about_many(fleet: Sequence[Seen]) -> Line:
@@ -202,7 +206,7 @@ def _about_many(fleet: Sequence[Seen]) -> Line:
     for word in dict.fromkeys(sorted(words, key=lambda cell: _ALARM.get(cell.style, 9))):
         parts += [Cell(f" {words.count(word)} "), word]
     waiting = sum(len(seen.pressing) for seen in there)
-    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {waiting:,} waiting"))
+    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {_wait(waiting)}"))
     return (*parts, Cell(f"  {len(fleet) - len(there):,} ended", "dim")) if len(there) < len(fleet) else tuple(parts)
 
 

@@ -17,6 +17,7 @@ from fastlock.reporting import duration, printable, times
 GONE = "Nobody waits for this lock any more, so the table has nothing of it."
 _BAR = 32  # columns of the longest bar of a histogram
 _WHO = {"ThreadPoolExecutor": "Its workers", "Result": "Comes from"}  # else it is held
+_WHERE = {"ThreadPoolExecutor": "Where the worker is", "Result": "Where that one is"}
 _SITE = {"ThreadPoolExecutor": "", "Result": "Asked for at"}
 _LOCKS = (Column("lock", "Lock", 14, grow=2), Column("waiters", "Waiters", 7, right=True), Column("oldest", "Oldest", 7, right=True), Column("owner", "Held by", 12, grow=1))
 _LABEL = 11
@@ -35,7 +36,7 @@ def one(sight: Sight) -> Page:
     sections = [
         Section("", _facts(lock, seen, sight)),
         Section(_WHO.get(lock.kind, "Held by"), _holders(holders, lock, seen, sight)),
-        *([] if len(holders) != 1 else stack_of(holders[0], seen, sight, "Where that one is")),
+        *([] if len(holders) != 1 else stack_of(holders[0], seen, sight, _WHERE.get(lock.kind, "Where the holder is"))),
         Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "deadlock", _nobody_waits(lock))),
         *_of_class(lock.lock_class, seen, sight),
     ]
