@@ -131,6 +131,19 @@ class Table(Generic[_T]):
         return items
 
 
+@dataclass(frozen=True)
+class Field(Generic[_T]):
+    """A column of a table with what a row says in it; sorted by the cell's value, or by its text where that has none of its own."""
+
+    column: Column
+    cell: Callable[[_T], Cell]
+
+    def key(self, item: _T) -> Any:
+        """Return what an item is sorted by in this column, None for what is not known."""
+        cell = self.cell(item)
+        return cell.text.casefold() if cell.value is ... or isinstance(cell.value, Mapping) else cell.value
+
+
 def plain(columns: tuple[Column, ...], rows: Sequence[Row], empty: str) -> Grid:
     """Return a grid of few rows in the order that they have."""
     return Grid(columns, rows, empty, len(rows))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from fastlock import explain
 from fastlock.console.facts import finding_of
 from fastlock.console.names import noun
-from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes, numbered
 from fastlock.console.orders import Inversion, counted, happened, inversion_of, inversions_of
+from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes, numbered
 from fastlock.console.pages.circles import drawn, in_forms, of_report
 from fastlock.console.seen import Seen, Target
 from fastlock.console.sources import sourced

@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastlock.console.names import place, place_in
-from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, of_processes, sited
 from fastlock.console.orders import Edge, Inversion, edges_of, inversion_of, inversions_of, number
+from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, of_processes, sited
 from fastlock.console.pages.found import report_of
 from fastlock.console.seen import Seen, Target
-from fastlock.console.tables import Cell, Column, Line, Row, Table
+from fastlock.console.tables import Cell, Column, Field, Line, Table
 from fastlock.reporting import printable
 from fastlock.reporting import times as told_times
 
-_INVERSIONS = (
-    Column("classes", "Inversion", 16, grow=3),
-    Column("one", "One order", 19, least=46, grow=2),
-    Column("other", "The other", 19, least=70, grow=2),
-    Column("tier", "How sure", 8, least=100),
-)
-_EDGES = (
-    Column("first", "Holds", 12, grow=2),
-    Column("then", "Takes", 12, grow=2),
-    Column("count", "Times", 7, right=True),
-    Column("held", "Held since", 14, least=56, grow=1),
-    Column("wanted", "Taken at", 14, least=72, grow=1),
-    Column("agent", "First by", 12, least=100, grow=1),
-)
 NO_INVERSION = "No inversion is known. At level order fastlock learns who takes which lock under which, and this stays empty while all agree."
 NO_EDGES = "No order is known: nobody has taken a lock while holding another one, or this is not learned at the present level."
 GONE = "This inversion is not known any more: the process has ended, or an unlisted newer one took its place."
@@ -67,32 +53,46 @@ def _limits(seen: Seen, sight: Sight) -> Iterator[str]:
 
 
 def _table_of_inversions(sight: Sight) -> Table[Inversion]:
-    return Table(
-        columns=sight.columns(*_INVERSIONS),
-        row=lambda item: _inversion_row(item, sight),
-        empty=sight.empty(NO_INVERSION),
-        keys={"pid": lambda item: item.seen.pid, "classes": lambda item: item.key, "tier": lambda item: item.tier},
+    return sight.table(
+        (
+            Field(Column("classes", "Inversion", 16, grow=3), _classes),
+            Field(Column("one", "One order", 19, least=46, grow=2), lambda item: Cell(_both(item.edges[0]) if item.edges else "-", "site")),
+            Field(Column("other", "The other", 19, least=70, grow=2), _other),
+            Field(Column("tier", "How sure", 8, least=100), lambda item: Cell(item.tier)),
+        ),
+        lambda item: Target("inversion", item.seen.pid, item.key),
+        NO_INVERSION,
         words=lambda item: (item.key, item.tier, *(word for edge in item.edges for word in _words(edge))),
         kinds=lambda item: (item.tier, "inversion"),
     )
 
 
+def _classes(item: Inversion) -> Cell:
+    named = " ⇄ ".join(item.classes) if len(item.classes) == 2 else f"{item.key} → …"
+    return Cell(named, "bad" if item.tier == "high" else "warn")
+
+
+def _other(item: Inversion) -> Cell:
+    more = len(item.edges) - 2
+    other = _both(item.edges[1]) if len(item.edges) > 1 else "-"
+    return Cell(f"{other} and {more:,} more" if more > 0 else other, "site")
+
+
 def _table_of_edges(sight: Sight) -> Table[Edge]:
-    return Table(
-        columns=sight.columns(*_EDGES),
-        row=lambda edge: _edge_row(edge, sight),
-        empty=sight.empty(NO_EDGES),
-        keys={
-            "pid": lambda edge: edge.seen.pid,
-            "first": lambda edge: edge.first.casefold(),
-            "then": lambda edge: edge.then.casefold(),
-            "count": lambda edge: edge.times,
-            "held": lambda edge: place(edge.held_at),
-            "wanted": lambda edge: place(edge.wanted_at),
-            "agent": lambda edge: edge.agent.casefold(),
-        },
-        words=_words,
-        kinds=lambda edge: ("order",),
+    return sight.table(
+        (
+            Field(Column("first", "Holds", 12, grow=2), lambda edge: Cell(edge.first, "name")),
+            Field(Column("then", "Takes", 12, grow=2), lambda edge: Cell(edge.then, "name")),
+            Field(Column("count", "Times", 7, right=True), lambda edge: Cell(f"{edge.times:,}" if edge.times else "-", "", edge.times or None)),
+            Field(Column("held", "Held since", 14, least=56, grow=1), lambda edge: sited(edge.held_at)),
+            Field(Column("wanted", "Taken at", 14, least=72, grow=1), lambda edge: sited(edge.wanted_at)),
+            Field(Column("agent", "First by", 12, least=100, grow=1), lambda edge: Cell(edge.agent, "dim")),
+        ),
+        lambda edge: Target("class", edge.seen.pid, edge.then),
+        NO_EDGES,
+        _words,
+        lambda edge: ("order",),
+        key=lambda edge: ("order", edge.seen.pid, edge.first, edge.then),
     )
 
 
@@ -105,33 +105,6 @@ def _both(edge: Edge) -> str:
     if edge.held_at and edge.wanted_at and edge.held_at.file == edge.wanted_at.file:
         wanted = str(edge.wanted_at.line)
     return f"{held} → {wanted}{f', {told_times(edge.times)}' if edge.times else ''}"
-
-
-def _inversion_row(item: Inversion, sight: Sight) -> Row:
-    more = len(item.edges) - 2
-    other = _both(item.edges[1]) if len(item.edges) > 1 else "-"
-    cells = sight.cells(
-        item.seen,
-        Cell(" ⇄ ".join(item.classes) if len(item.classes) == 2 else f"{item.key} → …", "bad" if item.tier == "high" else "warn"),
-        Cell(_both(item.edges[0]) if item.edges else "-", "site"),
-        Cell(f"{other} and {more:,} more" if more > 0 else other, "site"),
-        Cell(item.tier),
-    )
-    target = Target("inversion", item.seen.pid, item.key)
-    return Row(cells, target, target)
-
-
-def _edge_row(edge: Edge, sight: Sight) -> Row:
-    cells = sight.cells(
-        edge.seen,
-        Cell(edge.first, "name"),
-        Cell(edge.then, "name"),
-        Cell(f"{edge.times:,}" if edge.times else "-", "", edge.times or None),
-        sited(edge.held_at),
-        sited(edge.wanted_at),
-        Cell(edge.agent, "dim"),
-    )
-    return Row(cells, Target("class", edge.seen.pid, edge.then), ("order", edge.seen.pid, edge.first, edge.then))
 
 
 # ---- one inversion -------------------------------------------------------------------------------------------------
