@@ -27,6 +27,12 @@ def test_the_line_of_a_place_is_never_cut_away(text: str, columns: int, told: st
     assert width(shown) == columns and shown.rstrip() == told
 
 
+@pytest.mark.parametrize(("columns", "told"), [(40, "exporter waits for rates_lock           "), (12, "exporter wa…"), (1, "…"), (0, "")])
+def test_a_sentence_keeps_its_beginning(columns: int, told: str) -> None:
+    """What happened begins with who; names differ at either end, and lose their middle."""
+    assert cut_cell(Cell("exporter waits for rates_lock", "sentence"), columns) == told
+
+
 def test_places_get_their_room_first_and_what_is_short_gives_it() -> None:
     """Tasks can be told apart, and the line stands there; a column is no wider than what stands in it."""
     made = Process()

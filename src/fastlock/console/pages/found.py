@@ -13,7 +13,7 @@ from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes,
 from fastlock.console.pages.circles import drawn, in_forms, of_report
 from fastlock.console.seen import Seen, Target
 from fastlock.console.sources import sourced
-from fastlock.console.tables import Cell, Column, Grid, Row, Table, plain
+from fastlock.console.tables import SENTENCE, Cell, Column, Grid, Row, Table, plain
 from fastlock.findings import CODES, Finding
 from fastlock.reporting import parts, printable
 
@@ -84,7 +84,7 @@ def row_of(item: Item, sight: Sight) -> Row:
         Cell(item.text("tier")),
         numbered(item.times),
         Cell(f"{item.text('detected_at')[11:19]}Z", "dim", item.text("detected_at")),
-        Cell(item.text("explanation")),
+        Cell(item.text("explanation"), SENTENCE),
     )
     target = target_of(item.seen, item.told)
     return Row(cells, target, target)
