@@ -43,7 +43,7 @@ def test_who_waits_behind_a_circle_is_counted_in_one_way() -> None:
     of = fleet(deadlocked())
     assert [row["behind"] for row in rows(shown("waits", of))] == ["1", "1", ""]
     assert [row["behind"] for row in rows(shown("roots", of))] == ["1"]
-    assert "behind     1 agent in the end and no part of the deadlock" in lines(shown("waits", of, Target("agent", 41, 1)))
+    assert "behind it  1 agent in the end, besides those in the deadlock" in lines(shown("waits", of, Target("agent", 41, 1)))
     made = Process()
     one, two, three = (made.agent(name) for name in ("one", "two", "three"))
     first, second = made.lock("first", one), made.lock("second", two)

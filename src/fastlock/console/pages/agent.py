@@ -62,10 +62,7 @@ def _facts(agent: Agent, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     tid = "" if agent.native_id is None else f", tid {agent.native_id}"
     what = f"thread{tid}" if agent.kind == "thread" else f"task, loop of {printable(agent.loop or 'a thread that is not known')}{tid}"
     alarm = _alarm(agent, seen, sight)
-    behind = behind_it(seen, agent.id, alarm)
-    whom = "behind it" if alarm is None else "behind"
-    among = "" if alarm is None else " and no part of the deadlock"
-    facts = [_fact("is", what), _fact(whom, f"{count(behind, 'agent')} in the end{among}" if behind else f"nobody{' but who is in the deadlock' if alarm else ''}")]
+    facts = [_fact("is", what), _fact("behind it", _behind(behind_it(seen, agent.id, alarm), alarm))]
     told = sight.fleet.asked(seen.pid, "agent", agent.id).agent
     doing = told.get("doing") if told else None
     now = [doing if isinstance(doing, str) else "", _sleeps(agent, seen) if agent.waits is None else ""]
@@ -74,6 +71,12 @@ def _facts(agent: Agent, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     if alarm is not None:
         facts.append(_fact("deadlock", alarm.told, "bad"))
     return tuple(facts)
+
+
+def _behind(number: int, alarm: Alarm | None) -> str:
+    if alarm is None:
+        return f"{count(number, 'agent')} in the end" if number else "nobody"
+    return f"{count(number, 'agent')} in the end, besides those in the deadlock" if number else "nobody but those in the deadlock"
 
 
 def _fact(label: str, text: str, style: str = "") -> Line:
