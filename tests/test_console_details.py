@@ -166,6 +166,26 @@ def test_a_starved_pool_is_one_root_with_those_behind_it() -> None:
     assert [row["who"] for row in rows(grids(shown("circles", of, Target("circle", 41, 2)))[0])] == ["worker-0", "worker-1"]
 
 
+def test_a_stall_is_one_root_without_a_circle() -> None:
+    """Nobody in it waits for another one in the table, and it is who is waited for in the end all the same."""
+    made = Process(facts={"health": "deadlocked"})
+    crawler, clerk = made.agent("crawler"), made.agent("clerk")
+    room, pages = made.lock("jobs", kind="Condition"), made.lock("pages_lock", crawler, "crawl.py:20")
+    made.wait(crawler, room, 30, "crawl.py:27", "Condition.wait")
+    made.wait(clerk, pages, 12, "clerk.py:7")
+    told = told_deadlock()
+    agents, locks = [{**told["agents"][0], "id": crawler, "name": "crawler"}], [{**told["locks"][0], "id": room, "name": "jobs.not_full", "kind": "Condition"}]
+    edges = [{**told["edges"][0], "agent": crawler, "holds": None, "waits": room}]
+    made.findings.append({**told, "code": "FL031", "title": "stall", "agents": agents, "locks": locks, "edges": edges})
+    of = fleet(made)
+    page = shown("roots", of)
+    assert rows(page) == [{"who": "FL031 STALL", "does": "crawler", "behind": "1", "oldest": "12s"}]
+    assert [(row["who"], row["behind"]) for row in rows(shown("waits", of))] == [("crawler", "1"), ("clerk", "")]
+    root = text(shown("roots", of, grids(page)[0].rows[0].target))
+    assert "crawler: waits 30s for jobs at crawl.py:27" in root and "↻" not in root
+    assert grids(shown("roots", of, grids(page)[0].rows[0].target))[0].rows[0].target == Target("finding", 41, "cd" * 32)
+
+
 def test_a_stall_names_the_queue_and_the_call() -> None:
     """As its report does; a call of which its sentences tell nothing keeps the name of its condition."""
     made = Process(facts={"health": "deadlocked"})

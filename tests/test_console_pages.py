@@ -61,10 +61,13 @@ def test_a_wait_for_a_result_is_one() -> None:
     result, inner = made.lock("result of work()", worker, kind="Result"), made.lock("Condition@pool.py:31", kind="Condition")
     made.wait(main, inner, 3, "_base.py:451", "Condition.wait")
     made.wait(main, result, 3, "pool.py:31", "Future.result")
+    other = made.agent("other")
+    made.wait(other, made.lock("unnamed Lock"), 2, "_base.py:451", "Lock.wait")  # the table had no room for that condition
+    made.wait(other, made.lock("result of more()", worker, kind="Result"), 2, "pool.py:32", "Future.result")
     of = fleet(made)
-    assert [(row["lock"], row["owner"]) for row in rows(shown("waits", of))] == [("result of work()", "from worker")]
-    assert lines(shown("waits", of))[0].endswith("2 agents, 0 wait  ok")
-    assert [row["lock"] for row in rows(grids(shown("locks", of))[1])] == ["result of work()"]
+    assert [(row["lock"], row["owner"]) for row in rows(shown("waits", of))] == [("result of work()", "from worker"), ("result of more()", "from worker")]
+    assert lines(shown("waits", of))[0].endswith("3 agents, 0 wait  ok")
+    assert [row["lock"] for row in rows(grids(shown("locks", of))[1])] == ["result of work()", "result of more()"]
     assert "MainThread waits for result of work() at pool.py:31, for 3.0s" in text(shown("roots", of, Target("root", 41, worker)))
     handler = Process()
     main = handler.agent("MainThread")

@@ -77,12 +77,12 @@ def stuck(stands: Iterable[Told], forest: Callable[[], Forest]) -> set[int]:
     return inside.union(agent for agent, _ in forest().behind(inside)) if inside else inside
 
 
-def pressing(waits: Iterable[Wait], stuck: Collection[int]) -> list[Wait]:
-    """Return by agent its innermost wait, of those that are for a lock or permit, or of who is stuck: the others may last."""
+def pressing(waits: Iterable[Wait], kept: Collection[int]) -> list[Wait]:
+    """Return by agent its innermost wait, of those that are for a lock or permit, or of who is kept by a deadlock: the others may last."""
     innermost: dict[int, Wait] = {}
     for wait in waits:
         innermost.setdefault(wait.agent, wait)
-    return [wait for wait in innermost.values() if wait.is_for_a_lock or wait.agent in stuck]
+    return [wait for wait in innermost.values() if wait.is_for_a_lock or wait.agent in kept]
 
 
 def _pairs(finding: Mapping[str, Any], waiting: Collection[Pair], threads: Mapping[int, int]) -> frozenset[Pair]:

@@ -45,12 +45,14 @@ class Item(NamedTuple):
 def items_of(seen: Seen, sight: Sight) -> list[Item]:
     """Return the roots of a process; a deadlock of which it tells more than the circles in the table is one root, as in its report."""
     told = [alarm for alarm in sight.alarms(seen) if alarm.names]
-    inside = {agent: alarm for alarm in told for agent in alarm.agents}
-    plain_ones = [Item(seen, root) for root in seen.roots if root.agents[0].agent not in inside]
-    if seen.moment is None or not told:
-        return plain_ones
-    known = {alarm: [agent for agent in alarm.agents if agent in seen.agents] for alarm in told}
-    return [*(Item(seen, seen.moment.root(agents, together=True), alarm) for alarm, agents in known.items() if agents), *plain_ones]
+    inside = {agent for alarm in told for agent in alarm.agents}
+    items = [Item(seen, root) for root in seen.roots if root.agents[0].agent not in inside]
+    moment = seen.moment
+    for alarm in told:
+        there = [agent for agent in alarm.agents if agent in seen.agents]
+        if moment is not None and there:
+            items.append(Item(seen, moment.root(there, together=True), alarm))
+    return items
 
 
 def page(sight: Sight) -> Page:
