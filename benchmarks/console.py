@@ -16,12 +16,13 @@ import platform
 import pty
 import select
 import struct
-import subprocess
 import sys
 import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from subjects import program
 
 MOST_SHARE = 0.10
 WARM_UP_S = 5.0
@@ -64,20 +65,6 @@ sys.exit(run(Fleet([int(sys.argv[1])]), view=sys.argv[2]))
 
 
 @contextmanager
-def program(*sizes: int) -> Iterator[int]:
-    """A process of that size; its number."""
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, sizes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise SystemExit("the program that is to be looked at has ended")
-        yield process.pid
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
 def console(pid: int, view: str) -> Iterator[tuple[int, int]]:
     """The console on a terminal: its process number, and the terminal's other end."""
     child, terminal = pty.fork()
@@ -115,7 +102,8 @@ def processor_s(pid: int) -> float:
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """The shares of a core that the console takes, and the process with and without it."""
-    with program(arguments.locks, arguments.agents, arguments.waits) as pid:
+    with program(PROGRAM, arguments.locks, arguments.agents, arguments.waits) as process:
+        pid = process.pid
         time.sleep(1.0)
         before = processor_s(pid)
         time.sleep(arguments.seconds / 3)

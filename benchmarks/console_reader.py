@@ -16,10 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fastlock.console.readers import Reading
+from subjects import acquired, program
 
 MOST_MS = 25
 PERIOD_S = 0.5
@@ -72,19 +71,6 @@ asyncio.run(main())
 """
 
 
-@contextmanager
-def program(arguments: argparse.Namespace, share: float) -> Iterator[subprocess.Popen[str]]:
-    numbers = [str(number) for number in (arguments.locks, arguments.agents, arguments.waits, share)]
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *numbers], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def looks(pid: int, rounds: int) -> dict[str, float]:
     """Processor time of each look in ms, with who is behind whom, as the first view shows it; and how many waits were seen."""
     reading = Reading(pid)
@@ -102,29 +88,21 @@ def looks(pid: int, rounds: int) -> dict[str, float]:
     return {"median": statistics.median(times), "least": min(times), "most": max(times), "waits": statistics.median(waits)}
 
 
-def asked(process: subprocess.Popen[str], word: str) -> tuple[int, float]:
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(f"{word}\n")
-    process.stdin.flush()
-    acquires, cpu_s = process.stdout.readline().split()
-    return int(acquires), float(cpu_s)
-
-
 def rate(process: subprocess.Popen[str], reading: Reading | None) -> float:
     """Acquires in a second of the program's processor time, while it is read twice a second or not."""
-    (before, cpu_before), end = asked(process, "say"), time.perf_counter() + 4 * PERIOD_S
+    (before, cpu_before), end = acquired(process), time.perf_counter() + 4 * PERIOD_S
     while time.perf_counter() < end:
         if reading is not None:
             reading.refresh()
         time.sleep(PERIOD_S)
-    after, cpu_after = asked(process, "say")
+    after, cpu_after = acquired(process)
     return (after - before) / (cpu_after - cpu_before)
 
 
 def slowdown(arguments: argparse.Namespace) -> float:
     """Acquires while it is read over acquires without, median of pairs."""
-    with program(arguments, 0) as process:
-        asked(process, "work")
+    with program(PROGRAM, arguments.locks, arguments.agents, arguments.waits, 0) as process:
+        acquired(process, "work")
         reading = Reading(process.pid)
         return statistics.median(rate(process, reading) / rate(process, None) for _ in range(max(3, arguments.rounds // 2)))
 
@@ -139,7 +117,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = {}
     for kind, share in KINDS.items():
-        with program(arguments, share) as process:
+        with program(PROGRAM, arguments.locks, arguments.agents, arguments.waits, share) as process:
             figures[kind] = looks(process.pid, arguments.rounds)
     ratio = slowdown(arguments)
     if arguments.json:

@@ -15,10 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fastlock.outside import open_table
+from subjects import acquired, program
 
 MOST_MS = 50
 PROGRAM = """
@@ -53,18 +52,6 @@ os._exit(0)
 """
 
 
-@contextmanager
-def program(locks: int, kind: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(locks), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def dump_ms(pid: int, rounds: int) -> float:
     times = []
     for _ in range(rounds):
@@ -77,27 +64,19 @@ def dump_ms(pid: int, rounds: int) -> float:
 
 def rate(process: subprocess.Popen[str], seconds: float, dumps_per_s: int) -> float:
     """Acquires in a second of the program's processor time, while it is dumped so often."""
-
-    def done() -> tuple[int, float]:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-        acquires, cpu_s = process.stdout.readline().split()
-        return int(acquires), float(cpu_s)
-
-    (before, cpu_before), began = done(), time.perf_counter()
+    (before, cpu_before), began = acquired(process), time.perf_counter()
     with open_table(process.pid) as table:
         while time.perf_counter() - began < seconds:
             if dumps_per_s:
                 table.snapshot()
             time.sleep(1 / (dumps_per_s or 100))
-    after, cpu_after = done()
+    after, cpu_after = acquired(process)
     return (after - before) / (cpu_after - cpu_before)
 
 
 def slowdown(locks: int, pairs: int) -> float:
     """Acquires with dumps over acquires without, median of pairs."""
-    with program(locks, "traffic") as process:
+    with program(PROGRAM, locks, "traffic") as process:
         return statistics.median(rate(process, 0.3, 100) / rate(process, 0.3, 0) for _ in range(pairs))
 
 
@@ -109,7 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = {}
     for kind in ("idle", "contended", "traffic"):
-        with program(arguments.locks, kind) as process:
+        with program(PROGRAM, arguments.locks, kind) as process:
             figures[kind] = dump_ms(process.pid, arguments.rounds)
     ratio = slowdown(1000, arguments.rounds)
     if arguments.json:

@@ -49,6 +49,16 @@ def staged(*processes: Process | Seen, **facts: Any) -> Staged:
     return Staged([each.seen() if isinstance(each, Process) else each for each in processes], **facts)
 
 
+def queue(waiters: int, pid: int = 41, name: str = "pool_lock") -> Process:
+    """A process in which so many wait for one lock, the first for 100 s and each for a second less."""
+    made = Process(pid)
+    holder = made.agent("holder")
+    lock = made.lock(name, holder, "pool.py:12")
+    for number in range(waiters):
+        made.wait(made.agent(f"waiter-{number}"), lock, 100 - number / 100, f"pool.py:{20 + number % 7}")
+    return made
+
+
 def top(fleet: Staged, **options: Any) -> Top:
     """Return the console, whose time stands still."""
     return Top(fleet, **{"period_s": SELDOM_S, "wall_s": lambda: WALL_S, **options})
@@ -132,6 +142,11 @@ def screen(app: Top) -> list[str]:
                 text = widget.render_line(y).text
                 lines[region.y + y][region.x : region.x + len(text)] = text
     return ["".join(line)[:width].rstrip() for line in lines]
+
+
+def told(app: Top) -> str:
+    """Return the whole screen as one text."""
+    return "\n".join(screen(app))
 
 
 def cursor_row(app: Top) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from fastlock.console import once
 from fastlock.console.pages import page
 from fastlock.console.pages.base import Page, Section
 from fastlock.console.seen import LIVE, Agent, Asked, Circle, Lock, Seen, Target, Wait
 from fastlock.console.tables import Grid, Query, text_of
 from fastlock.findings import Site
-from fastlock.roots import Moment, Root
+from fastlock.roots import Moment
 
 NOW_NS = 1_000_000_000_000
 
@@ -21,7 +22,7 @@ class HandMade(Seen):
     """A process whose circles and roots follow from its waits, as everywhere."""
 
     @cached_property
-    def _moment(self) -> Moment:
+    def moment(self) -> Moment:
         agents = [{**each._asdict(), "state": "alive"} for each in self.agents.values()]
         return Moment(
             agents,
@@ -33,14 +34,7 @@ class HandMade(Seen):
 
     @cached_property
     def circles(self) -> Sequence[Circle]:
-        return [Circle(each, self._moment.clears(each), True) for each in self._moment.forest.circles]
-
-    @cached_property
-    def roots(self) -> Sequence[Root]:
-        return self._moment.roots(cut=True)
-
-    def behind(self, agent: int) -> int:
-        return len(self._moment.forest.behind([agent]))
+        return [Circle(each, self.moment.clears(each), True) for each in self.moment.forest.circles]
 
 
 def site(place: str, function: str = "run") -> Site:
@@ -102,6 +96,73 @@ def deadlocked(pid: int = 41) -> Process:
     return made
 
 
+def busy() -> Process:
+    """A process with a wait of each sort, none of them stuck."""
+    made = Process()
+    holder, writer, reader, permit = (made.agent(name) for name in ("holder", "writer", "reader", "taker"))
+    loop = made.agent("MainThread", tid=41)
+    task, other = made.agent("fetch", "task", "MainThread", 41), made.agent("store", "task", "MainThread", 41)
+    ledger = made.lock("ledger", holder, "pay.py:10")
+    rates = made.lock("rates", kind="RWLock", readers=(holder,))
+    pool = made.lock("pool", kind="Semaphore", readers=(holder, writer))
+    ready = made.lock("ready", kind="Event")
+    rows_lock = made.lock("rows", task, "rows.py:5")
+    made.wait(writer, rates, 8, "rates.py:20", "RWLock.acquire_write")
+    made.wait(reader, ledger, 20, "pay.py:33", left_s=5)
+    made.wait(permit, pool, 3, "pool.py:9", "Semaphore.acquire")
+    made.wait(loop, ready, 900, "main.py:1", "Event.wait", "shared")
+    made.wait(other, rows_lock, 1, "rows.py:9")
+    return made
+
+
+def inversion(more: Mapping[str, Any] = {}) -> dict[str, Any]:  # noqa: B006
+    """A finding of two orders, as tables have it."""
+    agents = [{"id": number, "kind": "thread", "name": name, "native_id": 4700 + number, "loop": None, "stack": []} for number, name in ((1, "one"), (2, "two"))]
+    locks = [{"id": number, "name": name, "class": name, "kind": "Lock", "created": None} for number, name in ((7, "audit"), (8, "stock"))]
+
+    def place(line: int) -> dict[str, Any]:
+        return {"file": "/srv/shop/shop.py", "line": line, "function": "visit", "text": "with stock:"}
+
+    edges = [
+        {"agent": 1, "holds": 7, "waits": 8, "mode": "exclusive", "held_at": place(52), "wanted_at": place(61), "since_s": 0.0},
+        {"agent": 2, "holds": 8, "waits": 7, "mode": "exclusive", "held_at": place(38), "wanted_at": place(52), "since_s": 0.0},
+    ]
+    return {
+        "code": "FL010", "title": "lock-order inversion", "tier": "high", "fingerprint": "ab" * 32, "count": 3, "detected_at": "2026-11-30T23:31:40.000+00:00",
+        "pid": 41, "process": "billing.py", "agents": agents, "locks": locks, "edges": edges, "clears": None, "behind": 0, "reasons": [],
+        "explanation": "Two orders exist.", "fix": "take stock before audit", **more,
+    }  # fmt: skip
+
+
+def told_deadlock() -> dict[str, Any]:
+    """The finding of deadlocked(), with stacks."""
+    stack = [{"file": "/srv/shop/export.py", "line": 131, "function": "export", "text": "with rates_lock:"}]
+    finding = inversion({"code": "FL001", "title": "deadlock", "tier": "proven", "fingerprint": "cd" * 32, "clears": False})
+    agents = [{**agent, "name": name, "stack": stack} for agent, name in zip(finding["agents"], ("exporter", "refresher"))]
+    locks = [{**lock, "id": 100 + at, "name": name, "class": name} for at, (lock, name) in enumerate(zip(finding["locks"], ("ledger_lock", "rates_lock")))]
+    edges = [{**edge, "holds": 100 + at, "waits": 101 - at} for at, edge in enumerate(finding["edges"])]
+    return {**finding, "agents": agents, "locks": locks, "edges": edges}
+
+
+def starved() -> Process:
+    """A pool of two workers, each in wait for work in its queue, and the process's finding about it."""
+    made = Process(facts={"health": "deadlocked"})
+    main, one, two = made.agent("MainThread"), made.agent("worker-0"), made.agent("worker-1")
+    made.lock("pool", kind="ThreadPoolExecutor", readers=(one, two))
+    whole = made.lock("result of page()", one, kind="Result")
+    parts = [made.lock("result of part()", worker, kind="Result") for worker in (one, two)]  # a circle of one each, as an open pool would show it
+    made.wait(main, whole, 4, "nested.py:41", "Future.result")
+    for worker, part in zip((one, two), parts):
+        made.wait(worker, part, 4, "nested.py:33", "Future.result")
+    agents = [{"id": each, "kind": "thread", "name": made.agents[each].name, "native_id": made.agents[each].native_id, "loop": None, "stack": []} for each in (one, two)]
+    locks = [{"id": each, "name": made.locks[each].name, "class": "c", "kind": made.locks[each].kind, "created": None} for each in (100, *parts)]
+    edge = {"mode": "exclusive", "held_at": None, "wanted_at": site("nested.py:33").to_dict(), "since_s": 0.1}
+    edges = [{**edge, "agent": worker, "holds": 100, "waits": part} for worker, part in zip((one, two), parts)]
+    told = {"explanation": "All 2 workers are busy with jobs that wait for one of them.", "fix": "give that work a pool of its own"}
+    made.findings.append({**told_deadlock(), **told, "code": "FL030", "title": "pool starvation", "agents": agents, "locks": locks, "edges": edges})
+    return made
+
+
 @dataclass
 class Fleet:
     """Processes, and what they have answered."""
@@ -141,3 +202,18 @@ def lines(of: Page | Section) -> list[str]:
     if isinstance(of, Section):
         return [] if isinstance(of.body, Grid) else [text_of(line) for line in of.body]
     return [*(text_of(line) for line in of.head), *(text for section in of.sections for text in lines(section))]
+
+
+def sections(of: Page) -> dict[str, list[str]]:
+    """By title what the sections of a page say."""
+    told: dict[str, list[str]] = {}
+    for section in of.sections:
+        grid = section.body
+        said = [" | ".join(cell.text for cell in row.cells) for row in grid.rows] or [grid.empty] if isinstance(grid, Grid) else lines(section)
+        told.setdefault(section.title, []).extend(said)
+    return told
+
+
+def text(of: Page, columns: int = 80) -> str:
+    """A page as text."""
+    return once.render(of, columns)

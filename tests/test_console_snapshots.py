@@ -22,13 +22,13 @@ from pytest_textual_snapshot import SVGImageExtension  # noqa: E402
 from syrupy.assertion import SnapshotAssertion  # noqa: E402
 
 from console_screen import Staged, confirm, play, press, running, staged, still, until, write  # noqa: E402
-from console_support import NOW_NS, Process, deadlocked  # noqa: E402
+from console_support import NOW_NS, Process, busy, deadlocked, inversion, told_deadlock  # noqa: E402
 from fastlock.console import watching  # noqa: E402
 from fastlock.console.app import Top  # noqa: E402
 from fastlock.console.pages import VIEWS as REAL_VIEWS, Page  # noqa: E402
 from fastlock.console.prompt import Prompt  # noqa: E402
 from fastlock.console.seen import ENDED, STOPPED, UNSEEN, Asked, ClassFacts, Seen  # noqa: E402
-from test_console_pages import busy, inversion, told_deadlock  # noqa: E402
+
 
 NARROW, USUAL, WIDE = (40, 10), (80, 24), (150, 30)
 Compare = Callable[[Top, str], Awaitable[None]]

@@ -159,7 +159,7 @@ def test_a_process_that_hangs_in_c_with_the_gil() -> None:
     with running(source) as program:
         done = fastlock("dump", program.pid)
         assert "waiter waits for wanted (Lock)" in done.stdout
-        assert "MainThread, which waits for no lock; 1 waits for it in the end" in done.stdout
+        assert "MainThread, which waits for no lock; 1 agent waits for it in the end" in done.stdout
         assert "holds wanted (Lock), taken at program.py" in done.stdout
 
 
@@ -233,6 +233,33 @@ def test_a_starved_pool_is_told_as_that(tmp_path: Path) -> None:
         assert "DEADLOCK: FL030 pool starvation, 1 agent" in top and "Fix: do not wait in" in top, told
 
 
+def test_who_waits_for_a_condition_does_not_hold_its_lock() -> None:
+    """The lock that was held when the wait began has been given back, also that inside of a future; what was held besides still is."""
+    source = """
+        fastlock.install()
+        from concurrent.futures import ThreadPoolExecutor
+        fastlock.set_level("order")
+        outer, mine = fastlock.Lock(name="outer"), fastlock.Lock(name="mine")
+        own, given = fastlock.Condition(), fastlock.Condition(mine)
+        def waits(condition):
+            with outer_of[condition]:
+                with condition: condition.wait(500)
+        outer_of = {own: outer, given: fastlock.Lock(name="other")}
+        pool, never = ThreadPoolExecutor(1), fastlock.Event()
+        job = pool.submit(never.wait)
+        start(waits, own, name="own"), start(waits, given, name="given"), start(job.result, name="future")
+        blocked("own", "given", "future")
+        ready()
+    """
+    with running(source) as program:
+        dumped = json.loads(fastlock("dump", program.pid, "--json").stdout)
+        shown = fastlock("dump", program.pid).stdout
+    names = {lock["id"]: lock["name"] for lock in dumped["locks"]}
+    held = {agent["name"]: [names[each] for each in agent["holds"]] for agent in dumped["agents"]}
+    assert (held["own"], held["given"], held["future"]) == (["outer"], ["other"], [])
+    assert "future waits for result of " in shown and shown.count("future waits") == 1
+
+
 def test_a_proven_stall_makes_a_process_deadlocked() -> None:
     """Nobody can wake who waits, and health() in the process says so too: it is what ps, and an alarm on it, has to say."""
     example = Path(__file__).resolve().parent.parent / "examples" / "gone_consumer.py"
@@ -245,7 +272,7 @@ def test_a_proven_stall_makes_a_process_deadlocked() -> None:
             facts = next(each for each in json.loads(fastlock("ps", "--json").stdout) if each["pid"] == process.pid)
         finally:
             process.kill()
-    assert (facts["deadlocked"], facts["health"], facts["waiting"]) == (True, "deadlocked", 0)
+    assert (facts["deadlocked"], facts["health"], facts["waiting"]) == (True, "deadlocked", 1)
 
 
 def test_a_circle_with_a_timeout_is_told_as_such() -> None:

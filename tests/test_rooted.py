@@ -121,7 +121,7 @@ def test_a_deadlock_shows_the_tree_behind_it() -> None:
         """
     )
     foot = page[page.index("  Behind it") :].splitlines()
-    assert re.match(r"  Behind it     1 more waits for these locks, 2 wait for it in the end, the oldest", foot[0])
+    assert re.match(r"  Behind it     1 more waits for these locks; 2 agents wait in all, the oldest", foot[0])
     assert [line.split(" at ")[0].strip() for line in foot[1:3]] == [
         '└ thread "behind" waits for a',
         '└ thread "far" waits for gate',
@@ -151,7 +151,7 @@ def test_an_abandoned_lock_shows_who_is_behind() -> None:
         """
     )
     lines = page[page.index("  Behind it") :].splitlines()
-    assert "2 wait for it in the end" in lines[0]
+    assert "Behind it     2 agents wait, the oldest for" in lines[0]
     assert [line.split(" at ")[0].strip() for line in lines[1:3]] == ['└ thread "waiter" waits for lock', '└ thread "far" waits for gate']
 
 
@@ -224,7 +224,7 @@ def test_a_crowd_behind_a_deadlock_is_told_after_the_report() -> None:
     total, fingerprint = answer(done)
     page, _, rest = done.stderr.partition("Explain       fastlock explain FL001\n")
     assert total == 2 and "├ thread" not in page
-    assert rest.splitlines()[0].startswith(f"FL001 deadlock, report {fingerprint}: 2 wait for it in the end")
+    assert rest.splitlines()[0].startswith(f"FL001 deadlock, report {fingerprint}: 2 agents wait for it in the end")
     assert '├ thread "b1" waits for x' in rest.splitlines()[1] and '└ thread "b2" waits for x' in rest.splitlines()[2]
 
 
@@ -410,8 +410,8 @@ def test_a_dump_tells_the_roots(tmp_path: Path) -> None:
     for told in (lines, dump(tmp_path / "saved.json")):
         at = told.index("DEADLOCK: 2 agents in a circle")
         run = "start.<locals>.run" if sys.version_info >= (3, 11) else "run"  # 3.10's code objects have no qualified name
-        assert told[at + 5 : at + 7] == ["  Behind it: 1 waits for it in the end", f"  └ late waits for a (RLock) at support.py:92 {run}"]
-        at = told.index("ROOT: MainThread, which waits for no lock; 2 wait for it in the end")
+        assert told[at + 5 : at + 7] == ["  Behind it: 1 agent waits", f"  └ late waits for a (RLock) at support.py:92 {run}"]
+        at = told.index("ROOT: MainThread, which waits for no lock; 2 agents wait for it in the end")
         assert re.match(r"  holds crowd \(Lock\), taken at program\.py:\d+ <module>", told[at + 1])
         assert re.match(r"  └ middle waits for crowd \(Lock\) at program\.py:\d+ middle", told[at + 2])
         assert told[at + 3].startswith("    └ far waits for gate (Lock) at ")
@@ -449,7 +449,7 @@ def test_a_dump_of_a_crowd_is_short() -> None:
     """
     with running(source) as program:
         lines = dump(program.pid)
-    assert "ROOT: MainThread, which waits for no lock; 400 wait for it in the end" in lines
+    assert "ROOT: MainThread, which waits for no lock; 400 agents wait for it in the end" in lines
     assert len(lines) < 25 and "  └ and 390 more" in lines
 
 

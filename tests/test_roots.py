@@ -52,7 +52,7 @@ def test_a_chain_ends_at_who_runs() -> None:
     assert [link.behind for link in root.waiters] == [2, 0, 0]
     assert (root.waiters[0].lock, root.waiters[0].what, root.waiters[0].wanted_at) == (1, "lock1", AT)
     assert str(root).splitlines() == [
-        "Thread-1, which waits for no lock; 3 wait for it in the end, the oldest for 9.0s",
+        "Thread-1, which waits for no lock; 3 agents wait for it in the end, the oldest for 9.0s",
         "  └ Thread-2 waits for lock1 at db.py:88, for 9.0s",
         "    ├ Thread-4 waits for lock2 at db.py:88, for 5.0s",
         "    └ Thread-3 waits for lock2 at db.py:88, for 4.0s",
@@ -88,7 +88,7 @@ def test_a_root_may_wait_for_an_event() -> None:
     """Whoever is to set it is not known, so the chain ends there."""
     (root,) = snapshot([agent(1), agent(2)], [lock(1, 1), lock(2, kind="Event")], [wait(2, 1), wait(1, 2, mode="shared")]).roots
     assert (root.kind, root.at, tree(root)) == ("waiting", AT, [(2, 1)])
-    assert "which waits for lock2 (Event) at db.py:88; 1 waits for it" in str(root)
+    assert "which waits for lock2 (Event) at db.py:88; 1 agent waits for it" in str(root)
 
 
 def test_who_waits_for_an_event_with_nobody_behind_is_no_root() -> None:

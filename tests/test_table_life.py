@@ -73,7 +73,7 @@ def test_parent_and_child_have_a_truth_each() -> None:
                 assert (childs["waits in child"], childs["waits for an orphan"]) == ("other", "orphaned")
                 assert "lock" not in childs.values()
             shown = fastlock("dump", child).stdout
-            assert "ABANDONED: keeper, which is not in this process: lost in fork; 1 waits for it in the end" in shown
+            assert "ABANDONED: keeper, which is not in this process: lost in fork; 1 agent waits for it in the end" in shown
             assert "holds orphaned (RLock), taken at program.py" in shown
             assert set(processes()) >= {program.pid, child}
         finally:

@@ -247,7 +247,7 @@ class Moment:
         `together`: they are one root, whether the forest has them as a circle or not.
         """
         entries = self.forest.behind(members)
-        behind = self._counted(entries)
+        behind = self._counted(members, entries)
         agents = tuple(self._link(agent, 0, behind.get(agent, 0)) for agent in members[: _SHOWN if cut else None])
         return Root(
             kind=self._kind(members, together),
@@ -262,8 +262,8 @@ class Moment:
 
     @cached_property
     def behind(self) -> Mapping[int, int]:
-        """How many are behind each agent that somebody is behind; linear."""
-        return {agent: number for members in self.forest.roots() for agent, number in self._counted(self.forest.behind(members)).items()}
+        """How many are behind each agent that somebody is behind, of each in a circle all who are behind that; linear."""
+        return {agent: number for members in self.forest.roots() for agent, number in self._counted(members, self.forest.behind(members)).items()}
 
     def _kind(self, members: Sequence[int], together: bool) -> str:
         if together or len(members) > 1 or members[0] in self.forest.parent:
@@ -271,13 +271,13 @@ class Moment:
         state = str(self.agents.get(members[0], {}).get("state", "alive"))
         return state if state != "alive" else "waiting" if members[0] in self.waits else "running"
 
-    def _counted(self, entries: Sequence[tuple[int, int]]) -> dict[int, int]:
-        """Return by agent how many are behind it."""
+    def _counted(self, members: Collection[int], entries: Sequence[tuple[int, int]]) -> dict[int, int]:
+        """Return by agent how many are behind it; behind each of a root's members are all of them."""
         behind: dict[int, int] = {}
         for agent, _ in reversed(entries):
             parent = self.forest.parent[agent]
             behind[parent] = behind.get(parent, 0) + behind.get(agent, 0) + 1
-        return behind
+        return behind | dict.fromkeys(members if entries else (), len(entries))
 
     def _age(self, agent: int) -> float:
         return self._age_s(self.waits[agent]) if agent in self.waits else 0.0

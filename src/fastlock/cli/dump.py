@@ -14,6 +14,7 @@ from typing import Any
 from fastlock.cli import complain, say
 from fastlock.findings import Site, basename
 from fastlock.outside import Unseen, open_table, told
+from fastlock.outside.facts import is_part
 from fastlock.outside.find import Table, open_file
 from fastlock.outside.view import View, site_of
 from fastlock.reporting import distinct, duration, printable, trees, wrapped
@@ -181,10 +182,10 @@ def _pairs(circle: Sequence[int], moment: Moment) -> set[tuple[int, int]]:
 def text(shown: dict[str, Any]) -> str:
     """Return the dump for people: circles first, then who else is waited for in the end, other waits, the oldest first, and findings."""
     snapshot, moment = shown["snapshot"], shown["moment"]
-    names = _Names(moment)
+    names, waits = _Names(moment), _whole_waits(snapshot, moment)
     lines = [
         f"{printable(snapshot['process'])}, pid {snapshot['pid']}, level {printable(snapshot['level'])}, "
-        f"{_count(len(snapshot['agents']), 'agent')}, {_count(len(snapshot['waits']), 'wait')}, at {printable(snapshot['captured_at'])}"
+        f"{_count(len(snapshot['agents']), 'agent')}, {_count(len(waits), 'wait')}, at {printable(snapshot['captured_at'])}"
     ]
     if shown.get("stopped"):
         lines.append("The process is stopped: nothing in it runs until it gets SIGCONT.")
@@ -203,7 +204,7 @@ def text(shown: dict[str, Any]) -> str:
     if len(roots) > MOST_ROOTS:
         lines += ["", f"And {len(roots) - MOST_ROOTS:,} more who are waited for, see --json"]
     behind = {*moment.forest.parent, *(each for root in moment.forest.roots() for each in root)}
-    others = sorted((wait for wait in snapshot["waits"] if wait["agent"] not in behind), key=lambda wait: -wait["since_s"])
+    others = sorted((wait for wait in waits if wait["agent"] not in behind), key=lambda wait: -wait["since_s"])
     if others:
         lines += ["", "Other waits" if roots else "Waits", *_waits(others, names)]
     if not snapshot["waits"]:
@@ -215,6 +216,17 @@ def text(shown: dict[str, Any]) -> str:
     if shown["unseen"]:
         lines += ["", f"The table is full: {shown['unseen']:,} records of agents and locks cannot be seen from outside."]
     return "\n".join(printable(line) for line in lines)
+
+
+def _whole_waits(snapshot: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
+    """Return the waits as people mean them: one for a result is one."""
+    waits = []
+    for wait in snapshot["waits"]:
+        whole = moment.waits.get(wait["agent"])
+        lock = None if whole is None else moment.locks.get(whole["lock"])
+        if lock is None or not is_part(wait["what"], wait["lock"], lock["id"], lock["kind"]):
+            waits.append(wait)
+    return waits
 
 
 class _Names:
@@ -280,7 +292,7 @@ def _circle(circle: dict[str, Any], about: told.Told | None, root: Root, names: 
         lines += [f"      {held}"] if held else []
     more = root.number - len(root.agents)
     lines += [f"  and {more:,} more, see --json"] if more else []
-    return lines + ([f"  Behind it: {trees.behind_of(root)}", *_rows(root, names)] if root.total else [])
+    return lines + ([f"  Behind it: {trees.number_behind(root)}", *_rows(root, names)] if root.total else [])
 
 
 def _root(root: Root, names: _Names) -> list[str]:

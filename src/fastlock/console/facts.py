@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fastlock.console.names import LOCKS
 from fastlock.console.seen import Agent, Circle, Lock, Seen, Wait
 from fastlock.findings import CODES, TIERS, AgentFact, EdgeFact, Finding, LockFact, Site
 from fastlock.reporting import wording
 
-_LOCKS = frozenset({"Lock", "RLock", "RWLock", "Semaphore"})
+_CALLS = {"not_empty": "get", "not_full": "put", "all_tasks_done": "join"}  # a queue's conditions, and which call waits for each
+_FILLING = r"(?:\d+ of \d+|full at \d+|\d+ unfinished|empty)"
 Json = Mapping[str, Any]
 
 
@@ -35,7 +38,7 @@ def finding_of(told: Json, seen: Seen) -> Finding:
             process=_text(told["process"]),
             agents=tuple(_agent(each, seen) for each in told["agents"]),
             locks=tuple(_lock(each, seen) for each in told["locks"]),
-            edges=tuple(_edge(each, seen, waiting, still) for each in told["edges"]),
+            edges=tuple(_edge(each, seen, waiting, still, _queue_calls(told)) for each in told["edges"]),
             clears=None if told.get("clears") is None else bool(told["clears"]),
             behind=_number(told.get("behind", 0)),
             reasons=tuple(_text(each) for each in told["reasons"]),
@@ -99,7 +102,7 @@ def _is_over_locks(circle: Circle, waits: Mapping[int, Wait], seen: Seen) -> boo
         return False
     for agent, then in zip(circle.agents, (*circle.agents[1:], circle.agents[0])):
         lock = seen.locks.get(waits[agent].lock)
-        if lock is None or lock.kind not in _LOCKS or seen.runs_tasks(agent):
+        if lock is None or lock.kind not in LOCKS or seen.runs_tasks(agent):
             return False
         if lock.kind != "RWLock" and then != lock.owner and then not in lock.readers:
             return False
@@ -189,7 +192,21 @@ def _lock(told: Json, seen: Seen) -> LockFact:
     return replace(fact, owner=now.owner, readers=now.readers, waiters=now.waiters, held_at=now.held_at)
 
 
-def _edge(told: Json, seen: Seen, waiting: Mapping[tuple[int, int], Wait], still: Collection[int]) -> EdgeFact:
+def _queue_calls(told: Json) -> Mapping[int, str]:
+    """Return by lock the call inside of a queue that a stall is about, as its sentences have it: ``Queue.put on jobs, 4 of 4``; JSON has the condition alone."""
+    if told["code"] != "FL031":
+        return {}
+    calls: dict[int, str] = {}
+    for lock in told["locks"]:
+        queue, _, condition = _text(lock["name"]).rpartition(".")
+        call = _CALLS.get(condition)
+        found = call and re.search(rf"\b\w+\.{call} on {re.escape(queue)}, {_FILLING}", _text(told["explanation"]))
+        if found:
+            calls[_number(lock["id"])] = found[0]
+    return calls
+
+
+def _edge(told: Json, seen: Seen, waiting: Mapping[tuple[int, int], Wait], still: Collection[int], calls: Mapping[int, str]) -> EdgeFact:
     agent, waits, holds = _number(told["agent"]), told["waits"], told["holds"]
     lock = None if waits is None else _number(waits)
     wait = None if lock is None else waiting.get((agent, lock))
@@ -202,7 +219,7 @@ def _edge(told: Json, seen: Seen, waiting: Mapping[tuple[int, int], Wait], still
         wanted_at=site_of(told["wanted_at"]),
         since_s=float(_number(told["since_s"])) if wait is None else _age_s(wait, seen),
         deadline_s=None if wait is None else _left_s(wait, seen),
-        what=wording.ITS_LOOP if lock is None and agent in still else "" if wait is None else wait.what.rpartition(".")[2],
+        what=wording.ITS_LOOP if lock is None and agent in still else calls.get(lock or 0) or ("" if wait is None else wait.what.rpartition(".")[2]),
     )
 
 

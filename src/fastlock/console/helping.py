@@ -26,6 +26,7 @@ WORDS = (
     ("deadlocked", "bad", "the health of a process with a deadlock"),
     ("stalled", "warn", "somebody has waited for a lock for ten seconds or more"),
     ("ok", "good", "neither"),
+    ("Behind", "name", "how many wait for somebody in the end; those in a deadlock are not behind each other"),
     ("stopped", "warn", "the process was stopped by a signal; what is shown is how it stands"),
 )
 ABOUT = (

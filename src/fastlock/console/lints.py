@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fastlock.console.history import Queue, Reading
-from fastlock.console.names import Names, place
+from fastlock.console.names import LOCKS, Names, place
 from fastlock.console.seen import LIVE, Agent, Lock, Seen, Target, Wait
 from fastlock.console.sleeping import Sleep
 from fastlock.reporting import duration, printable
@@ -29,7 +29,6 @@ STARVING_S = 2.0  # that a writer waits while readers come in after it
 LOOP_BLOCK_S = 0.1  # that a loop's thread waits for a lock; FL006 has the same limit
 SLEEPING_S = 2.0  # that somebody waits without a timeout for who sleeps
 
-_LOCKS = frozenset({"Lock", "RLock", "RWLock", "Semaphore"})
 
 
 class Lint(NamedTuple):
@@ -105,7 +104,7 @@ class _Judge:
         queues: dict[int, list[Wait]] = {}
         for wait in self.seen.waits:
             lock = self.seen.locks.get(wait.lock)
-            if lock is not None and lock.kind in _LOCKS:
+            if lock is not None and lock.kind in LOCKS:
                 queues.setdefault(wait.lock, []).append(wait)
         for waits in queues.values():
             waits.sort(key=lambda wait: wait.since_ns)
@@ -115,7 +114,7 @@ class _Judge:
     def waiting(self) -> dict[int, Wait]:
         """By agent its wait, the innermost."""
         waiting: dict[int, Wait] = {}
-        for wait in self.seen.waits:
+        for wait in self.seen.whole_waits:
             waiting.setdefault(wait.agent, wait)
         return waiting
 
@@ -214,7 +213,7 @@ class _Judge:
             if own is not None and own.lock in self.queues:
                 continue
             name, told = self.names.agent(owner.id), self.names.lock(number)
-            does = "" if own is None else f", and waits for {self.names.lock(own.lock)} meanwhile ({own.what} at {_at(own)})"
+            does = "" if own is None else f", and waits for {self.names.wanted(own)} meanwhile ({own.what} at {_at(own)})"
             what = f"{name} keeps {told} from {_number(len(waits))}, the oldest for {duration(age_s)}{does}"
             held = place(lock.held_at)
             fix = f"release {told} sooner{', taken in ' + held if held else ''}: do the slow part before taking it, or after"

@@ -8,9 +8,9 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from fastlock.console.seen import Agent, Lock, Seen
+from fastlock.console.seen import Agent, Lock, Seen, Wait
 from fastlock.findings import Site, basename
-from fastlock.reporting import printable, tidy
+from fastlock.reporting import is_stdlib, printable, tidy
 
 NOBODY = "-"
 _VAGUE = ("__init__.py", "__main__.py")
@@ -34,12 +34,27 @@ class Names:
         lock = None if lock_id is None else self._seen.locks.get(lock_id)
         return otherwise if lock is None else self._locks.name(lock)
 
+    def wanted(self, wait: Wait) -> str:
+        """Return what is waited for, as reports call it: ``Queue.put on jobs`` where the condition is one inside of a queue, else the lock's name."""
+        lock = self._seen.locks.get(wait.lock)
+        call = _queue_call(wait)
+        return f"{call} on {_lock_name(lock)}" if call and lock is not None else self.lock(wait.lock)
+
     def site(self, site: Site | None) -> str:
         """Return for example ``export.py:120``, "" where it is not known."""
         return place(site)
 
+    def kept(self, lock: Lock | None) -> str:
+        """Return who keeps a lock from others, or brings a result: ``exporter``, ``4 readers``, ``from worker-1``, ``queued in pool``."""
+        holders = self.holders(lock)
+        if lock is None or lock.kind != "Result":
+            return holders
+        if holders == NOBODY:
+            return NOBODY if lock.pool is None else f"queued in {self.lock(lock.pool, 'a pool')}"
+        return f"from {holders}"
+
     def holders(self, lock: Lock | None) -> str:
-        """Return who keeps a lock from others: a name, or how many of which sort."""
+        """Return who has a lock, or is to bring a result: a name, or how many of which sort."""
         if lock is None:
             return NOBODY
         if lock.owner is not None:
@@ -58,7 +73,28 @@ class Names:
         return _Distinct(self._seen.locks.values(), _raw_name, _lock_name)
 
 
+LOCKS = frozenset({"Lock", "RLock", "RWLock", "Semaphore"})
+_NOUNS = {"ThreadPoolExecutor": "pool", "Wait": "declared wait"}
+
+
+def noun(lock: Lock) -> str:
+    """Return what people call what a record of this kind stands for: ``lock``, ``pool``, ``event``."""
+    return "lock" if lock.kind in LOCKS else _NOUNS.get(lock.kind, lock.kind.lower())
+
+
 _SORTS = {"RWLock": "readers", "ThreadPoolExecutor": "workers"}
+
+
+_QUEUE_CALLS = ("put", "get", "join")
+
+
+def _queue_call(wait: Wait) -> str:
+    """Return ``Queue.put`` for a wait inside of that method of the standard library's, else ""."""
+    site = wait.wanted_at
+    if site is None or wait.what != "Condition.wait" or basename(site.file) != "queue.py" or not is_stdlib(site.file):
+        return ""
+    call = site.function.rpartition(".")[2]
+    return f"Queue.{call}" if call in _QUEUE_CALLS else ""
 
 
 def place(site: Site | None) -> str:

@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from fastlock.findings import Site
+from fastlock.outside import facts as plain
 from fastlock.outside import told
 from fastlock.outside.facts import Agent, Lock, Wait
 from fastlock.outside.view import View
 from fastlock.reporting import is_stdlib
-from fastlock.roots import Root
+from fastlock.roots import Moment, Root
 
 __all__ = ["ENDED", "LIVE", "STOPPED", "UNSEEN", "Agent", "Asked", "Circle", "ClassFacts", "Lock", "Seen", "Target", "Wait"]
 LIVE, STOPPED, ENDED, UNSEEN = "live", "stopped", "ended", "unseen"  # states of a process
@@ -113,6 +114,32 @@ class Seen:
         view = self.view
         return () if view is None else [Circle(circle, view.clears(circle), view.is_proven(circle)) for circle in view.circles]
 
+    @property
+    def moment(self) -> Moment | None:
+        """Who waits for whom; None where nothing is known."""
+        return None if self.view is None else self.view.moment
+
+    @cached_property
+    def whole_waits(self) -> Sequence[Wait]:
+        """The waits as people mean them: one for a result is one, though the table has the condition in it as well; once a moment, linear."""
+        return plain.whole_waits(self.waits, self.agents, self.locks) if self.view is None else self.view.whole_waits
+
+    @cached_property
+    def pressing(self) -> Sequence[Wait]:
+        """Of each agent the wait that does not last by right, as `fastlock ps` counts them: for a lock or permit, or kept by a deadlock that stands."""
+        if self.view is not None:
+            return self.view.pressing
+        moment = self.moment
+        return told.pressing(self.whole_waits, () if moment is None else told.stuck(self.stands, lambda: moment.forest))
+
+    @cached_property
+    def _pressing(self) -> frozenset[told.Pair]:
+        return frozenset((wait.agent, wait.lock) for wait in self.pressing)
+
+    def rests(self, wait: Wait) -> bool:
+        """Tell whether a wait may last: for an event, a condition or a result, unless a deadlock keeps it."""
+        return not wait.is_for_a_lock and (wait.agent, wait.lock) not in self._pressing
+
     @cached_property
     def stands(self) -> Sequence[told.Told]:
         """What the process has found about agents that still wait in the same waits, oldest first; once a moment, linear in its waits."""
@@ -152,8 +179,8 @@ class Seen:
     @cached_property
     def roots(self) -> Sequence[Root]:
         """Who is waited for in the end, with the trees behind them; once a moment, linear in its waits."""
-        return () if self.view is None else self.view.moment.roots()
+        return () if self.moment is None else self.moment.roots()
 
     def behind(self, agent: int) -> int:
-        """Return how many wait for an agent in the end; the first call of a moment is linear in its waits."""
-        return 0 if self.view is None else self.view.moment.behind.get(agent, 0)
+        """Return how many wait for an agent, or for the circle that it is in, in the end; the first call of a moment is linear in its waits."""
+        return 0 if self.moment is None else self.moment.behind.get(agent, 0)

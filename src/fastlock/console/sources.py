@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
+from typing import TypeVar
 
-from fastlock.findings import EdgeFact, Finding, Site
+from fastlock.findings import EdgeFact, Finding, OrderFact, Site
 
+_T = TypeVar("_T", EdgeFact, OrderFact)
 _MOST_BYTES = 4 << 20
 
 
@@ -23,11 +25,11 @@ def sourced(finding: Finding) -> Finding:
         text = known.get((site.file, site.line)) or _line(finding.pid, site.file, site.line, finding.detected_at)
         return replace(site, text=text)
 
-    def edge(each: EdgeFact) -> EdgeFact:
+    def both(each: _T) -> _T:
         return replace(each, held_at=with_text(each.held_at), wanted_at=with_text(each.wanted_at))
 
     locks = tuple(replace(lock, held_at=with_text(lock.held_at)) for lock in finding.locks)
-    return replace(finding, edges=tuple(map(edge, finding.edges)), locks=locks)
+    return replace(finding, edges=tuple(map(both, finding.edges)), orders=tuple(map(both, finding.orders)), locks=locks)
 
 
 @lru_cache(4096)

@@ -16,6 +16,7 @@ from fastlock.reporting import pad, printable, width
 
 _T = TypeVar("_T")
 SITE = "site"  # the style of a place in the source
+SENTENCE = "sentence"  # and of what is read from its beginning on
 _SITE = re.compile(r"(?P<file>[^:]*)(?P<line>:\d+(?: → \d+)?)(?P<rest>.*)")
 _LEAST_REST = 6  # columns: of less nobody can guess the rest
 _MEASURED = 200  # rows by which the width of a column is measured
@@ -37,7 +38,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site" or "title"; never a colour.
+    """A text on one line, and what it means: "bad", "warn", "good", "dim", "name", "owner", "age", "site", "sentence" or "title"; never a colour.
 
     ``value`` is the same for a program: seconds, a number, a place, None for what is not known; left out, it is the text.
     """
@@ -131,6 +132,19 @@ class Table(Generic[_T]):
         return items
 
 
+@dataclass(frozen=True)
+class Field(Generic[_T]):
+    """A column of a table with what a row says in it; sorted by the cell's value, or by its text where that has none of its own."""
+
+    column: Column
+    cell: Callable[[_T], Cell]
+
+    def key(self, item: _T) -> Any:
+        """Return what an item is sorted by in this column, None for what is not known."""
+        cell = self.cell(item)
+        return cell.text.casefold() if cell.value is ... or isinstance(cell.value, Mapping) else cell.value
+
+
 def plain(columns: tuple[Column, ...], rows: Sequence[Row], empty: str) -> Grid:
     """Return a grid of few rows in the order that they have."""
     return Grid(columns, rows, empty, len(rows))
@@ -218,10 +232,12 @@ def _widths(rows: Sequence[Row], column: int) -> Iterator[int]:
 
 
 def cut_cell(cell: Cell, columns: int, right: bool = False) -> str:
-    """Return a cell's text in so many columns; of a place in the source the line stays, whatever else is left out."""
+    """Return a cell's text in so many columns; of a place in the source the line stays, of a sentence its beginning, of anything else both ends."""
     text = printable(cell.text)
     if cell.style == SITE and width(text) > columns:
         text = _cut_site(text, columns)
+    elif cell.style == SENTENCE and width(text) > columns > 0:
+        text = f"{_start(text, columns - 1)}…"
     return cut(text, columns, right)
 
 

@@ -5,6 +5,7 @@ Times are nanoseconds of CLOCK_MONOTONIC, as tables have them: an age is the mom
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastlock.findings import Site
@@ -88,6 +89,11 @@ class Wait(NamedTuple):
     deadline_ns: int | None
     wanted_at: Site | None
 
+    @property
+    def is_for_a_lock(self) -> bool:
+        """Whether it is for a lock or permit: a wait for an event, a condition or a result may last."""
+        return self.what.rpartition(".")[2].startswith("acquire")
+
     def age_s(self, now_ns: int) -> float:
         """Return for how many seconds it has lasted."""
         return max(0, now_ns - self.since_ns) / 1e9
@@ -108,3 +114,21 @@ class Wait(NamedTuple):
             "deadline_s": self.left_s(now_ns),
             "wanted_at": None if self.wanted_at is None else self.wanted_at.to_dict(),
         }
+
+
+_PARTS = frozenset({"Condition.wait", "Event.wait", "Lock.wait"})  # the last of something that has found no room in the table
+
+
+def is_part(what: str, lock: int | None, whole: int | None, kind: str) -> bool:
+    """Tell whether a wait for `lock` is but how its agent waits for the `whole` of that kind, which its record names: for a result, by a condition or event."""
+    return kind == "Result" and lock != whole and what in _PARTS
+
+
+def whole_waits(waits: Iterable[Wait], agents: Mapping[int, Agent], locks: Mapping[int, Lock]) -> list[Wait]:
+    """Return the waits as people mean them: a wait for a result is one, however it is made; linear in waits."""
+    return [wait for wait in waits if not _is_part(wait, agents.get(wait.agent), locks)]
+
+
+def _is_part(wait: Wait, agent: Agent | None, locks: Mapping[int, Lock]) -> bool:
+    whole = None if agent is None or agent.waits in (None, wait.lock) else locks.get(agent.waits or 0)
+    return whole is not None and is_part(wait.what, wait.lock, whole.id, whole.kind)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
+
+from fastlock.forest import Forest
+from fastlock.outside.facts import Wait
 
 # Findings about agents that wait for ever, or would but for a timeout.
 DEADLOCKS = frozenset({"FL001", "FL002", "FL003", "FL004", "FL012", "FL030", "FL031"})
@@ -66,6 +69,20 @@ def about(stands: Iterable[Told], waits: Collection[Pair], clears: bool) -> Told
         if number and number >= most and (told.finding.get("tier") == "will-clear") == clears:
             best, most = told, number
     return best
+
+
+def stuck(stands: Iterable[Told], forest: Callable[[], Forest]) -> set[int]:
+    """Return who is in a deadlock or stall that stands, or behind one; the forest is asked for where there is one."""
+    inside = {agent for told in stands if told.is_proven for agent, _ in told.waits}
+    return inside.union(agent for agent, _ in forest().behind(inside)) if inside else inside
+
+
+def pressing(waits: Iterable[Wait], kept: Collection[int]) -> list[Wait]:
+    """Return by agent its innermost wait, of those that are for a lock or permit, or of who is kept by a deadlock: the others may last."""
+    innermost: dict[int, Wait] = {}
+    for wait in waits:
+        innermost.setdefault(wait.agent, wait)
+    return [wait for wait in innermost.values() if wait.is_for_a_lock or wait.agent in kept]
 
 
 def _pairs(finding: Mapping[str, Any], waiting: Collection[Pair], threads: Mapping[int, int]) -> frozenset[Pair]:

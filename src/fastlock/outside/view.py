@@ -269,16 +269,19 @@ class View:
         """The deadlocks and stalls among these that are proven."""
         return [dict(each.finding) for each in self.stands if each.is_proven]
 
+    @cached_property
+    def whole_waits(self) -> Sequence[facts.Wait]:
+        """The waits as people mean them: one for a result is one."""
+        return facts.whole_waits(self.waits, self.agents, self.locks)
+
+    @cached_property
+    def pressing(self) -> Sequence[facts.Wait]:
+        """Of each agent the wait that does not last by right: for a lock or permit, or kept by a deadlock that stands."""
+        return told.pressing(self.whole_waits, told.stuck(self.stands, lambda: self.moment.forest))
+
     def facts(self) -> dict[str, Any]:
         """Return what one line about the process says; waits for events and conditions may last, and are counted apart."""
-        waiting = self._holding.waiting.values()
-        since = [
-            wait.since_ns
-            for agent in waiting
-            for wait in agent.waits[:1]
-            if wait.mode in (EXCLUSIVE, SHARED, UPGRADABLE, PERMIT) and self._holding.locks[wait.serial].kind not in (RESULT, OPAQUE)
-        ]
-        oldest_s = max(0, self.now_ns - min(since)) / 1e9 if since else None
+        oldest_s = max((wait.age_s(self.now_ns) for wait in self.pressing), default=None)
         deadlocked = any(each.is_proven for each in self.stands) or any(not self.clears(circle) and self.is_proven(circle) for circle in self.circles)
         version = self.header.python
         return {
@@ -289,8 +292,8 @@ class View:
             "level": self.level,
             "started_at": iso(self.header.started_ns / 1e9),
             "agents": len(self.agents),
-            "waiting": len(since),
-            "resting": len(waiting) - len(since),
+            "waiting": len(self.pressing),
+            "resting": len(self._waits) - len(self.pressing),
             "oldest_wait_s": oldest_s,
             "deadlocked": deadlocked,
             "findings": len(self.findings) + self.header.findings_dropped,

@@ -8,7 +8,7 @@ from fastlock.reporting.orders import orders_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     _Cell = tuple[str, str]
 
@@ -16,7 +16,7 @@ _SHOWN = 12  # orders: more is scrolled past
 _COLUMNS = 4  # agents side by side
 _NAME = 30
 _SOURCE = 64
-_WIDTH = 112
+_WIDTH = 116
 _GAP = 4
 
 
@@ -41,6 +41,13 @@ def orders(finding: Finding, names: Labels) -> list[str]:
 
 def scenario(finding: Finding, names: Labels) -> list[str]:
     """Return how these orders would block each other, one agent a column, or a row where there are many."""
+    forms = scenarios(finding, names)
+    side_by_side = forms[:-1] or forms
+    return next((form for form in side_by_side if max(map(width, form)) <= _WIDTH), side_by_side[-1]) if forms else []
+
+
+def scenarios(finding: Finding, names: Labels) -> list[list[str]]:
+    """Return the same in each of its forms, the widest first; [] where there are no two orders."""
     links = [edge for edge in finding.edges if edge.holds is not None and edge.waits is not None]
     if len(links) < 2:
         return []
@@ -48,11 +55,12 @@ def scenario(finding: Finding, names: Labels) -> list[str]:
     locks = {lock.id: lock for lock in finding.locks}
     takes = [(f"takes {_name(edge.holds, names)}", names.site(edge.held_at)) for edge in links]
     waits = [(f"{_verb(edge, locks)} {_name(edge.waits, names)}", names.site(edge.wanted_at)) for edge in links]
-    draw = _side_by_side if len(links) <= _COLUMNS else _one_below_the_other
     end = "neither can go on" if len(links) == 2 else "none of them can go on"
     if finding.tier == "possible" and finding.reasons:
         end += ", unless a doubt below keeps them apart"
-    return ["  This has not happened yet: time runs down", *draw(people, takes, waits), f"    {end}"]
+    drawn = [_side_by_side(people, takes, waits, cell) for cell in (_in_one_line, _in_two_lines)] if len(links) <= _COLUMNS else []
+    drawn.append(_one_below_the_other(people, takes, waits))
+    return [["  This has not happened yet: time runs down", *each, f"    {end}"] for each in drawn]
 
 
 def passed(finding: Finding, names: Labels) -> list[str]:
@@ -66,11 +74,9 @@ def passed(finding: Finding, names: Labels) -> list[str]:
     return [each for name in finding.filters for each in ([*others, *words] if name == "distinct agents" else [name])]
 
 
-def _side_by_side(people: Sequence[str], takes: Sequence[_Cell], waits: Sequence[_Cell]) -> list[str]:
+def _side_by_side(people: Sequence[str], takes: Sequence[_Cell], waits: Sequence[_Cell], cells: Callable[..., list[list[str]]]) -> list[str]:
     # Of each agent its name, what it does first and what it does then; each a cell of one or two lines.
-    columns = [[[name], *_in_one_line(do, wait)] for name, do, wait in zip(people, takes, waits)]
-    if sum(map(_columns_width, columns)) + _GAP * (len(columns) - 1) > _WIDTH:
-        columns = [[[name], *_in_two_lines(do, wait)] for name, do, wait in zip(people, takes, waits)]
+    columns = [[[name], *cells(do, wait)] for name, do, wait in zip(people, takes, waits)]
     table = [[column[0][0] for column in columns]]
     for step in (1, 2):
         for who, column in enumerate(columns):

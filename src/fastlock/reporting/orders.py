@@ -52,8 +52,7 @@ def fix(finding: Finding, names: Labels) -> str:
     of_one_class = all_of_one_class(finding, turned.held_at, names)
     if of_one_class is not None:
         return of_one_class
-    where = "everywhere" if turned.held_at is None else f"in {names.site(turned.held_at)}"
-    first = f"{where} take {names.lock(turned.then)} before {names.lock(turned.first)}"
+    first = turn(turned, names)
     if len(others) == 1 and turned.held_at is not None and others[0].held_at is not None:
         first += f", as {names.site(others[0].held_at)} does"
     # Advice that was given before stands, whatever has become of the counts: then they speak for nothing.
@@ -61,6 +60,12 @@ def fix(finding: Finding, names: Labels) -> str:
         return first
     most = times(others[0].count) if len(others) == 1 else f"{times(others[0].count)} and more"
     return f"{first}: this order was taken {times(turned.count)}, the other{'' if len(others) == 1 else 's'} {most}"
+
+
+def turn(order: OrderFact, names: Labels) -> str:
+    """Return the advice to turn an order round, without what speaks for it."""
+    where = "everywhere" if order.held_at is None else f"in {names.site(order.held_at)}"
+    return f"{where} take {names.lock(order.then)} before {names.lock(order.first)}"
 
 
 def _by_rank(finding: Finding, names: Labels) -> list[OrderFact]:

@@ -62,6 +62,7 @@ class Report:
 
     def __init__(self, finding: Finding, columns: int = _TEXT) -> None:
         self.finding = finding
+        self.happened: Finding | None = None  # the deadlock that an inversion has led to
         self.columns = columns  # of sentences
         self.names_in_picture = PICTURE_NAMES[0]
         self.told = finding.told
@@ -73,6 +74,16 @@ class Report:
 
     def head(self) -> list[str]:
         """What, how sure, where and when."""
+        (left, right), (below, report) = self._head()
+        column = max(_RIGHT, width(left) + 4, width(below) + 4)
+        return [f"{pad(left, column)}{right}", f"{pad(below, column)}{report}"]
+
+    def narrow_head(self) -> list[str]:
+        """The same, one below the other."""
+        (left, right), (below, report) = self._head()
+        return [left, below, f"{right}, {report}"]
+
+    def _head(self) -> tuple[tuple[str, str], tuple[str, str]]:
         finding = self.finding
         left = f"{finding.code} {_title(finding)}: {self._subject()}"
         clock = finding.detected_at[11:19]
@@ -80,9 +91,7 @@ class Report:
         if finding.count > 1:
             parts.append(f"seen {finding.count:,} times")
         below = ", ".join(part for part in parts if part)
-        column = max(_RIGHT, width(left) + 4, width(below) + 4)
-        right = f"{finding.process}, pid {finding.pid}"
-        return [f"{pad(left, column)}{right}", f"{pad(below, column)}report {finding.fingerprint[:6]}"]
+        return (left, f"{finding.process}, pid {finding.pid}"), (below, f"report {finding.fingerprint[:6]}")
 
     def _subject(self) -> str:
         if self.finding.code == "FL010":
@@ -96,7 +105,7 @@ class Report:
 
     def _age(self) -> str:
         if self.finding.code in _NOBODY_WAITS:
-            return "nobody is stuck" if self.finding.code == "FL010" else ""
+            return self._so_far() if self.finding.code == "FL010" else ""
         ages = [edge.since_s for edge in self.told.edges if edge.waits is not None]  # since when a task awaits is not known
         if not ages:
             return ""
@@ -105,6 +114,9 @@ class Report:
         if age < 0.01:
             return "as it formed"
         return f"{'waiting' if self.finding.tier == 'measured' else 'stuck'} {duration(age)}"
+
+    def _so_far(self) -> str:
+        return "nobody is stuck" if self.happened is None else f"and it has happened: deadlock {self.happened.fingerprint[:6]}"
 
     def picture(self) -> list[str]:
         """The circle, drawn; anything else in a sentence."""

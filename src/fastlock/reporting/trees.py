@@ -42,11 +42,14 @@ def render(root: Root) -> str:
 
 
 def behind_of(root: Root) -> str:
-    """Return how many wait behind it: "3 wait for it in the end, the oldest 4m 32s"."""
-    if not root.total:
-        return "nobody waits behind it"
-    verb = "waits" if root.total == 1 else "wait"
-    return f"{root.total:,} {verb} for it in the end, the oldest for {duration(root.oldest_s)}"
+    """Return how many wait behind it: "3 agents wait for it in the end, the oldest for 4m 32s"."""
+    return number_behind(root, " for it in the end") if root.total else "nobody waits behind it"
+
+
+def number_behind(root: Root, how: str = "") -> str:
+    """Return the same below a label that says behind whom: "1 agent waits, for 4 ms"; `how` follows the verb."""
+    who = "1 agent waits" if root.total == 1 else f"{root.total:,} agents wait"
+    return f"{who}{how}, {'' if root.total == 1 else 'the oldest '}for {duration(root.oldest_s)}"
 
 
 def who_of(root: Root, names: Names) -> str:
@@ -98,7 +101,8 @@ def foot(finding: Finding, names: Names, told: list[str], agents: int) -> list[s
     if finding.code in ENDS:
         counted = 0 if finding.code == "FL030" else finding.behind  # jobs in a queue wait for nobody
         if root.total > counted + (root.kind != "circle"):  # there it is the waiter itself
-            lines = fact("Behind it", ", ".join([*told, behind_of(root)]))
+            all_of_them = number_behind(root, " in all" if counted else "")
+            lines = fact("Behind it", "; ".join([*told, all_of_them]))
         return lines + indented(root, names)
     lines += fact("Root", f"everybody here waits, in the end, for {who_of(root, names)}")
     # Who is told above already makes no tree.

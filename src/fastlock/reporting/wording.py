@@ -55,6 +55,13 @@ def turning(finding: Finding, turns: orders.Order | None) -> Finding:
     return replace(finding, fix=_FIX[finding.code](finding, Labels(finding)))
 
 
+def recounted(finding: Finding) -> Finding:
+    """Return an inversion whose orders have been counted anew: its fix turns the same order round, with these counts."""
+    names = Labels(finding)
+    turned = next((order for order in finding.orders if finding.fix.startswith(orders.turn(order, names))), None)
+    return finding if turned is None else turning(finding, _order_of(finding, turned.first, turned.then))
+
+
 def _order_of(finding: Finding, first: int | None, then: int | None) -> orders.Order | None:
     classes = classes_of(finding)
     return (classes[first], classes[then]) if first in classes and then in classes else None

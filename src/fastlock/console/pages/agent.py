@@ -26,6 +26,7 @@ _HOLDS = (
 )
 _FINDINGS = (Column("code", "Code", 5), Column("what", "What", 20, grow=1))
 _AWAITS = (Column("who", "Who", 12, grow=1), Column("whom", "Awaits", 14, grow=1), Column("how", "By", 12, least=50, grow=1))
+_HOW = {"ThreadPoolExecutor": "a job of {}", "Result": "{}, which it is to bring"}  # what somebody has that is no lock
 _FRAMES = 24
 _LABEL = 9
 
@@ -37,10 +38,10 @@ def one(sight: Sight) -> Page:
     agent = None if seen is None or target is None else seen.agents.get(int(target.key))
     if seen is None or agent is None:
         return gone(sight, "Agent", GONE)
-    waits = [wait for wait in seen.waits if wait.agent == agent.id]
+    waits = [wait for wait in seen.whole_waits if wait.agent == agent.id]
     alarm = _alarm(agent, seen, sight)
     held = [lock for each in agent.holds if (lock := seen.locks.get(each)) is not None]
-    behind = sorted((wait for wait in seen.waits if wait.lock in agent.holds and wait.agent != agent.id), key=lambda wait: wait.since_ns)
+    behind = sorted((wait for wait in seen.whole_waits if wait.lock in agent.holds and wait.agent != agent.id), key=lambda wait: wait.since_ns)
     sections = [
         Section("", _facts(agent, seen, sight)),
         Section("Waits for", waits_of(sight, seen, waits, "lock", "It runs, or waits for something that fastlock does not see.")),
@@ -61,8 +62,7 @@ def _facts(agent: Agent, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     tid = "" if agent.native_id is None else f", tid {agent.native_id}"
     what = f"thread{tid}" if agent.kind == "thread" else f"task, loop of {printable(agent.loop or 'a thread that is not known')}{tid}"
     alarm = _alarm(agent, seen, sight)
-    behind = behind_it(seen, agent.id, alarm)
-    facts = [_fact("is", what), _fact("behind it", f"{count(behind, 'agent')} in the end" if behind else "nobody")]
+    facts = [_fact("is", what), _fact("behind it", _behind(behind_it(seen, agent.id, alarm), alarm))]
     told = sight.fleet.asked(seen.pid, "agent", agent.id).agent
     doing = told.get("doing") if told else None
     now = [doing if isinstance(doing, str) else "", _sleeps(agent, seen) if agent.waits is None else ""]
@@ -73,19 +73,25 @@ def _facts(agent: Agent, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     return tuple(facts)
 
 
+def _behind(number: int, alarm: Alarm | None) -> str:
+    if alarm is None:
+        return f"{count(number, 'agent')} in the end" if number else "nobody"
+    return f"{count(number, 'agent')} in the end, besides those in the deadlock" if number else "nobody but those in the deadlock"
+
+
 def _fact(label: str, text: str, style: str = "") -> Line:
     return line(Cell(f"{label:<{_LABEL}}  ", "dim"), Cell(text, style))
 
 
 def one_line_about(agent: int, seen: Seen, sight: Sight) -> str:
     """Return what an agent does, as far as the table tells: what it waits for, where and how long."""
-    wait: Wait | None = next((wait for wait in seen.waits if wait.agent == agent), None)
+    wait: Wait | None = next((wait for wait in seen.whole_waits if wait.agent == agent), None)
     if agent not in seen.agents:
         return "it has ended, or is not in the table"
     if wait is None:
         return _sleeps(seen.agents[agent], seen) or "waits for nothing that fastlock sees"
-    at = place(wait.wanted_at)
-    return f"waits {duration(age_s(seen, wait))} for {sight.names(seen).lock(wait.lock)}{' at ' + at if at else ''}"
+    at = place(seen.site(wait))
+    return f"waits {duration(age_s(seen, wait))} for {sight.names(seen).wanted(wait)}{' at ' + at if at else ''}"
 
 
 def _sleeps(agent: Agent, seen: Seen) -> str:
@@ -98,13 +104,14 @@ def _held(held: Sequence[Lock], agent: Agent, seen: Seen, sight: Sight) -> Grid:
     rows = []
     names = sight.names(seen)
     oldest: dict[int, Wait] = {}
-    for wait in sorted(seen.waits, key=lambda wait: wait.since_ns):
+    for wait in sorted(seen.whole_waits, key=lambda wait: wait.since_ns):
         oldest.setdefault(wait.lock, wait)
     for lock in held:
         target = Target("lock", seen.pid, lock.id)
         waited_s = age_s(seen, oldest[lock.id]) if lock.id in oldest else None
         at = place_in(lock.held_at) if lock.owner == agent.id else ""
-        cells = (Cell(names.lock(lock.id), "name"), Cell(at or "-", "site"), numbered(len(lock.waiters)), aged(waited_s))
+        name = names.lock(lock.id)
+        cells = (Cell(_HOW.get(lock.kind, "{}").format(name), "name", name), Cell(at or "-", "site"), numbered(len(lock.waiters)), aged(waited_s))
         rows.append(Row(cells, target, target))
     order = "" if seen.level in ("order", "trace") else " What it holds that nobody wants is known at level order alone."
     return plain(_HOLDS, rows, f"It holds nothing that others wait for.{order}")

@@ -12,13 +12,23 @@ from fastlock.reporting import printable, tidy
 
 
 class Alarm(NamedTuple):
-    """A deadlock: where it leads to, what it is, who is in it; ``circle`` where the table shows one."""
+    """A deadlock: where it leads to, what it is, a sentence about it, who is in it; ``circle`` where the table shows one.
+
+    ``names`` are those in it where the process says more of it than that they wait for each other, else "".
+    """
 
     target: Target
     what: str
     told: str
     agents: tuple[int, ...]
     circle: Circle | None = None
+    names: str = ""
+
+    def behind(self, seen: Seen) -> int:
+        """Return how many who are not in it wait for anybody in it in the end."""
+        if self.circle is not None and not self.names:
+            return seen.behind(self.circle.agents[0])
+        return 0 if seen.moment is None else len(seen.moment.forest.behind(self.agents))
 
 
 def alarms_of(seen: Seen, names: Names) -> list[Alarm]:
@@ -33,19 +43,21 @@ def alarms_of(seen: Seen, names: Names) -> list[Alarm]:
             alarms.append(_of_circle(circle, told, seen, names))
             known += [] if told is None else [told]
     inside = {agent for alarm in alarms for agent in alarm.agents}
-    return alarms + [_of_finding(told, seen) for told in seen.stands if told.is_proven and told not in known and inside.isdisjoint(told.everybody)]
+    return alarms + [_of_finding(told, seen, names) for told in seen.stands if told.is_proven and told not in known and inside.isdisjoint(told.everybody)]
 
 
 def _of_circle(circle: Circle, told: Told | None, seen: Seen, names: Names) -> Alarm:
     target = Target("circle", seen.pid, circle.agents[0])
     if told is not None and not told.is_just(circle.agents):
         agents = tuple(dict.fromkeys([*circle.agents, *told.everybody]))
-        return Alarm(target, named(told), _explained(told), agents, circle)
-    return Alarm(target, "DEADLOCK" if circle.proven else "POSSIBLE DEADLOCK", among(circle, seen, names), circle.agents, circle)
+        return Alarm(target, named(told), _explained(told), agents, circle, _listed_in(told, seen, names))
+    what = "DEADLOCK" if circle.proven else "POSSIBLE DEADLOCK"
+    return Alarm(target, what, among(circle, seen, names), circle.agents, circle)
 
 
-def _of_finding(told: Told, seen: Seen) -> Alarm:
-    return Alarm(Target("finding", seen.pid, str(told.finding["fingerprint"])), named(told), _explained(told), told.everybody)
+def _of_finding(told: Told, seen: Seen, names: Names) -> Alarm:
+    target = Target("finding", seen.pid, str(told.finding["fingerprint"]))
+    return Alarm(target, named(told), _explained(told), told.everybody, None, _listed_in(told, seen, names))
 
 
 def named(told: Told) -> str:
@@ -62,13 +74,18 @@ def among(circle: Circle, seen: Seen, names: Names) -> str:
     """Return who is in a circle, as a sentence without an end."""
     told = seen.told_of(circle)
     if told is not None and not told.is_just(circle.agents):
-        return f"{named(told)}: {_listed([_name(each, told, seen, names) for each in told.agents])}"
+        return f"{named(told)}: {_listed_in(told, seen, names)}"
     agents = circle.agents
     if len(agents) == 1:
         return f"{names.agent(agents[0])} {_alone(agents[0], seen, names, told)}"
     if len(agents) == 2:
         return f"{names.agent(agents[0])} and {names.agent(agents[1])} wait for each other"
     return f"{len(agents):,} agents wait in a circle, {names.agent(agents[0])} among them"
+
+
+def _listed_in(told: Told, seen: Seen, names: Names) -> str:
+    """Return the first names of those in a finding, and how many more they are."""
+    return _listed([_name(each, told, seen, names) for each in told.agents])
 
 
 def _alone(agent: int, seen: Seen, names: Names, told: Told | None) -> str:

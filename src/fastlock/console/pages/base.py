@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from fastlock.console.history import History
 from fastlock.console.names import NOBODY, Names, place
 from fastlock.console.pages.alarms import Alarm, alarms_of
 from fastlock.console.seen import LIVE, STOPPED, UNSEEN, Asked, Seen, Target, Wait
-from fastlock.console.tables import Cell, Column, Grid, Line, Query
+from fastlock.console.tables import Cell, Column, Field, Grid, Line, Query, Row, Table
 from fastlock.findings import Site
 from fastlock.reporting import duration, printable
 
 PID = Column("pid", "PID", 7, right=True, least=50)
+
+
+class Owned(Protocol):
+    """Something that a process has."""
+
+    @property
+    def seen(self) -> Seen:
+        """The process."""
+
+
+_Owned = TypeVar("_Owned", bound=Owned)
 
 
 class Fleet(Protocol):
@@ -127,6 +138,28 @@ class Sight:
         """Return a row's cells, with the process where there are several."""
         return (Cell(str(seen.pid), "dim", seen.pid), *cells) if self.many else cells
 
+    def table(
+        self,
+        fields: Sequence[Field[_Owned]],
+        target: Callable[[_Owned], Target],
+        empty: str,
+        words: Callable[[_Owned], Sequence[str]],
+        kinds: Callable[[_Owned], Sequence[str]],
+        *,
+        key: Callable[[_Owned], Hashable] | None = None,
+        age_s: Callable[[_Owned], float | None] | None = None,
+    ) -> Table[_Owned]:
+        """Return a table of things that processes have, with the process where there are several; a row is told from others by its target, or by `key`."""
+        pid: Field[_Owned] = Field(PID, lambda item: Cell(str(item.seen.pid), "dim", item.seen.pid))
+        shown = (pid, *fields) if self.many else (*fields,)
+
+        def row(item: _Owned) -> Row:
+            leads_to = target(item)
+            return Row(tuple(field.cell(item) for field in shown), leads_to, leads_to if key is None else key(item))
+
+        keys = {field.column.key: field.key for field in shown}
+        return Table(tuple(field.column for field in shown), row, self.empty(empty), keys, words, kinds, age_s)
+
 
 # ---- words -------------------------------------------------------------------------------------------------------
 
@@ -161,11 +194,6 @@ def count(number: int, what: str, many: str = "") -> str:
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def for_a_lock(wait: Wait) -> bool:
-    """Tell whether this is a wait for a lock or permit: those for events, conditions and results may last."""
-    return wait.what.rpartition(".")[2].startswith("acquire")
-
-
 def line(*parts: str | Cell) -> Line:
     """Return a line of texts and cells."""
     return tuple(part if isinstance(part, Cell) else Cell(part) for part in parts)
@@ -196,8 +224,12 @@ def _about_one(seen: Seen) -> Line:
     if seen.state == UNSEEN:
         return (*parts, Cell("  "), health(seen))
     told = f"  Python {printable(seen.python)}  level {printable(seen.level)}  "
-    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {count(len(seen.waits), 'wait')}  "
+    counts = "" if seen.has_ended else f"{count(len(seen.agents), 'agent')}, {_wait(len(seen.pressing))}  "
     return (*parts, Cell(told + counts), health(seen))
+
+
+def _wait(number: int) -> str:
+    return f"{number:,} {'waits' if number == 1 else 'wait'}"
 
 
 def _about_many(fleet: Sequence[Seen]) -> Line:
@@ -206,8 +238,8 @@ def _about_many(fleet: Sequence[Seen]) -> Line:
     parts = [Cell(count(len(there), "process", "processes"), "title"), Cell(":" if there else "")]
     for word in dict.fromkeys(sorted(words, key=lambda cell: _ALARM.get(cell.style, 9))):
         parts += [Cell(f" {words.count(word)} "), word]
-    total = sum(len(seen.waits) for seen in there)
-    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {count(total, 'wait')}"))
+    waiting = sum(len(seen.pressing) for seen in there)
+    parts.append(Cell(f"  {count(sum(len(seen.agents) for seen in there), 'agent')}, {_wait(waiting)}"))
     return (*parts, Cell(f"  {len(fleet) - len(there):,} ended", "dim")) if len(there) < len(fleet) else tuple(parts)
 
 

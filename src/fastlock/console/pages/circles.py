@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fastlock.console.facts import circle_finding, waits_in
@@ -111,10 +112,12 @@ def one(sight: Sight) -> Page:
     if seen is None or circle is None:
         return gone(sight, "Circle", OPEN)
     finding = circle_finding(circle, seen)
-    waits = list(waits_in(circle, seen).values())
+    told = seen.told_of(circle)
+    inside = set(circle.agents) if told is None else {*circle.agents, *told.everybody}
+    own = waits_in(circle, seen)
+    waits = [*own.values(), *(wait for wait in seen.whole_waits if wait.agent in inside and wait.agent not in own)]
     grid = waits_of(sight, seen, waits, "agent", "Nobody in it waits for anything that fastlock sees.")
     doubt = [] if circle.proven or circle.clears else ["It is only possible: some of these locks may be released by somebody else than who holds them."]
-    told = seen.told_of(circle)
     title = f"Circle: {verdict(circle).text}{'' if told is None or told.is_just(circle.agents) else f', {named(told)}'}"
     first, last = (_proven(circle, seen, sight), []) if finding is None else of_report(finding)
     return Page(title, head(sight), (*first, Section("In it", grid), *last), notes(sight, *doubt))
@@ -123,27 +126,34 @@ def one(sight: Sight) -> Page:
 def of_report(finding: Finding) -> tuple[list[Section], list[Section]]:
     """Return both lines of code and what to change, which come first; then what else a report says, the stacks last."""
     told = parts.parts(sourced(finding))
-    forms = tuple(map(drawn, told.drawings))
-    first = [Section("", forms[0], forms[1:]), Section("", drawn(told.rows)), Section("What to do", drawn(told.fix))]
+    first = [in_forms("", told.drawings), Section("", drawn(told.rows)), Section("What to do", drawn(told.fix))]
     last = [Section("What else is known", drawn(told.foot)), Section("Where they are", drawn(told.stacks))]
     return [each for each in first if each.body], [each for each in last if each.body]
+
+
+def in_forms(title: str, forms: Sequence[list[str]]) -> Section:
+    """Return a section that has several forms, the widest first."""
+    widest, *narrower = map(drawn, forms)
+    return Section(title, widest, tuple(narrower))
 
 
 def _proven(circle: Circle, seen: Seen, sight: Sight) -> list[Section]:
     """Return what the table proves of a circle of which the process has told nothing: who waits for what, where, and who has it."""
     names = sight.names(seen)
     root = next((root for root in seen.roots if root.kind == "circle" and root.agents[0].agent in circle.agents), None)
-    lines = [] if root is None else [line(f"{trees.told(link, names)}{_held(seen.locks.get(link.lock or 0), names)}") for link in root.agents]
+    lines = [] if root is None else [line(f"{trees.told(link, names)}{_kept(seen.locks.get(link.lock or 0), names)}") for link in root.agents]
     untold = "The process has told no finding about this. What keeps them may be a task, a loop or a pool: its own report says it, and what to change."
     return [Section("What the table shows", tuple(lines)), Section("", (line(untold),))]
 
 
-def _held(lock: Lock | None, names: Names) -> str:
-    """Return who has a lock, and since which line, with a comma before it."""
-    holders = names.holders(lock)
-    if lock is None or holders == NOBODY:
+def _kept(lock: Lock | None, names: Names) -> str:
+    """Return who has a lock, and since which line, or brings a result, with a semicolon before it."""
+    kept = names.kept(lock)
+    if lock is None or kept == NOBODY:
         return ""
-    return f"; held by {holders}{f' since {place(lock.held_at)}' if lock.held_at is not None else ''}"
+    if lock.kind == "Result":
+        return f"; it {'comes ' if kept.startswith('from ') else 'is '}{kept}"
+    return f"; held by {kept}{f' since {place(lock.held_at)}' if lock.held_at is not None else ''}"
 
 
 def drawn(block: list[str]) -> tuple[Line, ...]:

@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 
 from fastlock import explain
 from fastlock.console.facts import finding_of
+from fastlock.console.names import noun
+from fastlock.console.orders import Inversion, counted, happened, inversion_of, inversions_of
 from fastlock.console.pages.base import Page, Section, Sight, gone, head, notes, numbered
-from fastlock.console.pages.circles import drawn, of_report
+from fastlock.console.pages.circles import drawn, in_forms, of_report
 from fastlock.console.seen import Seen, Target
-from fastlock.console.tables import Cell, Column, Grid, Row, Table, plain
-from fastlock.findings import CODES
-from fastlock.reporting import parts, printable, text
+from fastlock.console.sources import sourced
+from fastlock.console.tables import SENTENCE, Cell, Column, Grid, Row, Table, plain
+from fastlock.findings import CODES, Finding
+from fastlock.reporting import parts, printable
 
 COLUMNS = (
     Column("code", "Code", 5),
@@ -81,7 +84,7 @@ def row_of(item: Item, sight: Sight) -> Row:
         Cell(item.text("tier")),
         numbered(item.times),
         Cell(f"{item.text('detected_at')[11:19]}Z", "dim", item.text("detected_at")),
-        Cell(item.text("explanation")),
+        Cell(item.text("explanation"), SENTENCE),
     )
     target = target_of(item.seen, item.told)
     return Row(cells, target, target)
@@ -101,22 +104,37 @@ def one(sight: Sight) -> Page:
         return gone(sight, "Finding", GONE)
     code = str(told.get("code"))
     about = Section(f"What {code} means", drawn(explain.explain(code, _UNBROKEN).splitlines())) if code in CODES else Section("", ())
-    sections = (*report_of(told, seen), Section("Go on", still_there(told, seen, sight)), about)
+    orders = inversions_of(seen, sight.fleet.asked(seen.pid, "order")) if code == "FL010" else []
+    sections = (*report_of(told, seen, inversion_of(told, orders)), Section("Go on", still_there(told, seen, sight)), about)
     return Page(f"{code} {printable(str(told.get('title')))}", head(sight), sections, notes(sight))
 
 
-def report_of(told: Mapping[str, Any], seen: Seen) -> list[Section]:
-    """Return the report of a finding, or its sentences where its facts make no report."""
+def report_of(told: Mapping[str, Any], seen: Seen, inversion: Inversion | None = None) -> list[Section]:
+    """Return the report of a finding, or its sentences where its facts make no report; of an inversion with what is counted now."""
     try:
         finding = finding_of(told, seen)
         if finding.code == "FL010":
-            return [Section("Report" if at == 0 else "", drawn(block)) for at, block in enumerate(text.blocks(finding))]
+            return _of_inversion(counted(finding, inversion), seen)
         first, last = of_report(finding)
-        return [Section("Report", drawn(parts.parts(finding).head)), *first, *last]
+        return [in_forms("Report", parts.parts(finding).heads), *first, *last]
     except (ValueError, LookupError, TypeError, OverflowError):  # a table may be damaged, or forged
         item = Item(seen, told)
         sentences = [item.text("explanation"), f"Fix: {item.text('fix')}"]
         return [Section("Report", drawn([*sentences, "The rest of what the table has of it makes no sense here."]))]
+
+
+def _of_inversion(finding: Finding, seen: Seen) -> list[Section]:
+    """Return both orders and what to change, which come first; how they would meet, unless they have met; who completed it last."""
+    told = parts.parts(sourced(finding), happened(finding, seen))
+    sections = [
+        in_forms("Report", told.heads),
+        Section("", drawn(told.rows)),
+        Section("What to do", drawn(told.fix)),
+        *([in_forms("", told.drawings)] if told.drawings else []),
+        Section("What else is known", drawn(told.foot)),
+        Section("", drawn(told.stacks)),
+    ]
+    return [each for each in sections if each.body]
 
 
 def still_there(told: Mapping[str, Any], seen: Seen, sight: Sight) -> Grid:
@@ -129,5 +147,6 @@ def still_there(told: Mapping[str, Any], seen: Seen, sight: Sight) -> Grid:
             if isinstance(number, int) and number in known:
                 name = names.agent(number) if kind == "agent" else names.lock(number)
                 target = Target(kind, seen.pid, number)
-                rows.append(Row((Cell(seen.agents[number].kind if kind == "agent" else "lock", "dim"), Cell(name, "name")), target, target))
+                what = seen.agents[number].kind if kind == "agent" else noun(seen.locks[number])
+                rows.append(Row((Cell(what, "dim"), Cell(name, "name")), target, target))
     return plain(_STILL, rows, "Nobody of it holds or waits for anything any more.")

@@ -9,7 +9,7 @@ from fastlock.console.lints import KINDS, Lint
 from fastlock.console.pages.base import Page, Section, Sight, aged, head, line, notes
 from fastlock.console.seen import LIVE, Seen
 from fastlock.console.sleeping import sleep_of
-from fastlock.console.tables import Cell, Column, Line, Row, Table
+from fastlock.console.tables import SENTENCE, Cell, Column, Line, Row, Table
 from fastlock.reporting import duration, wrapped
 
 COLUMNS = (
@@ -75,7 +75,7 @@ def _row(item: Item, sight: Sight) -> Row:
         Cell(KINDS[lint.kind].title, "warn"),
         Cell(lint.about, "name"),
         aged(lint.age_s or None),
-        Cell(lint.what),
+        Cell(lint.what, SENTENCE),
     )
     return Row(cells, lint.target, ("lint", lint.kind, lint.target))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastlock.console.names import place_in
+from fastlock.console.names import noun, place_in
 from fastlock.console.pages.agent import one_line_about, stack_of
 from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, count, gone, head, line, not_told, notes, numbered
 from fastlock.console.pages.locks import oldest_waits
@@ -16,11 +16,9 @@ from fastlock.reporting import duration, printable, times
 
 GONE = "Nobody waits for this lock any more, so the table has nothing of it."
 _BAR = 32  # columns of the longest bar of a histogram
-_HOLDERS = (
-    Column("who", "Held by", 14, grow=2),
-    Column("site", "Taken at", 13, least=50, grow=1),
-    Column("does", "What that one does", 20, grow=3),
-)
+_WHO = {"ThreadPoolExecutor": "Its workers", "Result": "Comes from"}  # else it is held
+_WHERE = {"ThreadPoolExecutor": "Where the worker is", "Result": "Where that one is"}
+_SITE = {"ThreadPoolExecutor": "", "Result": "Asked for at"}
 _LOCKS = (Column("lock", "Lock", 14, grow=2), Column("waiters", "Waiters", 7, right=True), Column("oldest", "Oldest", 7, right=True), Column("owner", "Held by", 12, grow=1))
 _LABEL = 11
 
@@ -34,16 +32,22 @@ def one(sight: Sight) -> Page:
         return gone(sight, "Lock", GONE)
     holders = [*([] if lock.owner is None else [lock.owner]), *(each for each in lock.readers if each != lock.owner)]
     order = {agent: at for at, agent in enumerate(lock.waiters)}
-    waits = sorted((wait for wait in seen.waits if wait.lock == lock.id), key=lambda wait: order.get(wait.agent, len(order)))
+    waits = sorted((wait for wait in seen.whole_waits if wait.lock == lock.id), key=lambda wait: order.get(wait.agent, len(order)))
     sections = [
         Section("", _facts(lock, seen, sight)),
-        Section("Held by", _holders(holders, lock, seen, sight)),
-        *([] if len(holders) != 1 else stack_of(holders[0], seen, sight, "Where the holder is")),
-        Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "deadlock", "Nobody waits for it at this moment.")),
+        Section(_WHO.get(lock.kind, "Held by"), _holders(holders, lock, seen, sight)),
+        *([] if len(holders) != 1 else stack_of(holders[0], seen, sight, _WHERE.get(lock.kind, "Where the holder is"))),
+        Section(f"Waiting, in order: {len(waits):,}", waits_of(sight, seen, waits, "deadlock", _nobody_waits(lock))),
         *_of_class(lock.lock_class, seen, sight),
     ]
     missing = [] if lock.kind != "Semaphore" else ["who holds a permit is known of those who took it in this process; anybody may release one"]
-    return Page(f"Lock {sight.names(seen).lock(lock.id)}", head(sight), tuple(sections), notes(sight, *missing))
+    return Page(f"{noun(lock).capitalize()} {sight.names(seen).lock(lock.id)}", head(sight), tuple(sections), notes(sight, *missing))
+
+
+def _nobody_waits(lock: Lock) -> str:
+    if lock.kind == "ThreadPoolExecutor":
+        return "Nobody waits for a pool itself: the results of its jobs are waited for."
+    return "Nobody waits for it at this moment."
 
 
 def fact(label: str, text: str, style: str = "") -> Line:
@@ -55,7 +59,8 @@ def _facts(lock: Lock, seen: Seen, sight: Sight) -> tuple[Line, ...]:
     made = "not known" if lock.created is None else f"{printable(basename(lock.created[0]))}:{lock.created[1]}"
     oldest = oldest_waits(seen).get(lock.id)
     facts = [
-        fact("lock", f"{sight.names(seen).lock(lock.id)}, a {printable(lock.kind)}", "name"),
+        fact("name", sight.names(seen).lock(lock.id), "name"),
+        fact("kind", printable(lock.kind)),
         fact("class", printable(lock.lock_class)),
         fact("made at", made, "site"),
         fact("oldest", "nobody waits" if oldest is None else f"somebody has waited {duration(age_s(seen, oldest))}", "age"),
@@ -65,15 +70,30 @@ def _facts(lock: Lock, seen: Seen, sight: Sight) -> tuple[Line, ...]:
 
 def _holders(holders: Sequence[int], lock: Lock, seen: Seen, sight: Sight) -> Grid:
     names = sight.names(seen)
+    sited = _SITE.get(lock.kind, "Taken at")
+    columns = (
+        Column("who", _WHO.get(lock.kind, "Held by"), 14, grow=2),
+        *((Column("site", sited, 13, least=50, grow=1),) if sited else ()),
+        Column("does", "What that one does", 20, grow=3),
+    )
     rows = []
     for agent in holders:
         at = place_in(lock.held_at) if agent == lock.owner else ""
-        cells = (Cell(names.agent(agent), "owner"), Cell(at or "-", "site"), Cell(one_line_about(agent, seen, sight)))
+        place = (Cell(at or "-", "site"),) if sited else ()
         target = Target("agent", seen.pid, agent)
-        rows.append(Row(cells, target, target))
-    nobody = {"Event": "An event has no holder: somebody sets it.", "Condition": "A condition has no holder: somebody notifies it."}
-    free = "Nobody known holds it: it is free, handed on just now, or anybody may release it."
-    return plain(_HOLDERS, rows, nobody.get(lock.kind, free))
+        rows.append(Row((Cell(names.agent(agent), "owner"), *place, Cell(one_line_about(agent, seen, sight))), target, target))
+    return plain(columns, rows, _NO_HOLDER.get(lock.kind, _FREE) if lock.pool is None else f"It is {names.kept(lock)}: no worker has begun it.")
+
+
+_NO_HOLDER = {
+    "Event": "An event has no holder: somebody sets it.",
+    "Condition": "A condition has no holder: somebody notifies it.",
+    "Barrier": "A barrier has no holder: its last party opens it.",
+    "Result": "Who is to bring it is not known.",
+    "Wait": "It is something outside, which the program has declared: who brings it is not known.",
+    "ThreadPoolExecutor": "None of its workers has a job.",
+}
+_FREE = "Nobody known holds it: it is free, handed on just now, or anybody may release it."
 
 
 # ---- its class ----------------------------------------------------------------------------------------------------
@@ -124,13 +144,11 @@ def one_class(sight: Sight) -> Page:
         return gone(sight, "Class", "Its process has ended, or cannot be seen any more.")
     name = str(target.key)
     oldest = oldest_waits(seen)
-    locks = [lock for lock in seen.locks.values() if lock.lock_class == name]
+    locks = [lock for lock in seen.locks.values() if lock.lock_class == name and lock.id in oldest]
     names = sight.names(seen)
 
     def row(lock: Lock) -> Row:
-        wait = oldest.get(lock.id)
-        waited_s = None if wait is None else age_s(seen, wait)
-        cells = (Cell(names.lock(lock.id), "name"), numbered(len(lock.waiters)), aged(waited_s), Cell(names.holders(lock), "owner"))
+        cells = (Cell(names.lock(lock.id), "name"), numbered(len(lock.waiters)), aged(age_s(seen, oldest[lock.id])), Cell(names.kept(lock), "owner"))
         target = Target("lock", seen.pid, lock.id)
         return Row(cells, target, target)
 

@@ -1,39 +1,20 @@
-"""Locks: who has each and who waits for it; and the classes, as the processes themselves know them."""
+"""Locks: who has each and who waits for it; what else is waited for, and who brings it; and the classes, as the processes themselves know them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastlock.console.names import NOBODY
+from fastlock.console.names import LOCKS, NOBODY, place
 from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, head, not_told, notes, numbered, of_processes, sited
 from fastlock.console.seen import ClassFacts, Lock, Seen, Target, Wait
-from fastlock.console.tables import Cell, Column, Row, Table
+from fastlock.console.tables import Cell, Column, Field, Table
 from fastlock.reporting import printable
 
-COLUMNS = (
-    Column("lock", "Lock", 14, grow=3),
-    Column("class", "Class", 12, least=96, grow=2),
-    Column("kind", "Kind", 9, least=124),
-    Column("live", "Live", 7, right=True, least=112),
-    Column("contended", "Contended", 9, right=True, least=80),
-    Column("waiters", "Waiters", 7, right=True),
-    Column("oldest", "Oldest", 7, right=True),
-    Column("owner", "Held by", 11, least=46, grow=2),
-    Column("site", "Taken at", 13, least=70, grow=1),
-)
-_CLASSES = (
-    Column("class", "Class", 20, grow=1),
-    Column("kind", "Kind", 9, least=60),
-    Column("live", "Live", 7, right=True),
-    Column("contended", "Contended", 9, right=True, least=40),
-    Column("waits", "Waits over", 10, right=True, least=76),
-    Column("average", "Average", 8, right=True, least=68),
-)
 EMPTY = (
-    "Nobody waits for a lock, and nobody holds one that others want. A lock comes up here with its first wait: one that is never waited for costs nothing and tells nothing."
+    "Nobody waits for a lock. One comes up here while it is waited for: a lock that is taken without waiting costs nothing and tells nothing."
 )
+NO_OTHER = "Nobody waits for an event, a condition or a result."
 NO_CLASS = "No class is known: the processes have not said yet, or cannot; the notes below say why."
-_LOCKS = frozenset({"Lock", "RLock", "RWLock", "Semaphore"})
 
 
 class Item(NamedTuple):
@@ -42,17 +23,17 @@ class Item(NamedTuple):
     seen: Seen
     lock: Lock
     facts: ClassFacts | None
-    oldest: Wait | None
+    oldest: Wait
 
     @property
-    def oldest_s(self) -> float | None:
+    def oldest_s(self) -> float:
         """The age of the oldest wait for it."""
-        return None if self.oldest is None else age_s(self.seen, self.oldest)
+        return age_s(self.seen, self.oldest)
 
     @property
     def is_lock(self) -> bool:
         """Whether it is a lock or permit, and not what somebody announces or brings."""
-        return self.lock.kind in _LOCKS
+        return self.lock.kind in LOCKS
 
 
 class ClassItem(NamedTuple):
@@ -70,13 +51,14 @@ class ClassItem(NamedTuple):
 def page(sight: Sight) -> Page:
     """Return the locks with the oldest waits first, then the classes with the most contention."""
     items = [item for seen in sight.seen for item in items_of(seen, sight)]
-    items.sort(key=lambda item: (not item.is_lock, -(item.oldest_s or 0.0), -len(item.lock.waiters)))
+    items.sort(key=lambda item: (-(item.oldest_s or 0.0), -len(item.lock.waiters)))
     answers = [(seen, sight.fleet.asked(seen.pid)) for seen in sight.seen]
     classes = [ClassItem(seen, facts) for seen, asked in answers for facts in asked.classes.values()]
     classes.sort(key=lambda item: (-(item.facts.contentions or 0), item.facts.name))
     cut = of_processes((seen.pid, f"{asked.cut:,} more classes, less contended, are left out") for seen, asked in answers if asked.cut)
     sections = (
-        Section("Locks that are waited for", _table(sight).grid(items, sight.query)),
+        Section("Locks that are waited for", _table(sight).grid([item for item in items if item.is_lock], sight.query)),
+        Section("What else is waited for", _table_of_others(sight).grid([item for item in items if not item.is_lock], sight.query)),
         Section("Classes, the most contended first", _table_of_classes(sight).grid(classes, sight.query)),
     )
     missing = not_told(sight, "classes", "how many locks of a class live and how often they were contended is not known")
@@ -84,16 +66,16 @@ def page(sight: Sight) -> Page:
 
 
 def items_of(seen: Seen, sight: Sight) -> list[Item]:
-    """Return the locks of a process."""
+    """Return what of a process is waited for."""
     classes = sight.fleet.asked(seen.pid).classes
     oldest = oldest_waits(seen)
-    return [Item(seen, lock, classes.get(lock.lock_class), oldest.get(lock.id)) for lock in seen.locks.values()]
+    return [Item(seen, lock, classes.get(lock.lock_class), oldest[lock.id]) for lock in seen.locks.values() if lock.id in oldest]
 
 
 def oldest_waits(seen: Seen) -> dict[int, Wait]:
     """Return by lock the oldest wait for it."""
     oldest: dict[int, Wait] = {}
-    for wait in seen.waits:
+    for wait in seen.whole_waits:
         if wait.lock not in oldest or wait.since_ns < oldest[wait.lock].since_ns:
             oldest[wait.lock] = wait
     return oldest
@@ -106,83 +88,77 @@ def _table(sight: Sight) -> Table[Item]:
     def name(item: Item) -> str:
         return sight.names(item.seen).lock(item.lock.id)
 
-    def place(item: Item) -> str:
-        return sight.names(item.seen).site(item.lock.held_at)
-
-    return Table(
-        columns=sight.columns(*COLUMNS),
-        row=lambda item: _row(item, sight),
-        empty=sight.empty(EMPTY),
-        keys={
-            "pid": lambda item: item.seen.pid,
-            "lock": lambda item: name(item).casefold(),
-            "class": lambda item: item.lock.lock_class.casefold(),
-            "kind": lambda item: item.lock.kind,
-            "live": lambda item: None if item.facts is None else item.facts.instances,
-            "contended": lambda item: None if item.facts is None else item.facts.contentions,
-            "waiters": lambda item: len(item.lock.waiters),
-            "oldest": lambda item: item.oldest_s,
-            "owner": lambda item: holders(item).casefold(),
-            "site": lambda item: place(item) or None,
-        },
-        words=lambda item: (name(item), item.lock.lock_class, item.lock.kind, holders(item), place(item), item.seen.process),
-        kinds=lambda item: (item.lock.kind, "locks" if item.is_lock else "rest"),
+    return sight.table(
+        (
+            Field(Column("lock", "Lock", 14, grow=3), lambda item: Cell(name(item), "name")),
+            Field(Column("class", "Class", 12, least=96, grow=2), lambda item: Cell(printable(item.lock.lock_class))),
+            Field(Column("kind", "Kind", 9, least=124), _kind),
+            Field(Column("live", "Live", 7, right=True, least=112), lambda item: numbered(None if item.facts is None else item.facts.instances)),
+            Field(Column("contended", "Contended", 9, right=True, least=80), lambda item: numbered(None if item.facts is None else item.facts.contentions)),
+            *_WAITED,
+            Field(Column("owner", "Held by", 11, least=46, grow=2), lambda item: _by(holders(item))),
+            Field(Column("site", "Taken at", 13, least=70, grow=1), lambda item: sited(item.lock.held_at)),
+        ),
+        _target,
+        EMPTY,
+        words=lambda item: (name(item), item.lock.lock_class, item.lock.kind, holders(item), place(item.lock.held_at), item.seen.process),
+        kinds=lambda item: (item.lock.kind, "locks"),
         age_s=lambda item: item.oldest_s,
     )
 
 
-def _row(item: Item, sight: Sight) -> Row:
-    seen, lock, facts, _ = item
-    names = sight.names(seen)
-    held = names.holders(lock)
-    cells = sight.cells(
-        seen,
-        Cell(names.lock(lock.id), "name" if item.is_lock else "dim"),
-        Cell(printable(lock.lock_class), "" if item.is_lock else "dim"),
-        Cell(printable(lock.kind), "dim"),
-        numbered(None if facts is None else facts.instances),
-        numbered(None if facts is None else facts.contentions),
-        numbered(len(lock.waiters)),
-        aged(item.oldest_s),
-        Cell(held, "dim" if held == NOBODY else "owner"),
-        sited(lock.held_at),
+def _table_of_others(sight: Sight) -> Table[Item]:
+    def name(item: Item) -> str:
+        return sight.names(item.seen).wanted(item.oldest)
+
+    def comes(item: Item) -> str:
+        return sight.names(item.seen).kept(item.lock).removeprefix("from ")
+
+    return sight.table(
+        (
+            Field(Column("lock", "What", 20, grow=3), lambda item: Cell(name(item), "dim" if item.seen.rests(item.oldest) else "name")),
+            Field(Column("kind", "Kind", 9, least=60, grow=1), _kind),
+            *_WAITED,
+            Field(Column("owner", "Comes from", 11, least=46, grow=2), lambda item: _by(comes(item))),
+        ),
+        _target,
+        NO_OTHER,
+        words=lambda item: (name(item), item.lock.lock_class, item.lock.kind, comes(item), item.seen.process),
+        kinds=lambda item: (item.lock.kind, "rest"),
+        age_s=lambda item: item.oldest_s,
     )
-    target = Target("lock", seen.pid, lock.id)
-    return Row(cells, target, target)
 
 
-# ---- classes ------------------------------------------------------------------------------------------------------
+_WAITED = (
+    Field[Item](Column("waiters", "Waiters", 7, right=True), lambda item: numbered(len(item.lock.waiters))),
+    Field[Item](Column("oldest", "Oldest", 7, right=True), lambda item: aged(item.oldest_s)),
+)
+
+
+def _kind(item: Item) -> Cell:
+    return Cell(printable(item.lock.kind), "dim")
+
+
+def _by(who: str) -> Cell:
+    return Cell(who, "dim" if who == NOBODY else "owner")
+
+
+def _target(item: Item) -> Target:
+    return Target("lock", item.seen.pid, item.lock.id)
 
 
 def _table_of_classes(sight: Sight) -> Table[ClassItem]:
-    return Table(
-        columns=sight.columns(*_CLASSES),
-        row=lambda item: _class_row(item, sight),
-        empty=sight.empty(NO_CLASS),
-        keys={
-            "pid": lambda item: item.seen.pid,
-            "class": lambda item: item.facts.name.casefold(),
-            "kind": lambda item: item.facts.kind,
-            "live": lambda item: item.facts.instances,
-            "contended": lambda item: item.facts.contentions,
-            "waits": lambda item: item.facts.waits,
-            "average": lambda item: item.average_s,
-        },
+    return sight.table(
+        (
+            Field(Column("class", "Class", 20, grow=1), lambda item: Cell(printable(item.facts.name), "name")),
+            Field(Column("kind", "Kind", 9, least=60), lambda item: Cell(printable(item.facts.kind), "dim")),
+            Field(Column("live", "Live", 7, right=True), lambda item: numbered(item.facts.instances)),
+            Field(Column("contended", "Contended", 9, right=True, least=40), lambda item: numbered(item.facts.contentions)),
+            Field(Column("waits", "Waits over", 10, right=True, least=76), lambda item: numbered(item.facts.waits)),
+            Field(Column("average", "Average", 8, right=True, least=68), lambda item: aged(item.average_s)),
+        ),
+        lambda item: Target("class", item.seen.pid, item.facts.name),
+        NO_CLASS,
         words=lambda item: (item.facts.name, item.facts.kind, item.seen.process),
         kinds=lambda item: (item.facts.kind, "locks"),
     )
-
-
-def _class_row(item: ClassItem, sight: Sight) -> Row:
-    facts = item.facts
-    cells = sight.cells(
-        item.seen,
-        Cell(printable(facts.name), "name"),
-        Cell(printable(facts.kind), "dim"),
-        numbered(facts.instances),
-        numbered(facts.contentions),
-        numbered(facts.waits),
-        aged(item.average_s),
-    )
-    target = Target("class", item.seen.pid, facts.name)
-    return Row(cells, target, target)

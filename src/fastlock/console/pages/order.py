@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
 
-from fastlock.console.facts import site_of
 from fastlock.console.names import place, place_in
+from fastlock.console.orders import Edge, Inversion, edges_of, inversion_of, inversions_of, number
 from fastlock.console.pages.base import Page, Section, Sight, count, gone, head, line, not_told, notes, of_processes, sited
 from fastlock.console.pages.found import report_of
 from fastlock.console.seen import Seen, Target
-from fastlock.console.tables import Cell, Column, Line, Row, Table
-from fastlock.findings import Site
+from fastlock.console.tables import Cell, Column, Field, Line, Table
 from fastlock.reporting import printable
 from fastlock.reporting import times as told_times
 
-_INVERSIONS = (
-    Column("classes", "Inversion", 16, grow=3),
-    Column("one", "One order", 19, least=46, grow=2),
-    Column("other", "The other", 19, least=70, grow=2),
-    Column("tier", "How sure", 8, least=100),
-)
-_EDGES = (
-    Column("first", "Holds", 12, grow=2),
-    Column("then", "Takes", 12, grow=2),
-    Column("count", "Times", 7, right=True),
-    Column("held", "Held since", 14, least=56, grow=1),
-    Column("wanted", "Taken at", 14, least=72, grow=1),
-    Column("agent", "First by", 12, least=100, grow=1),
-)
 NO_INVERSION = "No inversion is known. At level order fastlock learns who takes which lock under which, and this stays empty while all agree."
 NO_EDGES = "No order is known: nobody has taken a lock while holding another one, or this is not learned at the present level."
 GONE = "This inversion is not known any more: the process has ended, or an unlisted newer one took its place."
-_EDGE_TEXTS = ("first", "then")
-
-
-class Edge(NamedTuple):
-    """``then`` was taken so many times under ``first``."""
-
-    seen: Seen
-    first: str
-    then: str
-    times: int
-    held_at: Site | None
-    wanted_at: Site | None
-    agent: str
-
-
-class Inversion(NamedTuple):
-    """Orders that make a circle; ``finding`` where the process has told it as one, and the graph has no more of it."""
-
-    seen: Seen
-    classes: tuple[str, ...]
-    tier: str
-    reasons: tuple[str, ...]
-    edges: tuple[Edge, ...]
-    finding: Mapping[str, Any] | None = None
-
-    @property
-    def key(self) -> str:
-        """What tells it from others of its process."""
-        return " → ".join(self.classes)
 
 
 def page(sight: Sight) -> Page:
     """Return the inversions and orders of all processes."""
-    inversions = [each for seen in sight.seen for each in inversions_of(seen, sight)]
-    edges = [each for seen in sight.seen for each in edges_of(seen, sight)]
+    inversions = [each for seen in sight.seen for each in inversions_of(seen, sight.fleet.asked(seen.pid, "order"))]
+    edges = [each for seen in sight.seen for each in edges_of(seen, sight.fleet.asked(seen.pid, "order"))]
     sections = (
-        Section("Inversions: nobody is stuck, but those who do all of this at once wait for ever", _table_of_inversions(sight).grid(inversions, sight.query)),
+        Section("Inversions: who do all of this at once wait for each other for ever", _table_of_inversions(sight).grid(inversions, sight.query)),
         Section("Orders that were seen", _table_of_edges(sight).grid(edges, sight.query)),
     )
     return Page("Order", head(sight), sections, notes(sight, *_missing(sight)))
@@ -87,108 +42,57 @@ def _limits(seen: Seen, sight: Sight) -> Iterator[str]:
         return
     cut = answer.get("cut")
     if isinstance(cut, Mapping) and (cut.get("edges") or cut.get("cycles")):
-        yield f"left out here are {_int(cut.get('edges')):,} orders and {_int(cut.get('cycles')):,} circles; fastlock.order_graph() has them"
+        yield f"left out here are {number(cut.get('edges')):,} orders and {number(cut.get('cycles')):,} circles; fastlock.order_graph() has them"
     if answer.get("whole") is False:
         yield "its order graph is large: there was not time to go through all of it"
     if answer.get("full") is True:
         yield "its order graph is full, and learns nothing new"
 
 
-# ---- what a process has said ----------------------------------------------------------------------------------------
-
-
-def edges_of(seen: Seen, sight: Sight) -> list[Edge]:
-    """Return the orders that a process tells of; what makes no sense is left out."""
-    answer = sight.fleet.asked(seen.pid, "order").order or {}
-    return [edge for each in _list(answer.get("edges")) if (edge := _edge(each, seen)) is not None]
-
-
-def inversions_of(seen: Seen, sight: Sight) -> list[Inversion]:
-    """Return the inversions of a process: of its order graph, then of its findings those that are not among them."""
-    answer = sight.fleet.asked(seen.pid, "order").order or {}
-    found = [each for told in _list(answer.get("cycles")) if (each := _inversion(told, seen)) is not None]
-    known = {frozenset(each.classes) for each in found}
-    for told in reversed(seen.findings):
-        each = _of_finding(told, seen)
-        if each is not None and frozenset(each.classes) not in known:
-            known.add(frozenset(each.classes))
-            found.append(each)
-    return found
-
-
-def _inversion(told: object, seen: Seen) -> Inversion | None:
-    if not isinstance(told, Mapping):
-        return None
-    classes = tuple(printable(each) for each in _list(told.get("classes")) if isinstance(each, str))
-    edges = tuple(edge for each in _list(told.get("edges")) if (edge := _edge(each, seen)) is not None)
-    reasons = tuple(printable(each) for each in _list(told.get("reasons")) if isinstance(each, str))
-    return Inversion(seen, classes, printable(str(told.get("tier"))), reasons, edges) if classes else None
-
-
-def _edge(told: object, seen: Seen) -> Edge | None:
-    try:
-        first, then = (printable(told[key]) for key in _EDGE_TEXTS)  # type: ignore[index]
-        held, wanted = (site_of(told[key]) for key in ("held_at", "wanted_at"))  # type: ignore[index]
-        return Edge(seen, first, then, _int(told["count"]), held, wanted, printable(str(told["agent"])))  # type: ignore[index]
-    except (LookupError, TypeError, AttributeError):
-        return None
-
-
-def _of_finding(told: Mapping[str, Any], seen: Seen) -> Inversion | None:
-    """Return the inversion that a finding tells of, None where it tells of something else."""
-    if told.get("code") != "FL010":
-        return None
-    try:
-        names = {each["id"]: printable(each["class"]) for each in told["locks"]}
-        edges = [
-            Edge(seen, names[each["holds"]], names[each["waits"]], 0, site_of(each["held_at"]), site_of(each["wanted_at"]), "")
-            for each in told["edges"]
-            if each["holds"] is not None and each["waits"] is not None
-        ]
-    except (LookupError, TypeError, AttributeError):
-        return None
-    classes = tuple(edge.first for edge in edges)
-    return Inversion(seen, classes, printable(str(told.get("tier"))), (), tuple(edges), told) if classes else None
-
-
-def _list(told: object) -> Sequence[Any]:
-    return told if isinstance(told, (list, tuple)) else ()
-
-
-def _int(told: object) -> int:
-    return told if isinstance(told, int) else 0
-
-
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
 def _table_of_inversions(sight: Sight) -> Table[Inversion]:
-    return Table(
-        columns=sight.columns(*_INVERSIONS),
-        row=lambda item: _inversion_row(item, sight),
-        empty=sight.empty(NO_INVERSION),
-        keys={"pid": lambda item: item.seen.pid, "classes": lambda item: item.key, "tier": lambda item: item.tier},
+    return sight.table(
+        (
+            Field(Column("classes", "Inversion", 16, grow=3), _classes),
+            Field(Column("one", "One order", 19, least=46, grow=2), lambda item: Cell(_both(item.edges[0]) if item.edges else "-", "site")),
+            Field(Column("other", "The other", 19, least=70, grow=2), _other),
+            Field(Column("tier", "How sure", 8, least=100), lambda item: Cell(item.tier)),
+        ),
+        lambda item: Target("inversion", item.seen.pid, item.key),
+        NO_INVERSION,
         words=lambda item: (item.key, item.tier, *(word for edge in item.edges for word in _words(edge))),
         kinds=lambda item: (item.tier, "inversion"),
     )
 
 
+def _classes(item: Inversion) -> Cell:
+    named = " ⇄ ".join(item.classes) if len(item.classes) == 2 else f"{item.key} → …"
+    return Cell(named, "bad" if item.tier == "high" else "warn")
+
+
+def _other(item: Inversion) -> Cell:
+    more = len(item.edges) - 2
+    other = _both(item.edges[1]) if len(item.edges) > 1 else "-"
+    return Cell(f"{other} and {more:,} more" if more > 0 else other, "site")
+
+
 def _table_of_edges(sight: Sight) -> Table[Edge]:
-    return Table(
-        columns=sight.columns(*_EDGES),
-        row=lambda edge: _edge_row(edge, sight),
-        empty=sight.empty(NO_EDGES),
-        keys={
-            "pid": lambda edge: edge.seen.pid,
-            "first": lambda edge: edge.first.casefold(),
-            "then": lambda edge: edge.then.casefold(),
-            "count": lambda edge: edge.times,
-            "held": lambda edge: place(edge.held_at),
-            "wanted": lambda edge: place(edge.wanted_at),
-            "agent": lambda edge: edge.agent.casefold(),
-        },
-        words=_words,
-        kinds=lambda edge: ("order",),
+    return sight.table(
+        (
+            Field(Column("first", "Holds", 12, grow=2), lambda edge: Cell(edge.first, "name")),
+            Field(Column("then", "Takes", 12, grow=2), lambda edge: Cell(edge.then, "name")),
+            Field(Column("count", "Times", 7, right=True), lambda edge: Cell(f"{edge.times:,}" if edge.times else "-", "", edge.times or None)),
+            Field(Column("held", "Held since", 14, least=56, grow=1), lambda edge: sited(edge.held_at)),
+            Field(Column("wanted", "Taken at", 14, least=72, grow=1), lambda edge: sited(edge.wanted_at)),
+            Field(Column("agent", "First by", 12, least=100, grow=1), lambda edge: Cell(edge.agent, "dim")),
+        ),
+        lambda edge: Target("class", edge.seen.pid, edge.then),
+        NO_EDGES,
+        _words,
+        lambda edge: ("order",),
+        key=lambda edge: ("order", edge.seen.pid, edge.first, edge.then),
     )
 
 
@@ -203,33 +107,6 @@ def _both(edge: Edge) -> str:
     return f"{held} → {wanted}{f', {told_times(edge.times)}' if edge.times else ''}"
 
 
-def _inversion_row(item: Inversion, sight: Sight) -> Row:
-    more = len(item.edges) - 2
-    other = _both(item.edges[1]) if len(item.edges) > 1 else "-"
-    cells = sight.cells(
-        item.seen,
-        Cell(" ⇄ ".join(item.classes) if len(item.classes) == 2 else f"{item.key} → …", "bad" if item.tier == "high" else "warn"),
-        Cell(_both(item.edges[0]) if item.edges else "-", "site"),
-        Cell(f"{other} and {more:,} more" if more > 0 else other, "site"),
-        Cell(item.tier),
-    )
-    target = Target("inversion", item.seen.pid, item.key)
-    return Row(cells, target, target)
-
-
-def _edge_row(edge: Edge, sight: Sight) -> Row:
-    cells = sight.cells(
-        edge.seen,
-        Cell(edge.first, "name"),
-        Cell(edge.then, "name"),
-        Cell(f"{edge.times:,}" if edge.times else "-", "", edge.times or None),
-        sited(edge.held_at),
-        sited(edge.wanted_at),
-        Cell(edge.agent, "dim"),
-    )
-    return Row(cells, Target("class", edge.seen.pid, edge.then), ("order", edge.seen.pid, edge.first, edge.then))
-
-
 # ---- one inversion -------------------------------------------------------------------------------------------------
 
 
@@ -237,22 +114,20 @@ def one(sight: Sight) -> Page:
     """Return the inversion that the target names: each of its orders with both lines of code, and what is known of it."""
     target = sight.target
     seen = sight.targeted
-    item = None if seen is None or target is None else next((each for each in inversions_of(seen, sight) if each.key == target.key), None)
+    item = None if seen is None or target is None else next((each for each in inversions_of(seen, sight.fleet.asked(seen.pid, "order")) if each.key == target.key), None)
     if seen is None or item is None:
         return gone(sight, "Inversion", GONE)
-    told = item.finding or next((each for each in reversed(seen.findings) if _same(each, item, seen)), None)
+    told = item.finding or next((each for each in reversed(seen.findings) if each.get("code") == "FL010" and inversion_of(each, [item])), None)
+    grid = Section("Its orders, as they are counted now", _table_of_edges(sight).grid(item.edges, sight.query))
+    sections = _untold(item) if told is None else report_of(told, seen, item)
+    return Page(f"Inversion {item.key}", head(sight), (*sections, grid), notes(sight))
+
+
+def _untold(item: Inversion) -> list[Section]:
+    """Return what is known of an inversion of which there is no finding any more."""
     lines: list[Line] = [line for edge in item.edges for line in _told(edge)]
     sections = [Section(f"{count(len(item.edges), 'order')} that make a circle: {item.tier}", tuple(lines))]
-    if item.reasons:
-        sections.append(Section("Doubts", tuple(line(each) for each in item.reasons)))
-    sections += [] if told is None else report_of(told, seen)
-    grid = _table_of_edges(sight).grid(item.edges, sight.query)
-    return Page(f"Inversion {item.key}", head(sight), (*sections, Section("Its classes", grid)), notes(sight))
-
-
-def _same(told: Mapping[str, Any], item: Inversion, seen: Seen) -> bool:
-    each = _of_finding(told, seen)
-    return each is not None and frozenset(each.classes) == frozenset(item.classes)
+    return [*sections, Section("Doubts", tuple(line(each) for each in item.reasons))] if item.reasons else sections
 
 
 def _told(edge: Edge) -> list[Line]:

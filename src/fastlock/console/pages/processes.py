@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, count, for_a_lock, head, health, line, notes, numbered
+from fastlock.console.pages.base import Page, Section, Sight, age_s, aged, count, head, health, line, notes, numbered
 from fastlock.console.pages.waits import Item, stuck
 from fastlock.console.pages.waits import table as table_of_waits
-from fastlock.console.seen import LIVE, Seen, Target, Wait
+from fastlock.console.seen import LIVE, Seen, Target
 from fastlock.console.tables import Cell, Column, Line, Row, Table
 from fastlock.reporting import duration, printable
 
@@ -60,7 +60,7 @@ def _table(sight: Sight) -> Table[Seen]:
             "level": lambda seen: seen.level,
             "health": _rank,
             "agents": lambda seen: len(seen.agents),
-            "waiting": lambda seen: len(waiting(seen)),
+            "waiting": lambda seen: len(seen.pressing),
             "oldest": oldest_s,
             "findings": lambda seen: len(seen.findings) + seen.findings_dropped,
         },
@@ -84,24 +84,16 @@ def _row(seen: Seen) -> Row:
         Cell(printable(seen.level)),
         health(seen),
         Cell(f"{len(seen.agents):,}", "", len(seen.agents)),
-        numbered(len(waiting(seen)), "0"),
+        numbered(len(seen.pressing), "0"),
         aged(oldest),
         numbered(len(seen.findings) + seen.findings_dropped, "0"),
     )
     return Row(cells, target, target)
 
 
-def waiting(seen: Seen) -> list[Wait]:
-    """Return the waits for locks and permits, one an agent, as `fastlock ps` counts them: its innermost."""
-    first: dict[int, Wait] = {}
-    for wait in seen.waits:
-        first.setdefault(wait.agent, wait)
-    return [wait for wait in first.values() if for_a_lock(wait)]
-
-
 def oldest_s(seen: Seen) -> float | None:
-    """Return the age of the oldest wait for a lock or permit, None where there is none."""
-    return max((age_s(seen, wait) for wait in waiting(seen)), default=None)
+    """Return the age of the oldest wait that does not last by right, None where there is none."""
+    return max((age_s(seen, wait) for wait in seen.pressing), default=None)
 
 
 # ---- one process ------------------------------------------------------------------------------------------------
@@ -117,7 +109,7 @@ def one(sight: Sight) -> Page:
     title = f"Process {seen.pid}"
     if not seen.captured_at:
         return Page(title, head(sight), (Section("", (line(f"It cannot be seen: {printable(seen.why) or seen.state}"),)),), ())
-    items = [Item(seen, wait) for wait in sorted(seen.waits, key=lambda wait: (not for_a_lock(wait), wait.since_ns))]
+    items = [Item(seen, wait) for wait in sorted(seen.whole_waits, key=lambda wait: (seen.rests(wait), wait.since_ns))]
     grid = table_of_waits(sight, stuck(sight)).grid(items, sight.query)
     focus = next((alarm.target for alarm in sight.alarms(seen)), None)
     return Page(title, head(sight), (Section("About it", _facts(seen, sight)), Section("Waits", grid)), notes(sight, *_unseen_locks(seen)), focus)
@@ -131,12 +123,16 @@ def _facts(seen: Seen, sight: Sight) -> tuple[Line, ...]:
         ("level", Cell(_level(seen, sight))),
         ("health", health(seen)),
         ("agents", Cell(_agents(seen))),
-        ("oldest", Cell("nobody waits for a lock" if oldest is None else f"somebody has waited {duration(oldest)} for a lock")),
+        ("waiting", Cell(_waiting(seen, oldest))),
         ("findings", Cell(f"{len(seen.findings) + seen.findings_dropped:,}")),
         ("seen at", Cell(f"{printable(seen.captured_at)}{'' if seen.state == LIVE else ': ' + printable(seen.why)}")),
     ]
     lines = [line(Cell(f"{label:<10}", "dim"), cell) for label, cell in facts]
     return (*lines, *(line(Cell(f"{'deadlock':<10}", "dim"), Cell(alarm.told, "bad")) for alarm in sight.alarms(seen)))
+
+
+def _waiting(seen: Seen, oldest: float | None) -> str:
+    return "nobody waits for a lock" if oldest is None else f"{len(seen.pressing):,}, the oldest for {duration(oldest)}"
 
 
 def _agents(seen: Seen) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fastlock.console.names import Names
 from fastlock.console.pages.alarms import Alarm
-from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, for_a_lock, head, notes, numbered, sited
+from fastlock.console.pages.base import Page, Section, Sight, age, age_s, aged, head, notes, numbered, sited
 from fastlock.console.seen import Seen, Target, Wait
 from fastlock.console.tables import Cell, Column, Grid, Query, Row, Table
 
@@ -32,15 +32,26 @@ class Item(NamedTuple):
     seen: Seen
     wait: Wait
 
+    @property
+    def rests(self) -> bool:
+        """Whether it may last."""
+        return self.seen.rests(self.wait)
+
 
 def page(sight: Sight) -> Page:
     """Return all waits: those for locks first, then those for events and results, which may last."""
-    items = [Item(seen, wait) for seen in sight.seen for wait in seen.waits]
-    items.sort(key=lambda item: (not for_a_lock(item.wait), item.wait.since_ns - item.seen.now_ns))
-    resting = sum(1 for item in items if not for_a_lock(item.wait))
+    items = [Item(seen, wait) for seen in sight.seen for wait in seen.whole_waits]
+    items.sort(key=lambda item: (item.rests, item.wait.since_ns - item.seen.now_ns))
     grid = table(sight, stuck(sight)).grid(items, sight.query)
-    title = f"Waits: {len(items) - resting:,} for locks, {resting:,} for events, results and the like"
+    title = _title(items)
     return Page("Waits", head(sight), (Section(title, grid),), notes(sight), sight.worst)
+
+
+def _title(items: Sequence[Item]) -> str:
+    resting = sum(1 for item in items if item.rests)
+    others = any(not item.rests and not item.wait.is_for_a_lock for item in items)
+    what = "for locks, or kept by a deadlock" if others else "for locks"
+    return f"Waits: {len(items) - resting:,} {what}, {resting:,} for events, results and the like, which may last"
 
 
 Stuck = Mapping[tuple[int, int], Alarm]
@@ -74,7 +85,7 @@ def table(sight: Sight, alarms: Stuck, leads_to: str = "deadlock", empty: str = 
         keys={
             "pid": lambda item: item.seen.pid,
             "who": lambda item: sight.names(item.seen).agent(item.wait.agent).casefold(),
-            "lock": lambda item: sight.names(item.seen).lock(item.wait.lock).casefold(),
+            "lock": lambda item: sight.names(item.seen).wanted(item.wait).casefold(),
             "owner": lambda item: held_by(item, sight).casefold(),
             "age": lambda item: age_s(item.seen, item.wait),
             "site": lambda item: sight.names(item.seen).site(item.seen.site(item.wait)),
@@ -89,38 +100,37 @@ def table(sight: Sight, alarms: Stuck, leads_to: str = "deadlock", empty: str = 
 
 
 def behind(seen: Seen, agent: int, alarm: Alarm | None) -> int:
-    """Return how many wait for an agent in the end; for each in a circle these are the others in it and all behind them."""
-    circle = None if alarm is None else alarm.circle
-    return seen.behind(agent) if circle is None else sum(map(seen.behind, circle.agents)) + len(circle.agents) - 1
+    """Return how many wait for an agent in the end; of one in a deadlock, those who are not in it and wait for anybody in it."""
+    return seen.behind(agent) if alarm is None else alarm.behind(seen)
 
 
 def held_by(item: Item, sight: Sight) -> str:
-    """Return who has what is waited for."""
-    return sight.names(item.seen).holders(item.seen.locks.get(item.wait.lock))
+    """Return who has what is waited for, or brings it."""
+    return sight.names(item.seen).kept(item.seen.locks.get(item.wait.lock))
 
 
 def words(item: Item, names: Names) -> tuple[str, ...]:
     """Return the texts of a wait that a filter looks through."""
     seen, wait = item
     lock = seen.locks.get(wait.lock)
-    held = ("", "") if lock is None else (lock.lock_class, names.holders(lock))
-    return (names.agent(wait.agent), names.lock(wait.lock), *held, names.site(seen.site(wait)), wait.what, seen.process)
+    held = ("", "") if lock is None else (lock.lock_class, names.kept(lock))
+    return (names.agent(wait.agent), names.wanted(wait), names.lock(wait.lock), *held, names.site(seen.site(wait)), wait.what, seen.process)
 
 
 def kinds(seen: Seen, wait: Wait) -> tuple[str, ...]:
     """Return what a filter may call a wait: the kind of its lock, of its agent, and "locks" where it is for a lock or permit, else "rest"."""
     lock, agent = seen.locks.get(wait.lock), seen.agents.get(wait.agent)
-    return ("" if lock is None else lock.kind, "" if agent is None else agent.kind, "locks" if for_a_lock(wait) else "rest")
+    return ("" if lock is None else lock.kind, "" if agent is None else agent.kind, "locks" if wait.is_for_a_lock else "rest")
 
 
 def _cells(seen: Seen, wait: Wait, names: Names, alarm: Alarm | None) -> tuple[Cell, ...]:
-    held = names.holders(seen.locks.get(wait.lock))
+    held = names.kept(seen.locks.get(wait.lock))
     style = "" if alarm is None else "bad"
-    rest = "" if for_a_lock(wait) else "dim"
+    rest = "dim" if seen.rests(wait) else ""
     left_s = None if wait.deadline_ns is None else max(0, wait.deadline_ns - seen.now_ns) / 1e9
     return (
         Cell(names.agent(wait.agent), style or rest or "name"),
-        Cell(names.lock(wait.lock), style or rest),
+        Cell(names.wanted(wait), style or rest),
         Cell(held, "owner" if held != "-" else "dim"),
         aged(age_s(seen, wait), style or rest or "age"),
         sited(seen.site(wait)),
