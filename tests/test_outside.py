@@ -243,8 +243,9 @@ def test_who_waits_for_a_condition_does_not_hold_its_lock() -> None:
         own, given = fastlock.Condition(), fastlock.Condition(mine)
         def waits(condition):
             with outer_of[condition]:
-                with condition: condition.wait(500)
+                with condition, inner_of[condition]: condition.wait(500)
         outer_of = {own: outer, given: fastlock.Lock(name="other")}
+        inner_of = {own: fastlock.Lock(name="inner"), given: fastlock.Lock(name="innermost")}
         pool, never = ThreadPoolExecutor(1), fastlock.Event()
         job = pool.submit(never.wait)
         start(waits, own, name="own"), start(waits, given, name="given"), start(job.result, name="future")
@@ -256,7 +257,7 @@ def test_who_waits_for_a_condition_does_not_hold_its_lock() -> None:
         shown = fastlock("dump", program.pid).stdout
     names = {lock["id"]: lock["name"] for lock in dumped["locks"]}
     held = {agent["name"]: [names[each] for each in agent["holds"]] for agent in dumped["agents"]}
-    assert (held["own"], held["given"], held["future"]) == (["outer"], ["other"], [])
+    assert (held["own"], held["given"], held["future"]) == (["outer", "inner"], ["other", "innermost"], [])
     assert "future waits for result of " in shown and shown.count("future waits") == 1
 
 

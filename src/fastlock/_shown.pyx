@@ -156,6 +156,28 @@ cdef int show_held(FSelf* me) except -1:
     return 0
 
 
+cdef void given_back(FSelf* me, FLock* L) noexcept nogil:
+    """Shows that a waiting agent holds a lock no more: the condition's that it waits for, which it has let go within the wait."""
+    cdef uint32_t i, left = me.pub.held_count, number = me.pub.held
+    cdef FShown* e
+    cdef FShown* following
+    while left > 0 and (<FShown*>record_at(A_SHARES, number)).who != L.serial:
+        number = (<FShown*>record_at(A_SHARES, number)).next
+        left -= 1
+    if left == 0:
+        return
+    record_begin(&me.pub.seq)
+    for i in range(left - 1):
+        e = <FShown*>record_at(A_SHARES, number)
+        number = e.next
+        following = <FShown*>record_at(A_SHARES, number)
+        e.who = following.who
+        e.count = following.count
+        e.site = following.site
+    me.pub.held_count -= 1
+    record_end(&me.pub.seq)
+
+
 cdef int show(FLock* L, FSelf* me, uint32_t site) except -1:
     cdef FSelf* owner
     cdef FContended* c

@@ -17,7 +17,7 @@ from fastlock._core cimport (
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
 from fastlock._park cimport *
-from fastlock._shown cimport wait_begin
+from fastlock._shown cimport given_back, wait_begin
 from fastlock._table cimport *
 from fastlock._woken cimport wakes
 
@@ -206,6 +206,8 @@ cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except 
         wait_pop(me, n)
         raise
     me.owed = owed
+    if me.pub.held_count and guard_of(self) != NULL:
+        given_back(me, guard_of(self))
     try:
         return wait_out(self.rec, me, n, False, False)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastlock.outside import circles
@@ -92,19 +91,7 @@ class Holding:
         chain = self._records.chain(agent.held, agent.held_count)
         locks = ((self._records.lock_at(share.times - 1), share) for share in chain if share.times)
         held = [Held(lock, share) for lock, share in locks if lock is not None and lock.serial == share.who]
-        given_back = self._given_back(agent, held)
-        return tuple(entry for entry in held if entry is not given_back and not entry.lock.marks & circles.SIGNAL)
-
-    def _given_back(self, agent: Agent, held: Sequence[Held]) -> Held | None:
-        """Return the lock of the condition that an agent waits for: it was held when the wait began, and is not any more.
-
-        No record says which it is: the one that was made with the condition, else the one that was taken last.
-        """
-        condition = self._records.locks.get(agent.waits[0].serial) if agent.waits[0].mode == circles.NOTIFY else None
-        if condition is None:
-            return None
-        made_with = (entry for entry in held if entry.lock.created == condition.created and entry.lock.kind in (circles.LOCK, circles.RLOCK))
-        return next(made_with, held[0] if held else None)
+        return tuple(entry for entry in held if not entry.lock.marks & circles.SIGNAL)
 
     def _find_reborn(self) -> None:
         """Look again at the locks of agents that have come or gone: their words name somebody else now, or nobody."""
