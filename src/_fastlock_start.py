@@ -23,7 +23,7 @@ def start() -> None:
         return
     _started = True
     collects = gc.isenabled()
-    gc.disable()  # nothing of what is imported is garbage, and to look costs a twentieth of it
+    gc.disable()  # nothing of what is imported is garbage; to look is 3 % of a start on 3.11
     try:
         _install()
     finally:
@@ -51,7 +51,7 @@ def _install() -> None:
 def _import_package() -> None:
     """Import fastlock by the recipe of importlib's documentation; where it is not found so, the import statement that follows does it.
 
-    While that statement runs, each of the five hundred imports inside it asks whether it is over, for there may be other threads: that is a seventh
+    While that statement runs, each of the 480 imports inside it asks whether it is over, for there may be other threads: on 3.15 that is a sixth
     of a start. Here there are none yet.
     """
     from _frozen_importlib import module_from_spec  # importlib.util has it from there, and loads more
