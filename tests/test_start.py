@@ -74,3 +74,15 @@ def test_what_comes_later_is_what_came_at_once() -> None:
     assert (fastlock.advice, fastlock.OrderGraph) == (fastlock.advising.advice, sys.modules["fastlock.order"].OrderGraph)
     assert set(fastlock.__all__) <= set(dir(fastlock))
     assert not hasattr(fastlock, "nonsense")
+
+
+def test_the_start_leaves_the_package_as_an_import_does() -> None:
+    """The package is not imported by a statement then; nobody can tell."""
+    source = """
+    import json, sys, fastlock, importlib.util
+    found = importlib.util.find_spec("fastlock")
+    spec = fastlock.__spec__
+    same = [getattr(spec, name) == getattr(found, name) for name in ("name", "origin", "cached", "submodule_search_locations")]
+    print(json.dumps([sys.modules["fastlock"] is fastlock, fastlock.__file__ == spec.origin, getattr(spec, "_initializing", False), fastlock.__loader__ is spec.loader, *same]))
+    """
+    assert answer(run_program(source, env={"FASTLOCK_INSTALL": "1"})) == [True, True, False, True, True, True, True, True]

@@ -26,7 +26,6 @@ else:
         from opcode import opmap
 
     _MISSING = object()
-    _set = object.__setattr__
 
     class field:
         """A field's default, and whether repr() shows the field."""
@@ -63,6 +62,7 @@ else:
                 defaults[name] = value
                 setattr(cls, name, value)
         cls.__match_args__, cls._field_defaults, cls._hidden = tuple(names), defaults, frozenset(hidden)
+        cls._blank, cls._required = {**names, **defaults}, frozenset(names.keys() - defaults.keys())
         for name, value in _METHODS.items():
             if name not in cls.__dict__ or cls.__dict__[name] is None:  # a class that has __eq__ gets __hash__ = None
                 setattr(cls, name, value)
@@ -81,21 +81,23 @@ else:
 
     def _init(self, /, *values, **named):
         cls = type(self)
-        for name, value in zip(cls.__match_args__, _filled(cls, values, named)):
-            _set(self, name, value)
+        if values:
+            state = zip(cls.__match_args__, _filled(cls, values, named))
+        else:  # as most are made, and the shortest way
+            state = cls._blank | named  # in the fields' order
+            if len(state) > len(cls._blank) or not named.keys() >= cls._required:
+                _filled(cls, (), named)  # which says what is wrong
+        vars(self).update(state)
 
     def _repr(self):
         shown = [f"{name}={getattr(self, name)!r}" for name in self.__match_args__ if name not in self._hidden]
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
-    def _values(self):
-        return tuple(getattr(self, name) for name in self.__match_args__)
-
     def _eq(self, other):
-        return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
 
     def _hash(self):
-        return hash(_values(self))
+        return hash(tuple(vars(self).values()))
 
     def _setattr(self, name, value):
         raise _refusal("assign to", name)

@@ -17,9 +17,9 @@ def line(file: str, number: int) -> str:
     """Return a line of a source file, stripped; "" where it cannot be read; any thread; a file is read once in a process."""
     lines = _from_linecache(file)
     if lines is None:
-        lines = _read.get(file)
-        if lines is None:
-            lines = _read[file] = _from_file(file)
+        lines = _read.get(file) or _from_file(file)
+        if lines:  # else it may be there later
+            _read[file] = lines
     return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
@@ -35,9 +35,13 @@ def _from_file(file: str) -> list[str]:
     # A file that is named without its directory is looked for where modules are.
     folders = [""] if os.path.isabs(file) else ["", *(each for each in sys.path if isinstance(each, str))]
     for folder in folders:
+        path = os.path.join(folder, file)
         try:
-            with open(os.path.join(folder, file), "rb") as source:
-                return decoded(source.read(MOST_BYTES)).splitlines()
+            if not os.path.isfile(path):  # to open a pipe waits for who writes
+                continue
+            with open(path, "rb") as source:
+                text = decoded(source.read(MOST_BYTES))
+            return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # a form feed begins no line, as it does for splitlines()
         except (OSError, ValueError):  # a ValueError: a name with a zero in it
             continue
     return []
@@ -46,12 +50,11 @@ def _from_file(file: str) -> list[str]:
 def decoded(source: bytes) -> str:
     """Return the text of a source, in the encoding that one of its first two lines declares, else UTF-8; what cannot be decoded is shown as such."""
     for first in source.split(b"\n", 2)[:2]:
-        comment = first.partition(b"#")[2]
-        before, found, name = comment.partition(b"coding")
-        if found and name[:1] in (b":", b"="):
-            encoding = name[1:].strip().split(b" ")[0].decode("latin-1")
+        comment, found, name = first.partition(b"coding")
+        if found and comment.lstrip().startswith(b"#") and name[:1] in (b":", b"="):
+            encoding = name[1:].strip().split(b" ")[0].rstrip(b";").decode("latin-1")
             try:
                 return source.decode(encoding, "replace")
-            except LookupError:
+            except (LookupError, ValueError):  # there is none of this name, or it is none for text
                 break
     return source.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
