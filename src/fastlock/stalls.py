@@ -11,7 +11,7 @@ import _thread
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -21,6 +21,7 @@ from fastlock.reporting import is_stdlib
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
 _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
 _MOST_FAILURES = 3  # of tasks, that one report tells
+_MOMENT_S, _NAP_S = 0.05, 0.0002
 _PAUSE_S = 0.2  # for who has been woken to go on
 _told: set[tuple[int, int, str]] = set()  # agents and when their waits began, threads and the step of their loop that rests, and in which tier they were told
 
@@ -245,6 +246,13 @@ def _state_of(tid: int) -> str:
             return stat.read().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return "X"  # it has ended meanwhile
+
+
+def wait_a_moment(over: Callable[[], bool]) -> None:
+    """Wait for what takes no longer than the end of a thread, or not for long."""
+    limit = time.monotonic() + _MOMENT_S
+    while not over() and time.monotonic() < limit:
+        time.sleep(_NAP_S)
 
 
 def _natives(known: frozenset[int]) -> int | None:
