@@ -139,9 +139,7 @@ def _run() -> None:
         if _leaves:
             break
         _report_late_waits()
-        if 0 <= resting.due_ns() <= time.monotonic_ns():
-            resting.check()
-        circles.forget()
+        _check_loops()
         _report_stalls()
         if _pace.due_s() == 0:
             stderr.write(_pace.told())
@@ -178,6 +176,16 @@ def _report_late_waits() -> None:
         return
     for event in _late.late_waits():
         _report_of_others(event)
+
+
+def _check_loops() -> None:
+    """See which event loops have nothing to run, and let go of stalls of those that have run again."""
+    if 0 <= resting.due_ns() <= time.monotonic_ns():
+        try:
+            resting.check()
+        except Exception:  # of a loop or a task of the program's own
+            stderr.write(f"fastlock: looking at event loops failed\n{assemble.failure()}")
+    circles.forget()
 
 
 def _report_stalls() -> None:
