@@ -609,3 +609,40 @@ def asks():
 asyncio.run(main())
 """
     assert answer(run_program(source)) == ["possible"]
+
+
+# ---- fastlock's own thread ------------------------------------------------------------------------
+
+
+def test_a_fork_beside_a_loop_is_not_warned_of() -> None:
+    """The thread that looks at loops has ended before a fork, which the interpreter would warn of from 3.12 on, and looks again afterwards."""
+    source = f"""
+import warnings
+warnings.simplefilter("error")
+{INSTALL}
+from fastlock import resting
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+async def main():
+    await asyncio.sleep(0)
+    return fork()
+
+statuses = [asyncio.run(main()), fork()]
+checks = []
+check = resting.check
+resting.check = lambda: (check(), checks.append(None))
+
+async def looks():
+    fork()
+    while not checks:
+        await asyncio.sleep(0.01)
+
+asyncio.run(looks())
+tell([statuses, bool(checks)])
+"""
+    assert answer(run_program(source)) == [[0, 0], True]

@@ -125,10 +125,11 @@ def wanted(frames: Mapping[int, FrameType]) -> dict[int, int]:
             continue
         main = _main_of(frames.get(ident))
         queue = dict.fromkeys([main] if isinstance(main, sys.modules["asyncio"].Task) else [])
-        for task in itertools.islice(_growing(queue), MOST_LENT):
-            wait = _lent.wait_of(task)
-            if wait is not None:
-                waits[wait[0]] = wait[1]
+        try:
+            found = [wait for task in itertools.islice(_growing(queue), MOST_LENT) if (wait := _lent.wait_of(task)) is not None]
+        except (AttributeError, TypeError, RuntimeError):  # a task of another making, or it runs: what cannot be read is unknown
+            continue
+        waits.update(found)
     return waits
 
 

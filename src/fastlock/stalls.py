@@ -17,13 +17,14 @@ from fastlock.reporting import is_stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import FrameType
     from typing import Any
 
 OWN_NATIVES = frozenset({"fastlock", "fastlock-listen"})  # threads of ours that are no Python threads, by name
 _CALLS = {"get": "not_empty", "put": "not_full", "join": "all_tasks_done"}  # and what each waits on
 _MOST_FAILURES = 3  # of tasks, that one report tells
+_MOMENT_S, _NAP_S = 0.05, 0.0002
 _PAUSE_S = 0.2  # for who has been woken to go on
 _told: set[tuple[int, int, str]] = set()  # agents and when their waits began, threads and the step of their loop that rests, and in which tier they were told
 
@@ -248,6 +249,13 @@ def _state_of(tid: int) -> str:
             return stat.read().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return "X"  # it has ended meanwhile
+
+
+def wait_a_moment(over: Callable[[], bool]) -> None:
+    """Wait for what takes no longer than the end of a thread, or not for long."""
+    limit = time.monotonic() + _MOMENT_S
+    while not over() and time.monotonic() < limit:
+        time.sleep(_NAP_S)
 
 
 def _natives(known: frozenset[int]) -> int | None:

@@ -51,6 +51,8 @@ _predictions: deque[tuple[dict[str, Any], tuple[Site, ...], Finding | None]] = d
 _tickets = deque([None])  # who takes the only one starts the reporting thread
 _work = _thread.allocate_lock()
 _work.acquire()
+_number = 0  # the system's, of the reporting thread
+_leaves = False  # it is to end: somebody forks
 
 
 def findings() -> FindingList:
@@ -132,15 +134,17 @@ def _take_ticket() -> bool:
 
 
 def _run() -> None:
+    global _number
+    _number = _thread.get_native_id()
     _stuck.own_thread(True)
     guests.block_signals()
     while True:
         if not _work.acquire(timeout=_patience_s()):
             _report_predictions()
+        if _leaves:
+            break
         _report_late_waits()
-        if 0 <= resting.due_ns() <= time.monotonic_ns():
-            resting.check()
-            circles.forget()
+        _check_loops()
         _report_stalls()
         if _pace.due_s() == 0:
             stderr.write(_pace.told())
@@ -154,6 +158,10 @@ def _run() -> None:
                 _predictions.append(item)
             else:
                 _try_to_report(*item)
+
+
+    _stuck.own_thread(False)
+    _tickets.append(None)
 
 
 def _patience_s() -> float:
@@ -175,6 +183,16 @@ def _report_late_waits() -> None:
         _report_of_others(event)
 
 
+def _check_loops() -> None:
+    """See which event loops have nothing to run, and let go of stalls of those that have run again."""
+    if 0 <= resting.due_ns() <= time.monotonic_ns():
+        try:
+            resting.check()
+        except Exception:  # of a loop or a task of the program's own
+            stderr.write(f"fastlock: looking at event loops failed\n{assemble.failure()}")
+    circles.forget()
+
+
 def _report_stalls() -> None:
     """Look for stalls, as somebody has waited for too long; once for each victim."""
     if not 0 <= _overdue.due_ns() <= time.monotonic_ns():
@@ -182,7 +200,6 @@ def _report_stalls() -> None:
     late_ns = _overdue.begins()
     if late_ns < 0:
         return
-    circles.forget()
     try:
         found = stalls.news(late_ns)
     except Exception:  # of a queue of the program's own
@@ -349,8 +366,25 @@ def flush(timeout: float = FLUSH_LIMIT_S) -> bool:
     return done.acquire(timeout=timeout)
 
 
+def _before_fork() -> None:
+    """End the reporting thread where it has nothing to do: the interpreter warns who forks beside other threads, and those are to be the program's."""
+    global _leaves
+    _leaves = not (_tickets or _inbox or _predictions) and _thread.get_native_id() != _number
+    if _leaves:
+        _wake_reporter()
+        stalls.wait_a_moment(lambda: bool(_tickets) and not os.path.exists(f"/proc/self/task/{_number}"))
+
+
+def _after_fork_in_parent() -> None:
+    global _leaves
+    _leaves = False
+    if _inbox or _patience_s() >= 0:
+        _wake_reporter()
+
+
 def _after_fork_in_child() -> None:
-    global _inbox, _pace, _predictions, _tickets, _work
+    global _inbox, _leaves, _number, _pace, _predictions, _tickets, _work
+    _number, _leaves = 0, False
     _inbox, _predictions, _tickets = deque(), deque(), deque([None])
     _pace = Pace()
     _work = _thread.allocate_lock()
@@ -367,5 +401,5 @@ def start() -> None:
     resting.start(_wake_reporter)
     config.observe(lambda settings: _late.look_again())
     config.observe(lambda settings: resting.look_again())
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
     atexit.register(flush)
