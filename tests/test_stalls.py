@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 
 import pytest
 
@@ -365,7 +364,6 @@ def test_a_callable_policy_is_given_a_proven_stall() -> None:
     assert (done.returncode, done.stdout) == (0, "FL031 proven 2\n"), done.stderr
 
 
-@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="3.12 starts no thread any more once the main one is over: fastlock's neither")
 def test_a_process_that_cannot_end_says_for_whom_it_waits() -> None:
     """The main thread is over, and a thread that is no daemon waits for ever: the interpreter waits for it."""
     done = run_program(
