@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = """
 import fastlock._driver as d
-print(repr(([d.drive(4, 3000), d.drive(16, 500)], [d.drive_graph(4, 3000), d.drive_graph(12, 500)])))
+print(repr(([d.drive(4, 3000), d.drive(16, 500)], [d.drive_graph(4, 3000), d.drive_graph(12, 500)], [d.drive_results(2, 500), d.drive_results(5, 300)])))
 """
 
 # The thread that watches the GIL reads what all others write, without any lock of theirs: stalls, forks, settings that change.
@@ -59,6 +59,62 @@ over.set()
 mutex.release()
 for thread in threads: thread.join()
 print(repr(_stall.counts()))
+"""
+
+# Waits of every kind begin and end, and park without the GIL, while a thread copies the table and works on the copy without it.
+WAITS = """
+import queue, random, threading
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+import fastlock
+fastlock.install(threading=True, asyncio=False)
+fastlock.configure(slow_wait=0.001)
+over, looks, rounds = threading.Event(), [0], 60
+items, back, rw = queue.Queue(1), queue.SimpleQueue(), fastlock.RWLock()
+barrier, permits, turn = threading.Barrier(3), threading.Semaphore(2), threading.Condition()
+pool, single = ThreadPoolExecutor(3), ThreadPoolExecutor(1)
+def look():
+    while not over.is_set():
+        assert not [f for f in fastlock.find_deadlocks() if f.tier == "proven"]
+        fastlock.snapshot()
+        looks[0] += 1
+def put():
+    for n in range(rounds): items.put(n); back.get()
+    items.join()
+def get():
+    for n in range(rounds): back.put(items.get()); items.task_done()
+def results():
+    for n in range(rounds // 4):
+        single.submit(pool.submit(int).result).result()
+        wait([pool.submit(int) for _ in range(3)])
+        list(as_completed([pool.submit(int) for _ in range(3)]))
+def meet():
+    for n in range(rounds):
+        with permits: pass
+        barrier.wait()
+def take_turns(mine):
+    for n in range(rounds):
+        with turn:
+            turn.wait_for(lambda: turns[0] % 2 == mine)
+            turns[0] += 1
+            turn.notify_all()
+def upgrade():
+    for n in range(rounds):
+        with rw.upgradable():
+            with rw.write(): pass
+def read():
+    for n in range(rounds):
+        with rw.read(): pass
+turns = [0]
+looker = threading.Thread(target=look)
+looker.start()
+calls = [put, get, results, results, meet, meet, meet, lambda: take_turns(0), lambda: take_turns(1), upgrade, upgrade, read]
+threads = [threading.Thread(target=call) for call in calls]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+over.set()
+looker.join()
+pool.shutdown(); single.shutdown()
+print(repr((looks[0], [f.code for f in fastlock.findings() if f.code not in ("FL020", "FL031")])))
 """
 
 
@@ -138,7 +194,9 @@ def test_native_threads(sanitizer: str, tree: Path) -> None:
     env = {**os.environ, "LD_PRELOAD": library, "PYTHONPATH": str(path), "ASAN_OPTIONS": "detect_leaks=0"}
     env["TSAN_OPTIONS"] = "exitcode=66"
     env.pop("FASTLOCK_INSTALL", None)
-    primitives, graphs = run_under(loader, PROGRAM, env)
+    primitives, graphs, results = run_under(loader, PROGRAM, env)
+    for run, waits in zip(results, (1000, 1500)):
+        assert run["waits"] == waits and run["circles"] > 0
     for run in graphs:
         assert run["fault"] is None
         assert run["shown"] > run["edges"] > 100
@@ -151,3 +209,5 @@ def test_native_threads(sanitizer: str, tree: Path) -> None:
     env["TSAN_OPTIONS"] += ":detect_deadlocks=0"  # that part knows no more than 64 mutexes of a thread, and a fork takes them all
     looks, stalls = run_under(loader, WATCHED, env)
     assert looks > stalls >= 3
+    copies, findings = run_under(loader, WAITS, env)
+    assert copies > 0 and findings == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from support import answer, ask, run_program
@@ -365,7 +363,6 @@ def test_a_callable_policy_is_given_a_proven_stall() -> None:
     assert (done.returncode, done.stdout) == (0, "FL031 proven 2\n"), done.stderr
 
 
-@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="3.12 starts no thread any more once the main one is over: fastlock's neither")
 def test_a_process_that_cannot_end_says_for_whom_it_waits() -> None:
     """The main thread is over, and a thread that is no daemon waits for ever: the interpreter waits for it."""
     done = run_program(
@@ -539,3 +536,90 @@ def test_who_has_been_given_something_by_a_simple_queue_can_run() -> None:
     tell([len(before), given == expected, len(_simple.served()), [finding.code for finding in fastlock.find_deadlocks()]])
     """
     assert ask(source) == [0, True, 0, []]
+
+
+# In each of them the last line waits for ever, and no other thread runs.
+PROVEN = {
+    "upgradable": ("rw = fastlock.RWLock()", "with rw.upgradable(): never.wait()", "with rw.upgradable(): pass"),
+    "upgrade": ("rw = fastlock.RWLock()", "with rw.read(): never.wait()", "with rw.upgradable(), rw.write(): pass"),
+    "read behind an upgrade": (
+        "rw = fastlock.RWLock(prefer='reader'); reads = threading.Event()",
+        "start(lambda: [reads.wait(), rw.acquire_upgradable(), rw.acquire_write()], name='upgrades')\n    with rw.read(): reads.set(); never.wait()",
+        "blocked('upgrades'); wait_until(lambda: any(w.what == 'acquire_write' or w.mode == 'exclusive' for w in fastlock.snapshot().waits))\nwith rw.read(): pass",
+    ),
+    "a future of the program's": ("promise = Future()", "never.wait()", "promise.result()"),
+    "any of two futures of the program's": ("promises = [Future(), Future()]", "never.wait()", "next(as_completed(promises))"),
+}
+
+
+@pytest.mark.parametrize("make, other, main", PROVEN.values(), ids=PROVEN)
+def test_nothing_runs_and_it_is_proven(make: str, other: str, main: str) -> None:
+    """Ways to wait in which a thread once counted as one that can run."""
+    done = run_program(
+        f"""
+import threading
+from concurrent.futures import Future, as_completed
+import fastlock
+from support import *
+fastlock.install()
+fastlock.configure(slow_wait=0.05, on_deadlock="exit")
+never = threading.Event()
+{make}
+def other():
+    {other}
+start(other)
+blocked("other")
+{main}
+"""
+    )
+    assert done.returncode == 3, done.stderr
+    assert "nothing in the process can run" in done.stderr
+
+
+def test_a_future_of_the_programs_may_come_from_whoever_runs() -> None:
+    """Nobody is known to bring it: while somebody runs, nothing is said of it, also to who asks."""
+    assert (
+        told(
+            """
+from concurrent.futures import Future
+promises = [Future() for _ in range(3)]
+start(promises[0].result, name="w0")
+start(lambda: [promise.result() for promise in promises], name="w1")
+blocked("w0", "w1")
+began = time.monotonic()
+wait_until(lambda: time.monotonic() > began + 1)    # ten times slow_wait, and more
+tell(len(stalls()) + len(told()))
+"""
+        )
+        == 0
+    )
+
+
+def test_an_upgrade_is_not_kept_waiting_by_its_own_share() -> None:
+    """Who upgrades waits for the other reader alone, who waits with a limit: nobody is stuck, whoever waits behind the two."""
+    assert (
+        told(
+            """
+rw, event = fastlock.RWLock(), threading.Event()
+def reads():
+    with rw.read():
+        reading.set()
+        event.wait(2)
+reading = threading.Event()
+reader = start(reads)
+reading.wait()
+def upgrades():
+    with rw.upgradable(), rw.write():
+        pass
+upgrader = start(upgrades)
+blocked("upgrades")
+waiters = [start(rw.acquire_upgradable, name="w0"), start(rw.acquire_write, name="w1")]
+blocked("w0", "w1")
+said = len(stalls())
+event.set()
+upgrader.join(); reader.join()
+tell([said, len(told()), repr(upgrader.error)])
+"""
+        )
+        == [0, 0, "None"]
+    )

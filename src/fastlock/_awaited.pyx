@@ -211,7 +211,7 @@ cdef Awaited await_begin(list sources, bint any_of, uint8_t call, str name, str 
         self.node = wait_begin(me, self.rec, WAIT_EXCLUSIVE, 0, limit_ns, self.rec.created)
         contended_watch(self.rec)
         if me.loops:
-            self.node.task = running_task()
+            fl_store64(&self.node.task, <uint64_t>running_task())
         error = look_for_task(self.rec, me, self.node, True)
         if error is not None:
             raise error
@@ -238,7 +238,7 @@ cdef FNode* await_any(FSelf* me, FLock* L, uint8_t mode, int64_t limit_ns, uint3
     """The same with a record that stays; to be ended by wait_pop()."""
     cdef FNode* n = wait_begin(me, L, mode, 0, limit_ns, site)
     if me.loops:
-        n.task = running_task()
+        fl_store64(&n.task, <uint64_t>running_task())
     contended_watch(L)
     return n
 
@@ -263,21 +263,19 @@ cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str l
 
 
 cdef int attach(Awaited self, bint any_of) except -1:
-    cdef FWakers* w
     cdef Source source
     cdef uint32_t i = 0, n = <uint32_t>len(self.sources)
     if n == 0:
         return 0
     if not wakers_set(self.rec, n, any_of):
         raise MemoryError
-    w = wakers_of(self.rec)
     for source in self.sources:
         if source is not None:
             if source.waits is None:
                 source.waits = []
             source.waits.append(self)
             source.wanted()
-            w.source[i] = &source.s
+            wakers_put(self.rec, i, &source.s)
         i += 1
     source = self.sources[0]
     if n == 1 and source is not None:

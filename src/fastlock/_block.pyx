@@ -139,7 +139,7 @@ cdef int wait(FLock* L, FSelf* me, FNode* n, bint policy) except -1:
     cdef bint wakes, looks, blocks, says, late = False
     cdef int rc
     if me.loops != 0:
-        n.task = running_task()
+        fl_store64(&n.task, <uint64_t>running_task())
     policy = policy or top_of(me) != n      # a condition or event inside of the wait for a result may be left by an exception
     if fl_finalizing():
         fl_refuse_at_exit()

@@ -3,7 +3,8 @@
 
 There is no free-threaded interpreter in reach of the tests; this shows the same code to ThreadSanitizer. The threads take and
 release one exclusive lock and one RWLock, also upgradably, by the very functions that the primitives call, with timeouts and cancelled waits,
-and count in plain memory, which comes out wrong, and races, where exclusion fails.
+and count in plain memory, which comes out wrong, and races, where exclusion fails. Others wait for each other's results, while who brings
+those changes. Pools' shares, what wakes conditions, and the copy that stalls are worked out on are guarded by the GIL, and driven by Python's threads in the same test.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -16,6 +17,7 @@ from fastlock._park cimport *
 from fastlock._table cimport *
 from fastlock._found cimport Found, release_found
 from fastlock._waits cimport examine
+from fastlock._wakers cimport *
 
 cdef extern from "pthread.h" nogil:
     ctypedef unsigned long pthread_t
@@ -134,6 +136,95 @@ def drive(uint32_t threads, uint64_t rounds):
     upgradable = sum([1 for r in range(rounds) if r % 8 == 3])
     return {"mutex": (under_mutex, threads * rounds - gave_up), "rwlock": (under_write, threads * writes), "upgradable": (under_upgradable, threads * upgradable),
             "idle": idle, "gave_up": gave_up}
+
+
+# ---- results ------------------------------------------------------------------------------------
+
+cdef enum:
+    LOOKS = 3                  # of one wait
+
+cdef struct Bringer:
+    # A thread that is to bring something, and waits for what the next one and the one after are to bring.
+    FLock* wait
+    FLock* pool
+    FSource own
+    FSource* wanted[2]
+    uint64_t rounds
+    uint64_t waits
+    uint64_t circles
+
+
+cdef void comes_from(FSource* s, uint8_t state, FSelf* agent, FLock* pool) noexcept nogil:
+    wakers_lock()
+    s.state = state
+    s.word = agent.word if agent != NULL else 0
+    s.pool = pool.index if pool != NULL else 0
+    s.pool_serial = pool.serial if pool != NULL else 0
+    wakers_unlock()
+
+
+cdef void wait_for_others(Bringer* b, FSelf* me, uint32_t n, bint any_of) noexcept nogil:
+    """A wait for results, as _awaited makes it, without what parks."""
+    cdef FNode* node
+    cdef Found found
+    cdef uint32_t i
+    if not wakers_set(b.wait, n, any_of):
+        return
+    for i in range(n):
+        wakers_put(b.wait, i, b.wanted[i])
+    node = wait_push(me, b.wait, WAIT_EXCLUSIVE, 0, -1, 0)
+    for i in range(LOOKS):
+        if examine(me, &found):
+            b.circles += 1
+            release_found(&found)
+        fl_parker_wait(me.parker, 20000, False)
+    wakers_clear(b.wait)
+    wait_pop(me, node)
+    b.waits += 1
+
+
+cdef void* bring(void* argument) noexcept nogil:
+    cdef Bringer* b = <Bringer*>argument
+    cdef FSelf* me = agent_attach()
+    cdef uint64_t i
+    for i in range(b.rounds):
+        comes_from(&b.own, S_AGENT, me, NULL)
+        wait_for_others(b, me, 1 + i % 2, i % 4 == 3)
+        if i % 5 == 0:
+            comes_from(&b.own, S_POOL, NULL, b.pool)
+        elif i % 5 == 1:
+            comes_from(&b.own, S_DONE, NULL, NULL)
+    comes_from(&b.own, S_DONE, NULL, NULL)
+    return NULL
+
+
+def drive_results(uint32_t threads, uint64_t rounds):
+    """Native threads in a ring wait for each other's results; returns how often they did, and how often they met a circle."""
+    cdef Bringer* bringers = <Bringer*>calloc(threads, sizeof(Bringer))
+    cdef pthread_t* ids = <pthread_t*>calloc(threads, sizeof(pthread_t))
+    cdef FLock* pool = lock_new(K_POOL)
+    cdef uint32_t i
+    pool.limit = 1
+    for i in range(threads):
+        bringers[i].wait = lock_new(K_RESULT)
+        contended_made(bringers[i].wait)
+        bringers[i].pool = pool
+        bringers[i].rounds = rounds
+        bringers[i].wanted[0] = &bringers[(i + 1) % threads].own
+        bringers[i].wanted[1] = &bringers[(i + 2) % threads].own
+    with nogil:
+        for i in range(threads):
+            pthread_create(&ids[i], NULL, bring, &bringers[i])
+        for i in range(threads):
+            pthread_join(ids[i], NULL)
+    result = {"waits": sum([bringers[i].waits for i in range(threads)]), "circles": sum([bringers[i].circles for i in range(threads)])}
+    for i in range(threads):
+        contended_close(bringers[i].wait)
+        lock_free(bringers[i].wait)
+    lock_free(pool)
+    free(bringers)
+    free(ids)
+    return result
 
 
 # ---- the lock-order graph -----------------------------------------------------------------------

@@ -59,6 +59,7 @@ cdef uint64_t found_proof(Found* found) noexcept nogil
 cdef bint split_unknown(Found* found) noexcept
 cdef void weigh(Found* found) noexcept nogil
 cdef bint has_evidence(FLock* L) noexcept nogil
+cdef FSelf* writer_before(FLock* L, FNode* n) noexcept nogil
 cdef bint stands_still(FSelf* s) noexcept nogil
 cdef bint does_run(FSelf* s) noexcept nogil
 cdef FNode* top_of(FSelf* s) noexcept nogil

@@ -35,6 +35,22 @@ cdef bint does_run(FSelf* s) noexcept nogil:
     return state != N_QUEUED and state != N_WOKEN
 
 
+cdef FSelf* writer_before(FLock* L, FNode* n) noexcept nogil:
+    """The waiting writer that a reader of an RWLock queues behind, NULL for none; without a node, the one behind which new ones do."""
+    cdef fl_mutex* m = bucket(L)
+    cdef FNode* w
+    cdef FSelf* writer = NULL
+    fl_mutex_lock(m)
+    w = L.head
+    while w != NULL and w != n:
+        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, w)):
+            writer = w.agent
+            break
+        w = w.next
+    fl_mutex_unlock(m)
+    return writer
+
+
 cdef bint stands_still(FSelf* s) noexcept nogil:
     """Whether this is a task whose loop's thread is blocked."""
     return s.task != NULL and fl_load8(&s.thread.loops) != 0 and top_of(s.thread) != NULL
@@ -82,7 +98,7 @@ cdef void fill_wait(Edge* e, FSelf* following) noexcept nogil:
         e.since_ns = fl_get_ns(&n.since_ns)
         e.deadline_ns = fl_get_ns(&n.deadline_ns)
         e.mode = fl_get8(&n.mode)
-        e.runs = n.task
+        e.runs = <void*>fl_load64(&n.task)
 
 
 cdef void fill_hold(Edge* e, FLock* L) noexcept nogil:

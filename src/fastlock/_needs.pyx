@@ -13,6 +13,7 @@ from posix.unistd cimport getpid
 
 import sys
 
+from fastlock._found cimport writer_before
 from fastlock._native cimport *
 from fastlock._park cimport revocable
 from fastlock._table cimport *
@@ -121,7 +122,7 @@ cdef void need_holders(Copy* c, uint32_t number, FLock* L, uint32_t way) noexcep
     elif L.kind == K_RWLOCK and way == RW_UPGRADABLE and fl_get32(&L.limit) != 0:
         need.rule = ALL if link(c, number, agent_at(fl_get32(&L.limit))) else FREE
     elif L.kind == K_RWLOCK and (way == RW_READ or way == RW_UPGRADABLE):
-        need.rule = ALL if link(c, number, first_writer(L)) else FREE
+        need.rule = ALL if link(c, number, writer_before(L, NULL)) else FREE
     elif L.kind == K_RWLOCK:
         need.rule = ALL
         need.shared = 1
@@ -193,21 +194,6 @@ cdef bint link_pool(Copy* c, uint32_t number, uint32_t pool) noexcept nogil:
     c.needs[number].links += 1
     c.n_links += 1
     return True
-
-
-cdef FSelf* first_writer(FLock* L) noexcept nogil:
-    """The waiting writer behind which new readers queue."""
-    cdef fl_mutex* m = bucket(L)
-    cdef FNode* n
-    cdef FSelf* writer = NULL
-    fl_mutex_lock(m)
-    n = L.head
-    while n != NULL and writer == NULL:
-        if n.mode == WAIT_EXCLUSIVE and n.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, n)):
-            writer = n.agent
-        n = n.next
-    fl_mutex_unlock(m)
-    return writer
 
 
 cdef int mark_over(Copy* c, FLock* L) except -1:

@@ -53,7 +53,7 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     fl_store64(&n.asker, <uint64_t>me)
     fl_store64(&n.outer, <uint64_t>me.top)
     n.next = n.prev = NULL
-    n.task = NULL
+    fl_store64(&n.task, 0)
     n.waiter = NULL
     fl_put32(&n.lock_index, L.index)
     fl_put64(&n.lock_serial, L.serial)

@@ -199,23 +199,8 @@ cdef bint reach_for_share(FLock* L, FNode* n) noexcept nogil:
             return False
         if hold_count(<FSelf*>fl_load64(&n.asker), L, NULL) and not reach(<FSelf*>fl_load64(&n.asker)):     # not while it reads
             return False
-    return reach_writer_ahead(L, n) or walk.n_holders > before
-
-
-cdef bint reach_writer_ahead(FLock* L, FNode* n) noexcept nogil:
-    """Adds the waiting writer that this reader queues behind."""
-    cdef fl_mutex* m = bucket(L)
-    cdef FNode* w
-    cdef FSelf* writer = NULL
-    fl_mutex_lock(m)
-    w = L.head
-    while w != NULL and w != n:
-        if w.mode == WAIT_EXCLUSIVE and w.state == N_QUEUED and (not L.marks & M_READERS or is_upgrade(L, w)):
-            writer = w.agent
-            break
-        w = w.next
-    fl_mutex_unlock(m)
-    return writer != NULL and reach(writer)
+    holder = writer_before(L, n)
+    return (holder != NULL and reach(holder)) or walk.n_holders > before
 
 
 cdef bint reach_holders(FSelf* s, uint32_t index) noexcept nogil:

@@ -40,6 +40,7 @@ cdef struct FWakers:
 cdef FWakers* wakers_of(FLock* L) noexcept nogil
 cdef bint is_lent(FLock* L) noexcept nogil
 cdef bint wakers_set(FLock* L, uint32_t n, bint any_of) noexcept nogil
+cdef void wakers_put(FLock* L, uint32_t i, FSource* source) noexcept nogil
 cdef void wakers_clear(FLock* L) noexcept nogil
 cdef void wakers_lock() noexcept nogil
 cdef void wakers_unlock() noexcept nogil

@@ -55,8 +55,17 @@ cdef bint wakers_set(FLock* L, uint32_t n, bint any_of) noexcept nogil:
         return False
     w.n = n
     w.any = any_of
+    wakers_lock()                       # who walks may still be at the wait before this one
     fl_store64(&L.placed, <uint64_t>w)
+    wakers_unlock()
     return True
+
+
+cdef void wakers_put(FLock* L, uint32_t i, FSource* source) noexcept nogil:
+    """Says who brings the i-th of them."""
+    wakers_lock()
+    wakers_of(L).source[i] = source
+    wakers_unlock()
 
 
 cdef void wakers_clear(FLock* L) noexcept nogil:
