@@ -99,14 +99,19 @@ cdef bint open_record(FLock* L) noexcept nogil:
     return True
 
 
-cdef FContended* contended_made(FLock* L) noexcept nogil:
-    """The lock's record, also before anybody waits; NULL where memory is out."""
+cdef void contended_named(FLock* L, uint32_t name, uint32_t lock_class) noexcept nogil:
+    """Says what the lock is called, also before anybody waits."""
+    cdef FContended* c
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
-    if not L.contended:
-        open_record(L)
+    if L.contended or open_record(L):
+        c = contended_of(L)
+        record_begin(&c.seq)
+        c.name = name
+        c.lock_class = lock_class
+        c.named = 1
+        record_end(&c.seq)
     fl_mutex_unlock(m)
-    return contended_of(L)
 
 
 cdef void contended_close(FLock* L) noexcept nogil:

@@ -219,6 +219,7 @@ cdef struct FSelf:
     void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
     void* shown_name           # the str that `pub` has the name from, kept; NULL: it has none yet
     uint8_t tells_end          # a callback of ours is among those that asyncio calls at its end
+    uint8_t started            # a thread's: threading is known to have started it; its own
     uint32_t owns              # exclusive holds, shares and permits
     uint32_t pins              # findings that tell of the task
     uint8_t loops              # a thread's: whether it runs an event loop; its own, see agent_runs_loop()

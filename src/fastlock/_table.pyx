@@ -197,6 +197,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     s.pins = 0
     s.loops = 0
     s.tells_end = 0
+    s.started = 0
     s.step = 0
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
     s.salt = mix(s.word, 0)
