@@ -35,4 +35,6 @@ cdef void contended_share(FLock* L, FSelf* s) noexcept nogil
 cdef void contended_rescan(FLock* L) noexcept nogil
 cdef void contended_overtaken(FLock* L) noexcept nogil
 cdef void contended_close(FLock* L) noexcept nogil
+cdef void contended_rests(FLock* L) noexcept nogil
+cdef void contended_again(FLock* L) noexcept nogil
 cdef uint32_t shown_chain(uint32_t first, uint32_t length) noexcept nogil

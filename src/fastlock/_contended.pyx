@@ -114,17 +114,41 @@ cdef void contended_named(FLock* L, uint32_t name, uint32_t lock_class) noexcept
     fl_mutex_unlock(m)
 
 
+cdef void end_record(FContended* c) noexcept nogil:
+    record_begin(&c.seq)
+    c.serial = 0
+    c.waited = 0
+    drop_shares(c)
+    record_end(&c.seq)
+
+
+cdef void contended_rests(FLock* L) noexcept nogil:
+    """The lock goes, and the next one of its record will have the same name."""
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    end_record(contended_of(L))
+    fl_mutex_unlock(m)
+
+
+cdef void contended_again(FLock* L) noexcept nogil:
+    """That next one is there."""
+    cdef fl_mutex* m = bucket(L)
+    cdef FContended* c = contended_of(L)
+    fl_mutex_lock(m)
+    record_begin(&c.seq)
+    c.serial = L.serial
+    c.owner = 0
+    record_end(&c.seq)
+    fl_mutex_unlock(m)
+
+
 cdef void contended_close(FLock* L) noexcept nogil:
     """Gives the record back: the lock goes."""
     global unused
     cdef FContended* c = contended_at(L.contended - 1)
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
-    record_begin(&c.seq)
-    c.serial = 0
-    c.waited = 0
-    drop_shares(c)
-    record_end(&c.seq)
+    end_record(c)
     fl_mutex_lock(&table_mutex)
     c.lock = unused
     unused = L.contended

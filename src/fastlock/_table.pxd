@@ -251,6 +251,8 @@ cdef void set_death_callback(death_fn callback) noexcept
 
 cdef FLock* lock_new(uint8_t kind) except NULL
 cdef void lock_free(FLock* L) noexcept
+cdef void lock_again(FLock* L, uint8_t kind) noexcept
+cdef void lock_rests(FLock* L) noexcept
 cdef FLock* lock_at(uint32_t index) noexcept nogil
 cdef uint32_t lock_limit() noexcept nogil
 
