@@ -25,7 +25,7 @@ cdef struct FContended:
     uint8_t named
 
 cdef FContended* contended_of(FLock* L) noexcept nogil
-cdef FContended* contended_made(FLock* L) noexcept nogil
+cdef void contended_named(FLock* L, uint32_t name, uint32_t lock_class) noexcept nogil
 cdef void contended_sync(FLock* L) noexcept nogil
 cdef void contended_refresh(FLock* L) noexcept nogil
 cdef void contended_watch(FLock* L) noexcept nogil
@@ -35,4 +35,6 @@ cdef void contended_share(FLock* L, FSelf* s) noexcept nogil
 cdef void contended_rescan(FLock* L) noexcept nogil
 cdef void contended_overtaken(FLock* L) noexcept nogil
 cdef void contended_close(FLock* L) noexcept nogil
+cdef void contended_rests(FLock* L) noexcept nogil
+cdef void contended_again(FLock* L) noexcept nogil
 cdef uint32_t shown_chain(uint32_t first, uint32_t length) noexcept nogil

@@ -99,14 +99,47 @@ cdef bint open_record(FLock* L) noexcept nogil:
     return True
 
 
-cdef FContended* contended_made(FLock* L) noexcept nogil:
-    """The lock's record, also before anybody waits; NULL where memory is out."""
+cdef void contended_named(FLock* L, uint32_t name, uint32_t lock_class) noexcept nogil:
+    """Says what the lock is called, also before anybody waits."""
+    cdef FContended* c
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
-    if not L.contended:
-        open_record(L)
+    if L.contended or open_record(L):
+        c = contended_of(L)
+        record_begin(&c.seq)
+        c.name = name
+        c.lock_class = lock_class
+        c.named = 1
+        record_end(&c.seq)
     fl_mutex_unlock(m)
-    return contended_of(L)
+
+
+cdef void end_record(FContended* c) noexcept nogil:
+    record_begin(&c.seq)
+    c.serial = 0
+    c.waited = 0
+    drop_shares(c)
+    record_end(&c.seq)
+
+
+cdef void contended_rests(FLock* L) noexcept nogil:
+    """The lock goes, and the next one of its record will have the same name."""
+    cdef fl_mutex* m = bucket(L)
+    fl_mutex_lock(m)
+    end_record(contended_of(L))
+    fl_mutex_unlock(m)
+
+
+cdef void contended_again(FLock* L) noexcept nogil:
+    """That next one is there."""
+    cdef fl_mutex* m = bucket(L)
+    cdef FContended* c = contended_of(L)
+    fl_mutex_lock(m)
+    record_begin(&c.seq)
+    c.serial = L.serial
+    c.owner = 0
+    record_end(&c.seq)
+    fl_mutex_unlock(m)
 
 
 cdef void contended_close(FLock* L) noexcept nogil:
@@ -115,11 +148,7 @@ cdef void contended_close(FLock* L) noexcept nogil:
     cdef FContended* c = contended_at(L.contended - 1)
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
-    record_begin(&c.seq)
-    c.serial = 0
-    c.waited = 0
-    drop_shares(c)
-    record_end(&c.seq)
+    end_record(c)
     fl_mutex_lock(&table_mutex)
     c.lock = unused
     unused = L.contended

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from fastlock._contended cimport contended_close, contended_made
+from fastlock._contended cimport contended_close, contended_named
 from fastlock._graph cimport *
 from fastlock._native cimport *
 from fastlock._park cimport *
@@ -102,8 +102,8 @@ def drive(uint32_t threads, uint64_t rounds):
     """Runs native threads over one Lock and one RWLock; returns (counted, expected) for each."""
     cdef FLock* mutex = lock_new(K_LOCK)
     cdef FLock* shared = lock_new(K_RWLOCK)
-    contended_made(mutex)       # as _shown makes it, with the names
-    contended_made(shared)
+    contended_named(mutex, 0, 0)      # as _shown makes it
+    contended_named(shared, 0, 0)
     cdef uint64_t under_mutex = 0
     cdef uint64_t under_write = 0
     cdef uint64_t under_upgradable = 0

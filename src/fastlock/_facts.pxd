@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastlock._table cimport FLock, FSelf
 from fastlock._found cimport Found
 
+cdef uint32_t labels_changed
 cdef object lock_name(FLock* L)
 cdef object lock_class(FLock* L)
 cdef object site_class(uint32_t created, uint8_t kind)

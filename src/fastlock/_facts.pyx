@@ -42,6 +42,7 @@ cdef enum:
 
 
 cdef dict files_of_class = {}       # (name of a file, the rest of the label) -> its files, as met
+cdef uint32_t labels_changed = 1    # how often labels of classes by site have become others: who keeps one, asks anew then
 
 
 cdef object base_name(object path):
@@ -87,8 +88,11 @@ cdef object site_class(uint32_t created, uint8_t kind):
 cdef object distinct_file(object path, object rest):
     """A file's name, with as many directories as tell it from others of the name that have a class like this one."""
     cdef Py_ssize_t parts = 1
+    global labels_changed
     others = files_of_class.setdefault((base_name(path), rest), {path: None})
-    others[path] = None
+    if path not in others:
+        others[path] = None
+        labels_changed += 1
     others = tuple(others)      # what follows allocates, and a finaliser may bring another file
     while True:
         tail = "/".join(path.split("/")[-parts:])

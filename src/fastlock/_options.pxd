@@ -1,6 +1,6 @@
 # cython: language_level=3
 """The options of the locks that have some. See _options.pyx."""
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from fastlock._table cimport FLock
 
@@ -9,6 +9,7 @@ cdef object checked_options(object name, object lock_class, object timeout, obje
 cdef void set_options(FLock* L, object own) except *
 cdef void drop_options(FLock* L) noexcept
 cdef LockOptions options_of(FLock* L)
+cdef uint32_t crowded_sites
 
 cdef class LockOptions:
     cdef readonly object name

@@ -15,6 +15,7 @@ cdef enum:
 
 cdef dict options = {}
 cdef dict names_by_site = {}
+cdef uint32_t crowded_sites = 0     # that make up too many names: how often what a name stands for has changed
 
 
 cdef class LockOptions:
@@ -68,12 +69,14 @@ cdef object check_rank(object rank):
 
 cdef object name_class(FLock* L, object name):
     """The class that a name stands for, None where its site makes up too many names."""
+    global crowded_sites
     names = names_by_site.setdefault(L.created, set())
     if names is None:
         return None
     names.add(name)
     if len(names) > NAMES_PER_SITE:
         names_by_site[L.created] = None
+        crowded_sites += 1
         return None
     return name
 

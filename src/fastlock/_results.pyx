@@ -35,16 +35,25 @@ cdef bint has_forked = False    # this process is the child of a fork
 
 cdef enum:
     MOST_WORKERS = 0x7FFFFFFF  # an enum's member is an int: a larger one would be negative
+    MOST_NAMES = 1024          # kept of functions
 
 
-cdef object name_of(object function):
+cdef dict names = {}            # qualified name -> what its result is called: the same str for all that wait for one
+
+
+cdef str name_of(object function):
     """What people call what is run, without running code of the program's."""
     while type(function).__name__ == "partial" and hasattr(function, "func"):
         function = function.func
-    name = getattr(function, "__qualname__", None)
-    if type(name) is not str:
-        name = type(function).__qualname__
-    return f"result of {name.rpartition('<locals>.')[2]}()"
+    qualified = getattr(function, "__qualname__", None)
+    if type(qualified) is not str:
+        qualified = type(function).__qualname__
+    name = names.get(qualified)
+    if name is None:
+        if len(names) >= MOST_NAMES:
+            names.clear()
+        name = names[qualified] = f"result of {qualified.rpartition('<locals>.')[2]}()"
+    return name
 
 
 # ---- a coroutine for a loop -------------------------------------------------------------------------------------
@@ -300,21 +309,23 @@ def followed_submit(original):
 def followed_item(base):
     """What stands in the place of the pool's work item, whose run() knows the thread and the moment."""
 
+    init, work = base.__init__, base.run
+
     class _WorkItem(base):
         # What the graph of lock orders finds on the stack, see _clocks.
-        _fastlock_run = base.run
+        _fastlock_run = work
 
         def __init__(self, future, *task):
-            base.__init__(self, future, *task)
+            init(self, future, *task)
             queue_job(future)
 
         def run(self, *context):
             cdef Job job = job_of(self.future)
             if job is None or job.pool.foreign:
-                return base.run(self, *context)
+                return work(self, *context)
             job.begin()
             try:
-                return base.run(self, *context)
+                return work(self, *context)
             finally:
                 job.end()
 

@@ -9,8 +9,8 @@ made up, a finaliser may run.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strncpy
 
-from fastlock._contended cimport FContended, contended_made, contended_of, contended_watch, shown_chain
-from fastlock._facts cimport lock_class, lock_name
+from fastlock._contended cimport FContended, contended_named, contended_of, contended_watch, shown_chain
+from fastlock._facts cimport labels_changed, lock_class, lock_name
 from fastlock._mapping cimport (
     A_FINDINGS, A_SHARES, A_SITES, A_STRINGS, FArea, FPlace, FShown, area_used, header, mapping_is_lost, record_at)
 from fastlock._native cimport *
@@ -26,11 +26,20 @@ cdef enum:
     MOST_NAMES = 64            # of one class, of what is made for a single wait
     MOST_HELD = 16             # entries shown of a held stack, the newest
     CHECK_NS = 1000000000      # how often somebody who blocks sees after the mapping
+    LABELS = 256               # kept, by creation site and kind
+
+cdef struct FLabel:
+    # What locks without options are called that are made at one place.
+    uint64_t key               # creation site and kind; 0: none
+    uint32_t changed           # labels_changed of then
+    uint32_t name              # offsets in strings
+    uint32_t lock_class
 
 cdef FPlace* places = <FPlace*>record_at(A_SITES, 0)        # the mapping never moves
 cdef uint32_t rooms = header.areas[A_SITES].capacity
 cdef dict strings = {}          # text -> its offset
 cdef dict names_of = {}         # class -> how many names of its have been put there, of what is made for a single wait
+cdef FLabel[LABELS] labels
 cdef object refresher = None
 cdef int64_t checked_ns = 0
 
@@ -100,23 +109,32 @@ cdef str one_of_few(str name, str label):
     return name
 
 
+cdef FLabel label_of(FLock* L) except *:
+    """What a lock is called: of one that has no options it is kept by its creation site, for programs make the like of it again and again."""
+    cdef FLabel made
+    cdef FLabel* known
+    made.key = (<uint64_t>L.created << 8) | L.kind if not L.marks & M_POLICY else 0
+    known = &labels[(made.key ^ made.key >> 8) % LABELS]
+    if made.key != 0 and known.key == made.key and known.changed == labels_changed:
+        return known[0]
+    site_out(L.created)
+    name = lock_name(L)
+    made.name = string_out(name if L.kind < K_RESULT else one_of_few(name, lock_class(L)))
+    made.lock_class = string_out(lock_class(L))
+    made.changed = labels_changed
+    if made.key != 0 and made.name and made.lock_class:
+        known[0] = made
+    return made
+
+
 cdef int lock_out(FLock* L) except -1:
     """Makes a lock's name, class and creation site readable, once."""
-    cdef FContended* c = contended_made(L)
-    cdef uint32_t name, label
-    cdef fl_mutex* m = bucket(L)
-    if c == NULL or c.named:
+    cdef FContended* c = contended_of(L)
+    cdef FLabel label
+    if c != NULL and c.named:
         return 0
-    site_out(L.created)
-    name = string_out(lock_name(L) if L.kind < K_RESULT else one_of_few(lock_name(L), lock_class(L)))
-    label = string_out(lock_class(L))
-    fl_mutex_lock(m)
-    record_begin(&c.seq)
-    c.name = name
-    c.lock_class = label
-    c.named = 1
-    record_end(&c.seq)
-    fl_mutex_unlock(m)
+    label = label_of(L)
+    contended_named(L, label.name, label.lock_class)
     return 0
 
 

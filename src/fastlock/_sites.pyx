@@ -22,11 +22,17 @@ cdef enum:
     SITES_PER_CHUNK = 1024
     MAX_SITES = 65536
     RECENT = 64                # creation sites found again without a probe
+    MOST_CALLERS = 8           # between such a site and where a lock is really made, in the standard library
     PRECALL_SIZE = 4           # bytes from a PRECALL to its CALL
 
+cdef struct FRecent:
+    # A creation site, by the frames from where the lock was made to there, innermost first: of other callers it is another one.
+    uint64_t keys[MOST_CALLERS]
+    uint32_t n                 # 0: none
+    uint32_t site
+
 cdef FSite* site_chunks[64]
-cdef uint64_t recent_keys[RECENT]
-cdef uint32_t recent_sites[RECENT]
+cdef FRecent recent[RECENT]
 cdef uint32_t sites_used = 1           # site 0 is unknown
 cdef uint32_t* site_index = NULL        # open addressing: site ids by key
 cdef uint32_t site_slots = 0
@@ -165,30 +171,41 @@ cdef bint is_foreign(uint32_t site):
 cdef uint32_t site_created() noexcept:
     """The creation site of a lock: the nearest caller that is neither the standard library nor fastlock."""
     cdef fl_frame* f
-    cdef uint64_t key
-    cdef uint32_t site
+    cdef fl_frame* caller
+    cdef FRecent* r
+    cdef uint32_t i = 0
     if not site_fast:
         return site_public()
-    f = fl_frame_current()
+    f = caller = fl_frame_current()
     if f == NULL:
         return 0
-    key = fl_frame_key(f)
-    if recent_keys[key // 2 % RECENT] == key:
-        return recent_sites[key // 2 % RECENT]
-    site = nearest_foreign(f)
-    if site and site == site_find(key):     # not where it depends on who called the standard library
-        recent_sites[key // 2 % RECENT] = site
-        recent_keys[key // 2 % RECENT] = key
-    return site
+    r = &recent[fl_frame_key(f) // 2 % RECENT]
+    while i < r.n and caller != NULL and fl_frame_key(caller) == r.keys[i]:
+        i += 1
+        if i == r.n:
+            return r.site
+        caller = fl_frame_previous(caller)
+    return nearest_foreign(f, r)
 
 
-cdef uint32_t nearest_foreign(fl_frame* f) noexcept:
+cdef uint32_t nearest_foreign(fl_frame* f, FRecent* found) noexcept:
+    """Finds it, and keeps it where no frame's key up to there can come to be another one's: those of sites, and the interpreter's own."""
+    cdef uint64_t keys[MOST_CALLERS]
     cdef uint32_t site, nearest = 0
-    cdef int depth = 0
+    cdef int i, depth = 0
+    cdef bint lasting = True
     while f != NULL and depth < 64:
         site = site_of_frame(f)
+        if depth < MOST_CALLERS:
+            keys[depth] = fl_frame_key(f)
+        lasting = lasting and (site != 0 or fl_frame_code(f) == NULL)
         if site:
             if is_foreign(site):
+                if lasting and depth < MOST_CALLERS:
+                    for i in range(depth + 1):
+                        found.keys[i] = keys[i]
+                    found.n = depth + 1
+                    found.site = site
                 return site
             if not nearest:
                 nearest = site

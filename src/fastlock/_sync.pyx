@@ -64,7 +64,7 @@ cdef class Condition:
                  on_deadlock=None, on_inversion=None):
         own = checked_options(name, lock_class, timeout, rank, key, signal, on_deadlock, on_inversion)
         if lock is None:
-            lock = RLock()
+            lock = RLock.__new__(RLock)
             set_made_options((<RLock>lock).rec, own)
         elif own is not None:
             raise TypeError("these options belong to the lock: give them to it, or give no lock")

@@ -219,6 +219,7 @@ cdef struct FSelf:
     void* watch                # weak reference that frees the record; NULL: freed as soon as nothing is held or waited for
     void* shown_name           # the str that `pub` has the name from, kept; NULL: it has none yet
     uint8_t tells_end          # a callback of ours is among those that asyncio calls at its end
+    uint8_t started            # a thread's: threading is known to have started it; its own
     uint32_t owns              # exclusive holds, shares and permits
     uint32_t pins              # findings that tell of the task
     uint8_t loops              # a thread's: whether it runs an event loop; its own, see agent_runs_loop()
@@ -250,6 +251,8 @@ cdef void set_death_callback(death_fn callback) noexcept
 
 cdef FLock* lock_new(uint8_t kind) except NULL
 cdef void lock_free(FLock* L) noexcept
+cdef void lock_again(FLock* L, uint8_t kind) noexcept
+cdef void lock_rests(FLock* L) noexcept
 cdef FLock* lock_at(uint32_t index) noexcept nogil
 cdef uint32_t lock_limit() noexcept nogil
 

@@ -197,6 +197,7 @@ cdef void agent_renew(FSelf* s) noexcept nogil:
     s.pins = 0
     s.loops = 0
     s.tells_end = 0
+    s.started = 0
     s.step = 0
     fl_store64(&s.word, (<uint64_t>s.pub.gen << 32) | (<uint64_t>s.pub.index << 8))
     s.salt = mix(s.word, 0)
@@ -438,7 +439,7 @@ cdef FLock* lock_grow() noexcept nogil:
 
 cdef FLock* lock_new(uint8_t kind) except NULL:
     """A fresh record: free, unmarked, with a serial that no other lock of this process ever has."""
-    global free_lock, next_serial
+    global free_lock
     cdef FLock* L
     if FL_CAS_WORDS:
         fl_mutex_lock(&table_mutex)
@@ -448,11 +449,7 @@ cdef FLock* lock_new(uint8_t kind) except NULL:
     else:
         L = lock_grow()
     if L != NULL:
-        L.site = 0
-        L.kind = kind
-        L.marks = 0
-        fl_store64(&L.serial, next_serial)
-        next_serial += 1
+        begin_lock(L, kind)
     if FL_CAS_WORDS:
         fl_mutex_unlock(&table_mutex)
     if L == NULL:
@@ -460,10 +457,34 @@ cdef FLock* lock_new(uint8_t kind) except NULL:
     return L
 
 
-cdef void lock_free(FLock* L) noexcept:
-    global free_lock
+cdef void begin_lock(FLock* L, uint8_t kind) noexcept:
+    global next_serial
+    L.site = 0
+    L.kind = kind
+    L.marks = 0
+    fl_store64(&L.serial, next_serial)
+    next_serial += 1
+
+
+cdef void lock_again(FLock* L, uint8_t kind) noexcept:
+    """Makes a record that rests another lock, with a serial of its own."""
     if FL_CAS_WORDS:
         fl_mutex_lock(&table_mutex)
+    begin_lock(L, kind)
+    if FL_CAS_WORDS:
+        fl_mutex_unlock(&table_mutex)
+
+
+cdef void lock_rests(FLock* L) noexcept:
+    """Ends the lock, and leaves the record to who has it: nobody else is given it."""
+    if FL_CAS_WORDS:
+        fl_mutex_lock(&table_mutex)
+    end_lock(L)
+    if FL_CAS_WORDS:
+        fl_mutex_unlock(&table_mutex)
+
+
+cdef void end_lock(FLock* L) noexcept:
     fl_store64(&L.serial, 0)
     fl_store64(&L.word, 0)
     L.kind = K_FREE
@@ -476,6 +497,13 @@ cdef void lock_free(FLock* L) noexcept:
     L.woken = 0
     L.limit = 0
     L.passed = 0
+
+
+cdef void lock_free(FLock* L) noexcept:
+    global free_lock
+    if FL_CAS_WORDS:
+        fl_mutex_lock(&table_mutex)
+    end_lock(L)
     L.site = free_lock
     free_lock = L.index
     if FL_CAS_WORDS:

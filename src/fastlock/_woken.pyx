@@ -36,16 +36,19 @@ cdef Woken* woken_of(FLock* L) noexcept nogil:
 
 
 cdef bint is_strange(FSelf* me) noexcept:
-    """Whether threading has not started the running thread: C code may own it, and nobody knows what that waits for."""
+    """Whether threading has not started the running thread: C code may own it, and nobody knows what that waits for. Asked until it has."""
     cdef PyObject* thread
+    if me.started:
+        return False
     threading = modules.get("threading")
     if threading is None:
         return me.pub.native_id != <uint32_t>getpid()
     try:
         thread = PyDict_GetItemWithError(threading._active, <object>me.pub.ident)
-        return thread == NULL or type(<object>thread) is threading._DummyThread
+        me.started = thread != NULL and type(<object>thread) is not threading._DummyThread
     except Exception:       # threading is half imported, or taken apart
         return True
+    return not me.started
 
 
 cdef bint has_ended(uint64_t word) noexcept nogil:
