@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from fastlock import _core, _lent, _simple, _stuck, _stuck_facts, _sync, chains, resting
+from fastlock import _core, _lent, _simple, _stuck, _stuck_facts, _sync, chains, resting, suspended
 from fastlock.reporting import is_stdlib
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def _find(frames: Mapping[int, FrameType], late_ns: int, asked: bool) -> list[di
     events = []
     for group in look.stalls(late_ns):
         event = _stuck_facts.stall_event(look, group)
-        if event is not None:
+        if event is not None and (look.nothing_runs or not _gives_up(event)):
             _name_calls(event, frames, calls)
             _name_awaits(event, {each.id: each for each in lent})
             events.append(event)
@@ -163,6 +163,12 @@ def _of_loops(
         with chains.no_collection():
             event["reasons"] += resting.failures(filter(None, [agent.get("task") for agent in event["agents"]]))[:_MOST_FAILURES]
     return events
+
+
+def _gives_up(event: dict[str, Any]) -> bool:
+    """Tell whether a timeout or a timer will end the wait of a task in it."""
+    tasks = [_core.task_of(agent["id"]) for agent in event["agents"] if agent["kind"] == "task" and agent["state"] == "alive"]
+    return any(limit is not None for limit in suspended.deadlines_of([task for task in tasks if task is not None]))
 
 
 def _name_awaits(event: dict[str, Any], lent: Mapping[int, _lent.Lent]) -> None:
