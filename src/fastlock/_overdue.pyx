@@ -98,7 +98,7 @@ def ends(int64_t late_ns):
     cdef FSelf* s
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.task == NULL and s.top != NULL and s.pub.state == A_ALIVE and s.top.since_ns <= late_ns and s.top.deadline_ns < 0:
+        if s.task == NULL and s.top != NULL and fl_load8(&s.pub.state) == A_ALIVE and s.top.since_ns <= late_ns and s.top.deadline_ns < 0:
             if due < 0 or due > at:
                 fl_put_ns(&due, at)
             break
