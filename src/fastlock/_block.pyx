@@ -407,7 +407,7 @@ def find_circles():
     told = set()            # who is in a circle that has been found: it would be found from each of its agents
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine_all(s, &found, NULL, NULL, &taken) == NOTHING:
+        if fl_load8(&s.pub.state) != A_ALIVE or s.top == NULL or s.word in told or stands_still(s) or examine_all(s, &found, NULL, NULL, &taken) == NOTHING:
             continue
         circle = circle_of(&found)
         if confirm(&found):

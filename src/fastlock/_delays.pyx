@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastlock._facts cimport site_class
-from fastlock._native cimport fl_now_ns
+from fastlock._native cimport fl_load8, fl_now_ns
 from fastlock._options cimport LockOptions, options_of
 from fastlock._pool cimport CHUNK, Map, Pool, map_get, map_put, pool_open, pool_take
 from fastlock._table cimport *
@@ -154,7 +154,7 @@ def waiting():
     cdef uint64_t agents = 0
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        n = s.top if s.pub.state == A_ALIVE else NULL
+        n = s.top if fl_load8(&s.pub.state) == A_ALIVE else NULL
         while n != NULL and not is_for_lock(n):
             n = n.outer
         if n == NULL:
@@ -175,7 +175,7 @@ def waits():
     pairs = set()
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        n = s.top if s.pub.state == A_ALIVE else NULL
+        n = s.top if fl_load8(&s.pub.state) == A_ALIVE else NULL
         while n != NULL:
             serial, since = n.lock_serial, n.since_ns
             n = n.outer

@@ -253,7 +253,7 @@ cdef tuple shares_and_waits():
     queue = []
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state == A_FREE:
+        if fl_load8(&s.pub.state) == A_FREE:
             continue
         h = &s.holds
         while h != NULL:
@@ -262,7 +262,7 @@ cdef tuple shares_and_waits():
                     readers.setdefault(h.entry[j].serial, []).append(agent_id(s))
                     permits[h.entry[j].serial] = permits.get(h.entry[j].serial, 0) + h.entry[j].count
             h = h.more
-        n = s.top if s.pub.state == A_ALIVE else NULL
+        n = s.top if fl_load8(&s.pub.state) == A_ALIVE else NULL
         while n != NULL:
             queue.append((n.since_ns, n.lock_serial, agent_id(s)))
             n = n.outer
@@ -572,7 +572,7 @@ cdef list agent_table(dict owned):
     agents = []
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.pub.state == A_FREE:
+        if fl_load8(&s.pub.state) == A_FREE:
             continue
         holds = owned.get(agent_id(s), [])
         h = &s.holds
@@ -581,11 +581,11 @@ cdef list agent_table(dict owned):
                 if is_hold(&h.entry[j]) and h.entry[j].serial not in holds:     # who writes by its upgradable share has both
                     holds.append(h.entry[j].serial)
             h = h.more
-        if not holds and (s.pub.state != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered
+        if not holds and (fl_load8(&s.pub.state) != A_ALIVE or (s.task != NULL and s.top == NULL)):    # such a task is only remembered
             continue
         facts = agent_facts(s)
         facts["holds"] = holds
-        facts["waits"] = top_of(s).lock_serial if s.pub.state == A_ALIVE and s.top != NULL else None
+        facts["waits"] = top_of(s).lock_serial if fl_load8(&s.pub.state) == A_ALIVE and s.top != NULL else None
         agents.append(facts)
     return agents
 
@@ -598,7 +598,7 @@ cdef list wait_table():
     waits = []
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        n = s.top if s.pub.state == A_ALIVE else NULL
+        n = s.top if fl_load8(&s.pub.state) == A_ALIVE else NULL
         while n != NULL:
             L = lock_at(n.lock_index)
             waits.append({"agent": agent_id(s), "lock": n.lock_serial, "what": f"{KINDS.get(L.kind)}.{WHATS[n.mode]}" if not is_made_for_one(L) else what_of(L, n.mode),

@@ -105,7 +105,7 @@ def ends(int64_t late_ns, bint resting):
         if resting:
             break
         s = agent_at(i)
-        resting = s.task == NULL and s.top != NULL and s.pub.state == A_ALIVE and s.top.since_ns <= late_ns and s.top.deadline_ns < 0
+        resting = s.task == NULL and s.top != NULL and fl_load8(&s.pub.state) == A_ALIVE and s.top.since_ns <= late_ns and s.top.deadline_ns < 0
     if resting and (due < 0 or due > at):
         fl_put_ns(&due, at)
     pause_ns = min(2 * pause_ns, MOST_PAUSE_NS)

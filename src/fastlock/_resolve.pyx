@@ -186,7 +186,7 @@ cdef FSelf* thread_of(object ident) noexcept:
     cdef FSelf* s
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.task == NULL and s.pub.state == A_ALIVE and s.pub.ident == wanted:
+        if s.task == NULL and fl_load8(&s.pub.state) == A_ALIVE and s.pub.ident == wanted:
             return s
     return NULL
 

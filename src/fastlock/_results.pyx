@@ -247,7 +247,7 @@ cdef FSelf* lost_agent(uint64_t ident) noexcept nogil:
     cdef uint32_t i
     for i in range(1, agent_limit()):
         s = agent_at(i)
-        if s.task == NULL and s.pub.state == A_LOST and s.pub.ident == ident:
+        if s.task == NULL and fl_load8(&s.pub.state) == A_LOST and s.pub.ident == ident:
             return s
     return NULL
 

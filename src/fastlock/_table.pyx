@@ -245,8 +245,8 @@ cdef void agent_refresh_name(FSelf* s) noexcept:
     """Copies the thread's current name from threading; takes no lock and runs no code of the user."""
     cdef char[MOST_OF_A_NAME] label
     cdef const char* text
-    if fl_finalizing():
-        return      # modules are being taken apart
+    if fl_finalizing() or fl_load8(&s.pub.state) != A_ALIVE:
+        return      # modules are being taken apart; or its ident may be another thread's by now, and it writes its record without the GIL
     if s.task != NULL:
         task_refresh_name(s)
         return
