@@ -16,14 +16,15 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._block cimport look_for_task, to_ns
-from fastlock._contended cimport contended_again, contended_rests, contended_watch
+from fastlock._contended cimport contended_watch
 from fastlock._core cimport lock_dropped, lock_made
 from fastlock._native cimport *
-from fastlock._options cimport LockOptions, checked_options, crowded_sites, drop_options, options_of, set_options
+from fastlock._options cimport checked_options
 from fastlock._late cimport task_waits
 from fastlock._park cimport task_wait_pop, task_wait_push, wait_pop
+from fastlock._resting cimport record_again, record_rests
 from fastlock._shown cimport show_wait, wait_begin
-from fastlock._sites cimport site_at, site_created
+from fastlock._sites cimport site_at
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task, task_agent_in, task_known, task_rest
 from fastlock._wakers cimport *
@@ -32,28 +33,14 @@ import os
 
 from _thread import TIMEOUT_MAX
 
-cdef extern from "Python.h":
-    void Py_INCREF(PyObject*)
-    void Py_DECREF(PyObject*)
-
 cdef enum:
     MOST_CALLS = 4
-    MOST_RESTING = 8
-
-cdef struct Resting:
-    # The record of a wait that is over and that nobody tells of, with its name and its place in the table, for the next one of the kind.
-    FLock* rec
-    PyObject* options          # a LockOptions, owned
-    uint32_t crowded           # crowded_sites of then
 
 cdef dict thread_words = {}         # the agent of a thread that was found by its ident
 cdef set waiting = set()            # every Awaited of now: what a fork's child has to clear
 cdef PyObject* calls[MOST_CALLS]    # code objects of Future.result and Future.exception
 cdef int calls_n = 0
 cdef list calls_kept = []
-cdef Resting[MOST_RESTING] resting
-cdef int resting_n = 0
-cdef int oldest = 0
 
 
 def set_result_calls(codes):
@@ -189,64 +176,6 @@ cdef class Awaited:
     def __dealloc__(self):
         if self.rec != NULL and not record_rests(self.rec):
             lock_dropped(self.rec)
-
-
-cdef bint record_rests(FLock* L) noexcept:
-    """Keeps the record of a wait that is over for the next one that is called the same, if it is worth it."""
-    global resting_n, oldest
-    cdef LockOptions own
-    cdef Resting* r
-    if L.kind != K_RESULT or not L.contended or L.node != 0 or L.tag != 0 or fl_finalizing():
-        return False
-    own = options_of(L)
-    if own is None:
-        return False
-    drop_options(L)
-    contended_rests(L)
-    lock_rests(L)
-    if resting_n < MOST_RESTING:
-        r = &resting[resting_n]
-        resting_n += 1
-    else:                           # those whose name is not waited for any more make room, each in its turn
-        r = &resting[oldest]
-        oldest = (oldest + 1) % MOST_RESTING
-        lock_dropped(r.rec)
-        Py_DECREF(r.options)        # has strings, and runs no code
-    r.rec = L
-    r.options = <PyObject*>own
-    r.crowded = crowded_sites
-    Py_INCREF(r.options)
-    return True
-
-
-cdef FLock* record_again(str name, str label) except? NULL:
-    """A resting record for a wait of this name, ordered at the same place; NULL where there is none."""
-    global resting_n
-    cdef uint32_t created = site_created()
-    cdef LockOptions own
-    cdef Resting* r
-    cdef FLock* L
-    cdef int i
-    for i in range(resting_n):
-        r = &resting[i]
-        own = <LockOptions>r.options
-        if own.name is not name or r.rec.created != created or r.crowded != crowded_sites:
-            continue
-        if own.lock_class is not label if label is not None else own.lock_class is not None and own.lock_class is not name:
-            continue
-        L = r.rec
-        resting_n -= 1
-        r[0] = resting[resting_n]
-        lock_again(L, K_RESULT)
-        contended_again(L)
-        Py_DECREF(<PyObject*>own)
-        try:
-            set_options(L, own)
-        except BaseException:
-            lock_dropped(L)
-            raise
-        return L
-    return NULL
 
 
 cdef int64_t await_limit(object timeout) except? -2:

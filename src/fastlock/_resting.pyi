@@ -1,0 +1,1 @@
+# Nothing here has a name in Python: the other extension modules import it in C.
