@@ -17,7 +17,7 @@ from setuptools.command.build_py import build_py
 
 GRAPH = ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 ORDER = ("_classes", "_clocks", "_order_facts", "_order")
-CORE = ("_mapping", "_sites", "_task_names", "_table", "_tasks", "_told", "_shares", "_woken", "_wakers", "_contended", "_park", "_found", "_waits", "_needs", "_copy", "_stall_text", "_stall", "_resolve", *GRAPH, "_options", "_facts", "_shown", *ORDER, "_delays", "_asked", "_loop_facts", "_block", "_loops", "_overdue", "_stuck", "_stuck_facts", "_core", "_resting", "_awaited", "_lent")
+CORE = ("_mapping", "_sites", "_task_names", "_table", "_tasks", "_told", "_shares", "_woken", "_wakers", "_contended", "_park", "_found", "_waits", "_needs", "_copy", "_stall_text", "_stall", "_resolve", *GRAPH, "_options", "_facts", "_shown", *ORDER, "_delays", "_asked", "_loop_facts", "_block", "_loops", "_overdue", "_stuck", "_stuck_facts", "_core", "_reused", "_awaited", "_lent")
 AIO = ("_awaits", "_late", "_aio", "_aio_shared", "_aio_semaphores", "_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
 MODULES = (*CORE, "_sync", "_rwlock", "_nesting", "_results", "_joins", "_declared", "_simple", "_listen", "_last_thread", *AIO)
 PACKAGE = "src/fastlock"

@@ -50,7 +50,7 @@ LAYERS = (
     {"_loops", "_late", "_overdue", "_stuck"},
     {"_stuck_facts"},
     {"_core"},
-    {"_resting"},
+    {"_reused"},
     {"_awaited"},
     {"_sync", "_rwlock", "_nesting", "_driver", "_aio", "_listen", "_joins", "_declared", "_lent"},
     {"_results", "_simple"},

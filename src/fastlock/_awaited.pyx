@@ -22,7 +22,7 @@ from fastlock._native cimport *
 from fastlock._options cimport checked_options
 from fastlock._late cimport task_waits
 from fastlock._park cimport task_wait_pop, task_wait_push, wait_pop
-from fastlock._resting cimport record_again, record_rests
+from fastlock._reused cimport record_again, record_rests
 from fastlock._shown cimport show_wait, wait_begin
 from fastlock._sites cimport site_at
 from fastlock._table cimport *
