@@ -18,10 +18,10 @@ from setuptools.command.build_py import build_py
 GRAPH = ("_topology", "_segments", "_evidence", "_records", "_judge", "_store", "_learn", "_graph", "_graph_py")
 ORDER = ("_classes", "_clocks", "_order_facts", "_order")
 CORE = ("_mapping", "_sites", "_task_names", "_table", "_tasks", "_told", "_shares", "_woken", "_wakers", "_contended", "_park", "_found", "_waits", "_needs", "_copy", "_stall_text", "_stall", "_resolve", *GRAPH, "_options", "_facts", "_shown", *ORDER, "_delays", "_asked", "_loop_facts", "_block", "_loops", "_overdue", "_stuck", "_stuck_facts", "_core", "_reused", "_awaited", "_lent")
-AIO = ("_awaits", "_late", "_aio", "_aio_shared", "_aio_semaphores", "_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
+AIO = ("_awaits", "_late", "_aio", "_aio_locks", "_aio_shared", "_aio_semaphores", "_aio_rwlock", "_aio_conditions", "_aio_barrier", "_aio_multiple")
 MODULES = (*CORE, "_sync", "_rwlock", "_nesting", "_results", "_joins", "_declared", "_simple", "_listen", "_last_thread", *AIO)
 PACKAGE = "src/fastlock"
-HEADERS = [f"{PACKAGE}/{name}.h" for name in ("_native", "_binding", "_asyncio", "_frames", "_gil", "_listen", "_memfd", "_peek", "_types", "_watcher")]
+HEADERS = [f"{PACKAGE}/{name}.h" for name in ("_native", "_binding", "_asyncio", "_futures", "_frames", "_gil", "_listen", "_memfd", "_peek", "_types", "_watcher")]
 PTH = "fastlock.pth"
 
 
@@ -56,6 +56,8 @@ def extension(name: str) -> Extension:
         flags = ["-O1", "-g1", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"]
     else:
         flags = ["-O3", "-g0"]  # a sixth of the compiler's time would go into what a debugger reads
+    if name in AIO:
+        flags += ["-fno-inline-functions-called-once"]  # what few waits need stays apart: a task's wait pays for each cold line of code
     if sys.platform == "linux":
         flags += ["-fno-plt", "-momit-leaf-frame-pointer"]  # calls into the interpreter skip a jump; leaves keep no frame for profilers
     return Extension(

@@ -9,9 +9,8 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from fastlock._aio cimport (
-    Acquisition, Lock, Primitive, RLock, acquisition, enter_by_acquire, is_closing, lock_enter, ready, rlock_enter, tell_turn,
-    unexpected)
+from fastlock._aio cimport Acquisition, Primitive, acquisition, enter_by_acquire, is_closing, ready, tell_turn, unexpected
+from fastlock._aio_locks cimport Lock, RLock, lock_enter, rlock_enter
 from fastlock._facts cimport lock_class, lock_name
 from fastlock._native cimport *
 from fastlock._options cimport checked_options, set_options
@@ -148,7 +147,7 @@ async def wait(Condition self, owner):
     depth = released(self, owner)
     try:
         try:
-            await acquisition(self, WAIT_NOTIFY, False)
+            await acquisition(self, WAIT_NOTIFY, False, running_task())
             return True
         finally:
             error = again = None
@@ -211,7 +210,7 @@ cdef object taking_again(Condition self, object owner):
     cdef Acquisition a
     if type(self.lock) is not Lock and type(self.lock) is not RLock:
         return self.acquire()
-    a = acquisition(self.lock, WAIT_EXCLUSIVE, False)
+    a = acquisition(self.lock, WAIT_EXCLUSIVE, False, NULL)
     a.owner = owner
     a.again = True
     return a
@@ -221,7 +220,7 @@ cdef object restored(Condition self, object again, int64_t depth):
     """Holds the lock as often as before; returns what a check raised on the way."""
     if type(self.lock) is RLock:
         (<RLock>self.lock).count = depth
-    return (<Acquisition>again).failed if type(again) is Acquisition else None
+    return (<Acquisition>again).unusual.failed if type(again) is Acquisition and (<Acquisition>again).unusual is not None else None
 
 
 cdef object condition_aenter_method(Condition self, PyObject* unused):
@@ -293,7 +292,7 @@ cdef class Event(Primitive):
 
     def wait(self):
         """Waits until the flag is set when awaited, and returns True."""
-        return acquisition(self, WAIT_FLAG, False)
+        return acquisition(self, WAIT_FLAG, False, NULL)
 
     cdef int attempt(self, Acquisition a) except -1:
         return self.rec.count != 0

@@ -3,7 +3,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import disjoint_base
 
-from fastlock._aio import Lock
+from fastlock._aio_locks import Lock
 from fastlock._aio_conditions import Condition
 from fastlock._aio_rwlock import ReadGuard, WriteGuard
 from fastlock._aio_semaphores import Semaphore

@@ -2,7 +2,8 @@
 """acquire_all for tasks: many locks at once, without an order of theirs that anybody must know. In Cython, so that reports name the line that enters it."""
 cimport cython
 
-from fastlock._aio cimport Acquisition, Lock
+from fastlock._aio cimport Acquisition
+from fastlock._aio_locks cimport Lock
 from fastlock._aio_rwlock cimport RWLock
 from fastlock._aio_semaphores cimport Semaphore
 from fastlock._native cimport fl_type_name, fl_type_set

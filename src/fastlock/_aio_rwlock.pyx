@@ -66,15 +66,15 @@ cdef class RWLock(SharedPrimitive):
 
     def acquire_read(self):
         """Takes a share when awaited, and returns True; it belongs to the calling task."""
-        return acquisition(self, WAIT_SHARED, False)
+        return acquisition(self, WAIT_SHARED, False, running_task())
 
     def acquire_write(self):
         """Takes the lock exclusively when awaited, and returns True; it belongs to the calling task."""
-        return acquisition(self, WAIT_EXCLUSIVE, False)
+        return acquisition(self, WAIT_EXCLUSIVE, False, running_task())
 
     def acquire_upgradable(self):
         """Takes the one share whose holder may also acquire_write(), when awaited, and returns True; it belongs to the calling task."""
-        return acquisition(self, WAIT_UPGRADABLE, False)
+        return acquisition(self, WAIT_UPGRADABLE, False, running_task())
 
     def release_read(self):
         """Gives the calling task's share back; RuntimeError where it has none."""
@@ -312,7 +312,7 @@ cdef class ReadGuard:
 
     def acquire(self):
         """Takes a share when awaited: the lock's acquire_read."""
-        return acquisition(self.lock, WAIT_SHARED, False)
+        return acquisition(self.lock, WAIT_SHARED, False, running_task())
 
     def release(self):
         """Gives a share back: the lock's release_read."""
@@ -334,7 +334,7 @@ cdef class WriteGuard:
 
     def acquire(self):
         """Takes the lock exclusively when awaited: the lock's acquire_write."""
-        return acquisition(self.lock, WAIT_EXCLUSIVE, False)
+        return acquisition(self.lock, WAIT_EXCLUSIVE, False, running_task())
 
     def release(self):
         """Releases an exclusive hold: the lock's release_write."""
@@ -356,7 +356,7 @@ cdef class UpgradableGuard:
 
     def acquire(self):
         """Takes the upgradable share when awaited: the lock's acquire_upgradable."""
-        return acquisition(self.lock, WAIT_UPGRADABLE, False)
+        return acquisition(self.lock, WAIT_UPGRADABLE, False, running_task())
 
     def release(self):
         """Gives the upgradable share back: the lock's release_upgradable."""
@@ -383,7 +383,7 @@ cdef object read_aenter_method(ReadGuard self, PyObject* unused):
     cdef FSelf* t
     cdef PyObject* task = running_task()
     if task == NULL or L.word != 0 or (lock._waiters and (L.limit != 0 or not L.marks & M_READERS)):
-        return acquisition(lock, WAIT_SHARED, True)
+        return acquisition(lock, WAIT_SHARED, True, task)
     t = task_agent(task)
     if FL_UNLIKELY(t.depth != 0):
         order_before(L, t, lock.wanted(WAIT_SHARED, None))
@@ -397,7 +397,7 @@ cdef object write_aenter_method(WriteGuard self, PyObject* unused):
     cdef FSelf* t
     cdef PyObject* task = running_task()
     if task == NULL or L.word != 0 or L.count != 0 or lock._waiters or not L.marks & M_WRITTEN:
-        return acquisition(lock, WAIT_EXCLUSIVE, True)
+        return acquisition(lock, WAIT_EXCLUSIVE, True, task)
     t = task_agent(task)
     if FL_UNLIKELY(t.depth != 0):
         order_before(L, t, 0)
@@ -406,7 +406,7 @@ cdef object write_aenter_method(WriteGuard self, PyObject* unused):
 
 
 cdef object upgradable_aenter_method(UpgradableGuard self, PyObject* unused):
-    return acquisition(self.lock, WAIT_UPGRADABLE, True)
+    return acquisition(self.lock, WAIT_UPGRADABLE, True, running_task())
 
 
 cdef object read_aexit_method(ReadGuard self, PyObject** args, Py_ssize_t count):

@@ -9,8 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 
 from fastlock._aio cimport (
-    Acquisition, acquisition, agent_for, caller_known, enter_by_acquire, ready, refused, site_of_call, tell_turn,
-    unexpected)
+    Acquisition, acquirer, acquisition, agent_for, caller_known, enter_by_acquire, has_queue, ready, refused, site_of_call, unexpected)
 from fastlock._aio_shared cimport SharedPrimitive
 from fastlock._contended cimport contended_refresh
 from fastlock._native cimport *
@@ -77,7 +76,7 @@ cdef class Semaphore(SharedPrimitive):
 
     def acquire(self):
         """Takes a permit when awaited, and returns True; it belongs to the calling task."""
-        return acquisition(self, WAIT_PERMIT, False)
+        return acquisition(self, WAIT_PERMIT, False, running_task())
 
     def release(self):
         """Gives a permit back; any task may, but then the semaphore's holders are no longer known."""
@@ -94,9 +93,7 @@ cdef class Semaphore(SharedPrimitive):
         if self.rec.marks & M_SIGNAL:
             wakes(self.rec, thread_agent())
         self.rec.count += 1
-        if self._waiters:
-            self.wake_next()
-        elif self.onlookers is not None:
+        if not self.wake_next() and self.onlookers is not None and not has_queue(self):
             self.tell_onlookers()
         if self.rec.head != NULL:
             contended_refresh(self.rec)
@@ -106,8 +103,9 @@ cdef class Semaphore(SharedPrimitive):
         """Notes who has a permit."""
         if self.rec.marks & M_SIGNAL:
             return refused(t)
-        self.rec.site = site
-        self.rec.site_key = 0
+        if FL_UNLIKELY(self.rec.site != site):
+            self.rec.site = site
+            self.rec.site_key = 0
         self.take_share(owner, t, site)
         t.owns += 1
         return 0
@@ -123,7 +121,7 @@ cdef class Semaphore(SharedPrimitive):
         return 1
 
     cdef int woken(self, Acquisition a) except -1:
-        self.note(a.owner, agent_for(a.owner), a.site)
+        self.note(a.owner, acquirer(a), a.site)
         return self.wake_all()              # those who came meanwhile had to queue
 
     cdef int given_up(self, Acquisition a) except -1:
@@ -133,12 +131,10 @@ cdef class Semaphore(SharedPrimitive):
 
     cdef bint wake_next(self) except -1:
         """Gives a permit to the first waiter that has not been told yet; False where there is none."""
-        if self._waiters:
-            for future in self._waiters:
-                if not future.done():
-                    self.rec.count -= 1
-                    tell_turn(future)
-                    return True
+        self.rec.count -= 1
+        if self.tell_next():
+            return True
+        self.rec.count += 1
         return False
 
     cdef int wake_all(self) except -1:
@@ -156,14 +152,14 @@ cdef object semaphore_aenter_method(Semaphore self, PyObject* unused):
     if type(self) is not Semaphore and type(self) is not BoundedSemaphore:
         return enter_by_acquire(self)
     task = running_task()
-    if task != NULL and L.count != 0 and not self._waiters:
+    if task != NULL and L.count != 0 and not has_queue(self):
         if not L.marks & M_SIGNAL:
             t = task_agent(task)
             self.take_share(<object>task, t, site_of_call(L))
             t.owns += 1
         L.count -= 1
         return ready
-    return acquisition(self, WAIT_PERMIT, True)
+    return acquisition(self, WAIT_PERMIT, True, task)
 
 
 cdef object semaphore_aexit_method(Semaphore self, PyObject** args, Py_ssize_t count):

@@ -71,7 +71,7 @@ cdef class SharedPrimitive(Primitive):
             contended_shared(self.rec, t)
         t.owns -= 1
         note_given(self.rec, t)
-        if t.task != NULL:
+        if t.task != NULL and t.watch == NULL:
             task_rest(t)
         Py_XDECREF(task)
         return True

@@ -84,11 +84,30 @@ static inline int fl_asyncio_setup(PyObject *current_tasks) {
     return fl_loop_key != NULL ? 0 : -1;
 }
 
-/* What `await` makes of a result that is ready: an iterator that ends at once, without an exception, is None. */
+/* What `await` makes of a result that is ready: an iterator that ends at once, without an exception, is None. Asked by am_send, nothing is looked for. */
 static PyObject *fl_ready_next(PyObject *self) {
     (void)self;
     return NULL;
 }
+
+static PySendResult fl_ready_send(PyObject *self, PyObject *value, PyObject **result) {
+    (void)self;
+    (void)value;
+    *result = Py_NewRef(Py_None);
+    return PYGEN_RETURN;
+}
+
+static PyObject *fl_itself(PyObject *self) { return Py_NewRef(self); }
+
+static inline void fl_type_ready(PyObject *type) {
+    ((PyTypeObject *)type)->tp_iternext = fl_ready_next;
+    ((PyTypeObject *)type)->tp_as_async->am_await = fl_itself;
+    ((PyTypeObject *)type)->tp_as_async->am_send = fl_ready_send;
+    ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_AM_SEND_IF_ANY;
+}
+
+/* For Cython, where a call has failed that it believes to be without errors: goes on as if one with errors had. */
+static inline int fl_failed(void) { return -1; }
 
 /* The slots by which the interpreter runs a coroutine of ours: am_send without an exception at the end, tp_iternext with one where the
  * result is not None (3.12 and later ask for that one). `step` gives what is to be yielded, or NULL without an error at the end. */
@@ -148,20 +167,54 @@ static inline PyObject *fl_stepped(PyObject *yielded, PyObject *at_end, int fram
     return yielded;
 }
 
-/* Most coroutines of ours end before they go: then their finaliser has nothing to say, and calling it would cost as much as making one. */
+/* Most coroutines of ours end before they go: then their finaliser has nothing to say, and calling it would cost as much as making one. Some
+ * of these are kept for the next ones, as the interpreter does with what is made and dropped all the time; `rests` drops what they refer to.
+ * Not one that has been finalised, for that is done once: `is_over` says no. Guard: the GIL. */
+#ifdef Py_GIL_DISABLED
+#define FL_MOST_KEPT 0
+#else
+#define FL_MOST_KEPT 64
+#endif
+static PyObject *fl_kept[FL_MOST_KEPT + 1];
+static int fl_kept_count = 0;
 static destructor fl_coroutine_freed = NULL;
 static int (*fl_coroutine_is_over)(PyObject *) = NULL;
+static void (*fl_coroutine_rests)(PyObject *) = NULL;
 
 static void fl_coroutine_dealloc(PyObject *self) {
-    if (!fl_coroutine_is_over(self) && PyObject_CallFinalizerFromDealloc(self) != 0)
+    if (FL_LIKELY(fl_coroutine_is_over(self))) {
+        if (FL_LIKELY(fl_kept_count < FL_MOST_KEPT)) {
+            PyObject_GC_UnTrack(self);
+            Py_SET_REFCNT(self, 1); /* what is dropped now may look at it */
+            fl_coroutine_rests(self);
+            if (fl_kept_count < FL_MOST_KEPT) /* that may have run anything */
+                fl_kept[fl_kept_count++] = self;
+            else
+                PyObject_GC_Del(self);
+            return;
+        }
+    } else if (PyObject_CallFinalizerFromDealloc(self) != 0)
         return;
     fl_coroutine_freed(self); /* calls no finaliser: it does so only where the slot is its own */
 }
 
-static inline void fl_type_coroutine(PyObject *type, void *send, void *next, void *is_over) {
+/* A new reference to one that refers to nothing, NULL without an error where none is kept. */
+static inline PyObject *fl_coroutine_kept(void) {
+    PyObject *self;
+    if (FL_UNLIKELY(fl_kept_count == 0))
+        return NULL;
+    self = fl_kept[--fl_kept_count];
+    _Py_NewReference(self);
+    PyObject_GC_Track(self);
+    return self;
+}
+
+static inline void fl_type_coroutine(PyObject *type, void *send, void *next, void *is_over, void *rests) {
     fl_coroutine_is_over = (int (*)(PyObject *))is_over;
+    fl_coroutine_rests = (void (*)(PyObject *))rests;
     fl_coroutine_freed = ((PyTypeObject *)type)->tp_dealloc;
     ((PyTypeObject *)type)->tp_dealloc = fl_coroutine_dealloc;
+    ((PyTypeObject *)type)->tp_as_async->am_await = fl_itself;
     ((PyTypeObject *)type)->tp_as_async->am_send = (sendfunc)send;
     ((PyTypeObject *)type)->tp_iternext = (iternextfunc)next;
     ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_AM_SEND_IF_ANY;
@@ -180,7 +233,5 @@ static inline void fl_type_traverse(PyObject *type, traverseproc own) {
     fl_traverse_rest = ((PyTypeObject *)type)->tp_traverse;
     ((PyTypeObject *)type)->tp_traverse = fl_traverse;
 }
-
-static inline void fl_type_ready_next(PyObject *type) { ((PyTypeObject *)type)->tp_iternext = fl_ready_next; }
 
 #endif

@@ -21,9 +21,9 @@ from fastlock._core cimport lock_dropped, lock_made
 from fastlock._native cimport *
 from fastlock._options cimport checked_options
 from fastlock._late cimport task_waits
-from fastlock._park cimport task_wait_pop, task_wait_push, wait_pop
+from fastlock._park cimport task_wait_pop, wait_pop
 from fastlock._reused cimport record_again, record_rests
-from fastlock._shown cimport show_wait, wait_begin
+from fastlock._shown cimport task_wait_begin, wait_begin
 from fastlock._sites cimport site_at
 from fastlock._table cimport *
 from fastlock._tasks cimport running_loop, running_task, task_agent_in, task_known, task_rest
@@ -256,8 +256,7 @@ cdef Awaited await_in_task(FSelf* t, list sources, uint8_t call, str name, str l
         self.task = <object>t.task
         t.owns += 1
         attach(self, True)
-        show_wait(self.rec, t, self.rec.created)
-        self.node = task_wait_push(t, t, self.rec, WAIT_EXCLUSIVE, -1, self.rec.created)
+        self.node = task_wait_begin(t, t, self.rec, WAIT_EXCLUSIVE, -1, self.rec.created)
         error = look_for_task(self.rec, t, self.node, True) if sources else None
         if error is not None:
             raise error

@@ -38,7 +38,7 @@ cdef enum:
     MOST_AGAIN_NS = 10000000000
     SLOW = 20                  # what a wait has reported: itself, where it is not the key of a circle
 
-cdef bint looking = True        # above level off
+cdef bint looking = True
 cdef int64_t slow_wait_ns = 10000000000
 cdef int64_t acquire_timeout_ns = -1
 cdef int64_t loop_block_ns = 100000000

@@ -29,6 +29,7 @@ cdef enum:
 
 cdef FContended* chunks[MOST_CHUNKS]   # of those that find no room in the mapping
 cdef FContended* records = <FContended*>record_at(A_LOCKS, 0)      # the mapping never moves
+cdef FShown* shown = <FShown*>record_at(A_SHARES, 0)
 cdef uint32_t room = header.areas[A_LOCKS].capacity
 cdef uint32_t used = 0
 cdef uint32_t unused = 0               # list through FContended.lock
@@ -233,8 +234,8 @@ cdef void contended_shared(FLock* L, FSelf* s) noexcept nogil:
 
 # ---- shares, under the bucket mutex -----------------------------------------------------------------------------------
 
-cdef FShown* shown_at(uint32_t number) noexcept nogil:
-    return <FShown*>record_at(A_SHARES, number)
+cdef inline FShown* shown_at(uint32_t number) noexcept nogil:
+    return &shown[number]
 
 
 cdef uint32_t take_shown() noexcept nogil:
@@ -351,18 +352,17 @@ cdef void find_shares(FLock* L, FContended* c) noexcept nogil:
 
 cdef void contended_share(FLock* L, FSelf* s) noexcept nogil:
     """After the agent has given shares back, or a task has taken one: lists how many it has now; under the bucket mutex."""
-    cdef uint32_t count, site = 0
+    cdef FHold* e
     cdef FContended* c = contended_of(L)
     if c == NULL or not c.waited:
         return
-    if c.more:
+    if FL_UNLIKELY(c.more):
         contended_rescan(L)         # there is room for one that was not listed
         return
-    count = hold_count(s, L, &site)
+    e = hold_known(s, L)
     record_begin(&c.seq)
-    c.count = L.count
-    c.limit = L.limit
-    put_share(c, s, count, site)
+    c.count, c.limit = L.count, L.limit
+    put_share(c, s, e.count if e != NULL else 0, e.site if e != NULL else 0)
     record_end(&c.seq)
 
 

@@ -20,10 +20,9 @@ import os
 
 cdef enum:
     COALESCED = 16              # waits that are late within this part of slow_wait are looked at together
-    EARLY_NS = 200000000        # after which a circle is looked for once more: what a task awaits is in no table, so it may have closed one unseen
     MOST_EARLY = 200            # waits at a time; a crowd's others are looked at the next time
 
-cdef int64_t due = -1           # when to look; -1: there is nothing to look for
+cdef int64_t due = -1
 cdef object waker = None        # makes the thread that looks ask due_ns() again
 
 
@@ -32,17 +31,12 @@ cdef inline bint is_timed(FLock* L) noexcept nogil:
     return L.kind == K_LOCK or L.kind == K_RLOCK or L.kind == K_RWLOCK or L.kind == K_SEMAPHORE or L.kind == K_RESULT
 
 
-cdef int task_waits(FLock* L, FNode* n) except -1:
-    """Called with each wait that a task has published: sees to it that somebody looks in time."""
+cdef int task_waits_first(FLock* L, FNode* n) except -1:
+    """The same where nobody looks in time yet."""
     global due
-    cdef int64_t at
-    cdef int64_t slow_ns = slow_after()
     if not is_timed(L):
         return 0
-    at = n.since_ns + sooner(slow_ns, EARLY_NS)
-    if due >= 0 and due <= at:
-        return 0
-    due = at
+    due = n.since_ns + sooner(slow_wait_ns, EARLY_NS)
     if waker is not None:
         waker()
     return 0

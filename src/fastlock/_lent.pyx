@@ -14,8 +14,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastlock._awaited cimport Awaited, Source, attach, await_made, detach, thread_of
 from fastlock._native cimport *
-from fastlock._park cimport task_wait_pop, task_wait_push
-from fastlock._shown cimport show_wait
+from fastlock._park cimport task_wait_pop
+from fastlock._shown cimport task_wait_begin
 from fastlock._table cimport *
 from fastlock._tasks cimport task_agent_in, task_known, task_rest
 from fastlock._wakers cimport B_AWAIT, S_POOL, wakers_of
@@ -106,8 +106,7 @@ def lend(task, Thing thing, int64_t since_ns):
     self.agent.owns += 1
     try:
         agent_refresh_name(self.agent)
-        show_wait(L, self.agent, L.created)
-        self.node = task_wait_push(self.agent, self.agent, L, WAIT_NOTIFY, -1, L.created)
+        self.node = task_wait_begin(self.agent, self.agent, L, WAIT_NOTIFY, -1, L.created)
     finally:
         if self.node == NULL:
             self.agent.owns -= 1

@@ -47,6 +47,7 @@ static inline void fl_traceback_here(PyFrameObject *frame)
 
 #define FL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define FL_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define FL_COLD __attribute__((noinline, cold))
 
 #define fl_load8(p) __atomic_load_n((uint8_t *)(p), __ATOMIC_ACQUIRE)
 #define fl_store8(p, v) __atomic_store_n((uint8_t *)(p), (uint8_t)(v), __ATOMIC_RELEASE)

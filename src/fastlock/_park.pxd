@@ -10,7 +10,7 @@ cdef enum:
 
 cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t timeout_ns, uint32_t site) noexcept nogil
 cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil
-cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil
+cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site, int64_t now) noexcept nogil
 cdef void task_wait_pop(FSelf* t, FLock* L, FNode* n) noexcept nogil
 
 cdef int enter(FLock* L, FNode* n) noexcept nogil

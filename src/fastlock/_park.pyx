@@ -37,18 +37,24 @@ cdef enum:
 
 # ---- publishing a wait ------------------------------------------------------------------------------
 
+cdef FNode* nested_node(FSelf* me) noexcept nogil:
+    cdef FNode* n = me.spare
+    if n != NULL:
+        me.spare = n.outer
+        return n
+    n = <FNode*>calloc(1, sizeof(FNode))
+    if n == NULL:
+        abort()     # inside a signal handler inside a wait, with no memory at all
+    return n
+
+
 cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t timeout_ns, uint32_t site) noexcept nogil:
     """Publishes that the running thread waits; no mutex, for the record is its own."""
-    cdef FNode* n
-    if me.top == NULL:
-        n = &me.first
-    elif me.spare != NULL:
-        n = me.spare
-        me.spare = n.outer
-    else:
-        n = <FNode*>calloc(1, sizeof(FNode))
-        if n == NULL:
-            abort()     # inside a signal handler inside a wait, with no memory at all
+    return wait_push_at(me, L, mode, flags, timeout_ns, site, fl_now_ns())
+
+
+cdef inline FNode* wait_push_at(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t timeout_ns, uint32_t site, int64_t now) noexcept nogil:
+    cdef FNode* n = &me.first if me.top == NULL else nested_node(me)
     n.agent = me
     fl_store64(&n.asker, <uint64_t>me)
     fl_store64(&n.outer, <uint64_t>me.top)
@@ -62,8 +68,8 @@ cdef FNode* wait_push(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t 
     n.queued = 0
     fl_put8(&n.state, N_QUEUED)
     fl_put32(&n.site, site)
-    fl_put_ns(&n.since_ns, fl_now_ns())
-    fl_put_ns(&n.deadline_ns, -1 if timeout_ns < 0 else n.since_ns + timeout_ns)
+    fl_put_ns(&n.since_ns, now)
+    fl_put_ns(&n.deadline_ns, -1 if timeout_ns < 0 else now + timeout_ns)
     n.future = NULL
     me.waits += 1
     fl_put64(&n.wait_number, me.waits)
@@ -98,9 +104,9 @@ cdef void wait_pop(FSelf* me, FNode* n) noexcept nogil:
         me.spare = n
 
 
-cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) noexcept nogil:
+cdef FNode* task_wait_push(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site, int64_t now) noexcept nogil:
     """Publishes that a task waits. Its turn is told to it by a future; the queue is for those who look."""
-    cdef FNode* n = wait_push(t, L, mode, 0, timeout_ns, site)
+    cdef FNode* n = wait_push_at(t, L, mode, 0, timeout_ns, site, now)
     cdef fl_mutex* m = bucket(L)
     fl_mutex_lock(m)
     fl_store64(&n.asker, <uint64_t>asker)

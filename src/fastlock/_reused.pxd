@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Records of waits that are over, kept for the next ones that are called the same: see _resting.pyx."""
+"""Records of waits that are over, kept for the next ones that are called the same: see _reused.pyx."""
 from fastlock._table cimport FLock
 
 cdef bint record_rests(FLock* L) noexcept

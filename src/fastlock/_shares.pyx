@@ -8,9 +8,9 @@ to mean another task. Records stay where they are, as all that is walked.
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastlock._native cimport FL_CAS_WORDS, fl_mutex, fl_mutex_init, fl_mutex_lock, fl_mutex_unlock
-from fastlock._pool cimport CHUNK, Pool, pool_open, pool_put, pool_take
-from fastlock._table cimport FHold, FLock, FSelf, hold_add, hold_drop, hold_find
+from fastlock._native cimport FL_CAS_WORDS, FL_UNLIKELY, fl_mutex, fl_mutex_init, fl_mutex_lock, fl_mutex_unlock
+from fastlock._pool cimport CHUNK, Pool, pool_open, pool_take
+from fastlock._table cimport FHold, FLock, FSelf, hold_add, hold_drop, hold_end, hold_known
 
 cdef extern from "Python.h":
     void Py_XINCREF(PyObject*)
@@ -22,6 +22,7 @@ cdef enum:
     MOST_SHARES = 1 << 24
 
 cdef Pool pool
+cdef FShare* unused = NULL      # list through FShare.next
 cdef fl_mutex mutex
 fl_mutex_init(&mutex)
 if not pool_open(&pool, sizeof(FShare), MOST_SHARES):
@@ -42,6 +43,30 @@ cdef FShare* share_at(uint32_t number) noexcept nogil:
     return <FShare*>(pool.chunks[number // CHUNK] + <uint64_t>(number % CHUNK) * sizeof(FShare))
 
 
+cdef inline FShare* take_share() noexcept nogil:
+    global unused
+    cdef FShare* h = unused
+    if FL_UNLIKELY(h == NULL):
+        return new_share()
+    unused = h.next
+    return h
+
+
+cdef FShare* new_share() noexcept nogil:
+    """NULL where there is no room."""
+    cdef uint32_t number = pool_take(&pool)
+    if number == 0:
+        return NULL
+    share_at(number).number = number
+    return share_at(number)
+
+
+cdef inline void give_share(FShare* h) noexcept nogil:
+    global unused
+    h.next = unused
+    unused = h
+
+
 cdef FShare* first_share(FLock* L) noexcept nogil:
     return <FShare*>L.placed
 
@@ -50,26 +75,24 @@ cdef int share_add(FSelf* t, PyObject* task, FLock* L, uint32_t site) except -1:
     """Notes one more share of the agent's; the task, NULL for a thread, is kept until it has none."""
     cdef FHold* e
     cdef FShare* h
-    cdef uint32_t number
     hold_add(t, L, site)
-    e = hold_find(t, L)
+    e = hold_known(t, L)
     if e.share != 0:
         return 0
     shares_lock()
-    number = pool_take(&pool)
-    if number == 0:
+    h = take_share()
+    if FL_UNLIKELY(h == NULL):
         shares_unlock()
         hold_drop(t, L)
         raise MemoryError
-    h = share_at(number)
-    h.number = number
     h.agent = t
     h.task = task
+    h.prev = NULL
     h.next = first_share(L)
     if h.next != NULL:
         h.next.prev = h
     L.placed = <uint64_t>h
-    e.share = number
+    e.share = h.number
     shares_unlock()
     Py_XINCREF(task)
     return 0
@@ -77,13 +100,13 @@ cdef int share_add(FSelf* t, PyObject* task, FLock* L, uint32_t site) except -1:
 
 cdef bint share_drop(FSelf* t, FLock* L, PyObject** task) noexcept:
     """Takes one share off; False where the agent has none. With the last one a reference to `task` becomes the caller's."""
-    cdef FHold* e = hold_find(t, L)
+    cdef FHold* e = hold_known(t, L)
     cdef FShare* h
     task[0] = NULL
     if e == NULL:
         return False
     h = share_at(e.share)
-    if e.count > 1:
+    if FL_UNLIKELY(e.count > 1):
         return hold_drop(t, L)
     shares_lock()
     if h.prev != NULL:
@@ -95,8 +118,8 @@ cdef bint share_drop(FSelf* t, FLock* L, PyObject** task) noexcept:
     task[0] = h.task
     h.task = NULL
     e.share = 0
-    hold_drop(t, L)
-    pool_put(&pool, h.number)
+    hold_end(t, e)
+    give_share(h)
     shares_unlock()
     return True
 

@@ -14,7 +14,7 @@ from fastlock._facts cimport labels_changed, lock_class, lock_name
 from fastlock._mapping cimport (
     A_FINDINGS, A_SHARES, A_SITES, A_STRINGS, FArea, FPlace, FShown, area_used, header, mapping_is_lost, record_at)
 from fastlock._native cimport *
-from fastlock._park cimport wait_push
+from fastlock._park cimport task_wait_push, wait_push
 from fastlock._sites cimport site_facts
 from fastlock._table cimport *
 
@@ -258,6 +258,28 @@ cdef FNode* wait_begin(FSelf* me, FLock* L, uint8_t mode, uint8_t flags, int64_t
     """Publishes that the running thread waits, and what readers outside need of it."""
     show_wait(L, me, site)
     return wait_push(me, L, mode, flags, timeout_ns, site)
+
+
+cdef inline bint is_out(uint32_t site) noexcept nogil:
+    return site == 0 or site >= rooms or places[site].known
+
+
+cdef inline bint is_shown(FLock* L, uint32_t site) noexcept nogil:
+    """Whether show() would find nothing to do for somebody who holds nothing."""
+    cdef FContended* c = contended_of(L)
+    cdef FSelf* owner
+    if c == NULL or not c.named or not is_out(site) or not is_out(L.site):
+        return False
+    owner = agent_of(L.word)
+    return owner == NULL or owner.pub.name[0] != 0
+
+
+cdef FNode* task_wait_begin(FSelf* t, FSelf* asker, FLock* L, uint8_t mode, int64_t timeout_ns, uint32_t site) except NULL:
+    """The same for a task, as task_wait_push() does it."""
+    cdef int64_t now = fl_now_ns()
+    if t.depth != 0 or now - checked_ns >= CHECK_NS or not is_shown(L, site):
+        show_wait(L, t, site)
+    return task_wait_push(t, asker, L, mode, timeout_ns, site, now)
 
 
 # ---- what the Python layer tells ----------------------------------------------------------------------------------

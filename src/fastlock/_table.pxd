@@ -8,7 +8,7 @@ private to a process, for they lie in a mapping that others read; FLock and FSel
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastlock._native cimport fl_get8, fl_get32, fl_load64, fl_mutex, fl_put32, fl_store32, fl_store_fence, fl_tls_get, fl_tls_set
+from fastlock._native cimport fl_get8, fl_get32, fl_load64, fl_mutex, fl_put32, fl_store32, fl_store64, fl_store_fence, fl_tls_get, fl_tls_set
 
 # The lock word: generation (32) | agent index (24) | flags (8).
 #
@@ -318,6 +318,16 @@ cdef inline bint upgrades(FLock* L, FSelf* s) noexcept nogil:
 cdef inline bint is_upgrade(FLock* L, FNode* n) noexcept nogil:
     """Whether this is a wait for an RWLock to write, for who has its upgradable share."""
     return fl_get8(&n.mode) == WAIT_EXCLUSIVE and L.kind == K_RWLOCK and upgrades(L, <FSelf*>fl_load64(&n.asker))
+
+cdef inline FHold* hold_known(FSelf* s, FLock* L) noexcept nogil:
+    """hold_find(), where this is mostly the only one."""
+    return &s.holds.entry[0] if s.holds.entry[0].serial == L.serial else hold_find(s, L)
+
+cdef inline void hold_end(FSelf* s, FHold* e) noexcept nogil:
+    """Takes the last share of an entry off the agent's list."""
+    fl_store64(&e.serial, 0)
+    if e == &s.holds.entry[0] and s.holds.used == 1 and s.holds.more == NULL:
+        s.holds.used = 0
 
 cdef inline uint64_t owner_bits(uint64_t word) noexcept nogil:
     return word & ~<uint64_t>W_FLAGS

@@ -661,9 +661,7 @@ cdef bint hold_drop(FSelf* s, FLock* L) noexcept nogil:
         return False
     e.count -= 1
     if e.count == 0:
-        fl_store64(&e.serial, 0)
-        if e == &s.holds.entry[0] and s.holds.used == 1 and s.holds.more == NULL:
-            s.holds.used = 0
+        hold_end(s, e)
     return True
 
 

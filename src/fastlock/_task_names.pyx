@@ -19,7 +19,7 @@ cdef dict modules = sys.modules
 cdef object task_type = None        # asyncio's, once it has been imported
 cdef object get_name = None
 cdef object get_coro = None
-cdef size_t name_at = 0             # where a task has its name; 0: not known
+cdef size_t name_at = 0
 
 
 cdef bint learn_task_type() except -1:
@@ -65,11 +65,6 @@ cdef int find_field(PyObject* task, PyObject* name) except -1:
             name_at = at
             break
     return 0
-
-
-cdef PyObject* name_field(PyObject* task) noexcept:
-    """The name of a task that write_task_name() has had one of, only to compare it: another one is another name. NULL where it is not known."""
-    return (<PyObject**>(<char*>task + name_at))[0] if name_at != 0 else NULL
 
 
 cdef str function_of(object task, str name):

@@ -12,6 +12,7 @@ from libc.stdlib cimport calloc, free
 
 from fastlock._native cimport *
 from fastlock._table cimport *
+from fastlock._task_names cimport name_field
 
 import sys
 
@@ -80,10 +81,14 @@ cdef int try_fast_way() except -1:
 
 cdef PyObject* running_loop() noexcept:
     """The calling thread's running loop, borrowed; NULL where there is none."""
+    return fl_running_loop() if FL_LIKELY(way == FAST) else running_loop_asked()
+
+
+cdef PyObject* running_loop_asked() noexcept:
     try:
-        if FL_UNLIKELY(way == UNTRIED):
+        if way == UNTRIED:
             try_fast_way()
-        if FL_LIKELY(way == FAST):
+        if way == FAST:
             return fl_running_loop()
         loop = public_loop()
     except Exception:               # asyncio cannot be imported, or not any more
@@ -273,6 +278,20 @@ cdef int task_waits_again(FSelf* t) except -1:
         return task_keep(t)
     lately[0] = <uint64_t>t.task
     return 0
+
+
+cdef FSelf* task_waiting(PyObject* task) except NULL:
+    """The record of the running task, which is about to wait: under the name that it has now."""
+    cdef FSelf* thread = thread_agent()
+    cdef FSelf* t = task_known(task)
+    if FL_UNLIKELY(t == NULL):
+        t = task_agent_in(task, thread)
+    if FL_UNLIKELY(t.watch == NULL):
+        task_waits_again(t)
+    if FL_UNLIKELY(t.shown_name == NULL or t.shown_name != name_field(task)):
+        agent_refresh_name(t)
+    t.thread = thread
+    return t
 
 
 cdef FSelf* caller() except NULL:

@@ -3,7 +3,7 @@
 Each has asyncio's interface and behaves as asyncio's does, for one loop's thread at a time; options of ours are keyword-only.
 """
 
-from fastlock._aio import Lock, RLock
+from fastlock._aio_locks import Lock, RLock
 from fastlock._aio_barrier import Barrier, BrokenBarrierError as BrokenBarrierError
 from fastlock._aio_conditions import Condition, Event
 from fastlock._aio_multiple import acquire_all
