@@ -207,7 +207,7 @@ def drive_results(uint32_t threads, uint64_t rounds):
     pool.limit = 1
     for i in range(threads):
         bringers[i].wait = lock_new(K_RESULT)
-        contended_made(bringers[i].wait)
+        contended_named(bringers[i].wait, 0, 0)
         bringers[i].pool = pool
         bringers[i].rounds = rounds
         bringers[i].wanted[0] = &bringers[(i + 1) % threads].own

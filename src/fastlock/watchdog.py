@@ -25,8 +25,8 @@ from fastlock import (
 from fastlock.errors import DeadlockError, LockOrderError
 from fastlock.findings import Finding, Site
 from fastlock.kept import FindingList, KeptFindings
-from fastlock.pace import Pace
 from fastlock.lean import deque, replace
+from fastlock.pace import Pace
 from fastlock.reporting import logs, text, trees
 from fastlock.tally import tally
 
@@ -158,10 +158,10 @@ def _run() -> None:
                 _predictions.append(item)
             else:
                 _try_to_report(*item)
-
-
     _stuck.own_thread(False)
     _tickets.append(None)
+    if not _leaves:
+        _wake_reporter()  # the fork was over before this thread had gone
 
 
 def _patience_s() -> float:
