@@ -175,13 +175,13 @@ cdef void copy_end(Copy* c) noexcept nogil:
         if not link(c, c.need_of[share.lock], agent_at(share.agent)):
             c.failed = True
         need.shares += share.count
-        if need.lock.kind == K_RWLOCK and need.lock.limit != share.agent and not link(c, c.need_of[share.lock] + RW_UPGRADE, agent_at(share.agent)):
+        if need.lock.kind == K_RWLOCK and fl_get32(&need.lock.limit) != share.agent and not link(c, c.need_of[share.lock] + RW_UPGRADE, agent_at(share.agent)):
             c.failed = True
     for i in range(1, c.n_needs):
         need = &c.needs[i]
         if need.rule == ALL and need.links == 0:
             need.rule = FREE        # nobody is known to read
-        elif need.rule == ANY and need.shared and need.shares < need.lock.limit:
+        elif need.rule == ANY and need.shared and need.shares < fl_get32(&need.lock.limit):
             need.rule = FREE        # somebody who is not known has a permit
     for i in range(1, c.n_nodes):
         node = &c.nodes[i]

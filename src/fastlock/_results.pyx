@@ -160,7 +160,7 @@ cdef class Pool:
         executor = self.executor()
         size = getattr(executor, "_max_workers", None)
         if type(size) is int and 0 < size <= MOST_WORKERS:
-            self.rec.limit = size
+            fl_put32(&self.rec.limit, size)
             if has_forked:
                 self.miss(getattr(executor, "_threads", ()), size)
         return 0
@@ -178,7 +178,7 @@ cdef class Pool:
                 hold_add(s, self.rec, self.rec.created)
                 add_busy(self.rec, 1)
         if lost and len(lost) == len(threads):
-            self.rec.limit = <uint32_t>len(lost)
+            fl_put32(&self.rec.limit, <uint32_t>len(lost))
             self.rec.marks = self.rec.marks & ~M_OWNED | (M_OWNED if len(lost) >= size else 0)
         return 0
 
