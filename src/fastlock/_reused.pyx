@@ -5,14 +5,14 @@ A program waits for the results of one function again and again. Such a wait is 
 options and its place in the table that others read are as before, and to make them anew would cost more than all the rest of the wait. A record
 rests only when nobody has the wait's object any more, so no report tells of it. While it rests its serial is 0, as that of a free one.
 
-Guard: the GIL.
+Guard: the GIL; where there is none, none is kept.
 """
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastlock._contended cimport contended_again, contended_rests
 from fastlock._core cimport lock_dropped
-from fastlock._native cimport fl_finalizing
+from fastlock._native cimport FL_CAS_WORDS, fl_finalizing
 from fastlock._options cimport LockOptions, crowded_sites, drop_options, options_of, set_options
 from fastlock._sites cimport site_created
 from fastlock._table cimport K_RESULT, FLock, lock_again, lock_rests
@@ -39,7 +39,7 @@ cdef bint record_rests(FLock* L) noexcept:
     global resting_n, oldest
     cdef LockOptions own
     cdef Resting* r
-    if L.kind != K_RESULT or not L.contended or L.node != 0 or L.tag != 0 or fl_finalizing():
+    if FL_CAS_WORDS or L.kind != K_RESULT or not L.contended or L.node != 0 or L.tag != 0 or fl_finalizing():
         return False
     own = options_of(L)
     if own is None:

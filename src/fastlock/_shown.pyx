@@ -122,7 +122,7 @@ cdef FLabel label_of(FLock* L) except *:
     made.name = string_out(name if L.kind < K_RESULT else one_of_few(name, lock_class(L)))
     made.lock_class = string_out(lock_class(L))
     made.changed = labels_changed
-    if made.key != 0 and made.name and made.lock_class:
+    if not FL_CAS_WORDS and made.key != 0 and made.name and made.lock_class:
         known[0] = made
     return made
 

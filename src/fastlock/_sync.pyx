@@ -193,6 +193,7 @@ def number_of(condition):
 cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except -1:
     cdef FSelf* me = current_agent()
     cdef FNode* n = wait_begin(me, self.rec, WAIT_NOTIFY, 0, limit_ns, site)
+    cdef FLock* guard
     cdef void* owed
     enter(self.rec, n)
     owed = me.owed
@@ -206,8 +207,9 @@ cdef int condition_wait(Condition self, int64_t limit_ns, uint32_t site) except 
         wait_pop(me, n)
         raise
     me.owed = owed
-    if me.pub.held_count and guard_of(self) != NULL:
-        given_back(me, guard_of(self))
+    guard = guard_of(self) if me.pub.held_count else NULL
+    if guard != NULL:
+        given_back(me, guard)
     try:
         return wait_out(self.rec, me, n, False, False)
     finally:

@@ -138,7 +138,7 @@ def has_entered(links: Iterable[Any], frame: int, depth: int = 3) -> bool:
 
 
 class no_collection:
-    """Context manager: no collection begins in the calling thread until its end, for what the program's finalisers do has no place there."""
+    """Context manager: no collection begins in the calling thread until its end, for what the program's finalisers do has no place there; another thread may switch it on again."""
 
     __slots__ = ("_enabled",)
 

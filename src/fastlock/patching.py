@@ -20,6 +20,7 @@ import os
 import sys
 
 from fastlock import _clocks, _joins, _waits, config, imports, patching_aio, patching_waits
+from fastlock.chains import no_collection
 from fastlock.errors import FastlockError
 from fastlock.lean import wraps
 from fastlock.replacing import Change, Replacements, namespace
@@ -95,7 +96,7 @@ def follow_install(follower: Callable[[], None]) -> None:
 
 def _install_threading() -> None:
     global _installed, _raw_locks
-    with _mutex, _gc_paused():
+    with _mutex, no_collection():
         if _installed:
             return
         _refuse_green_threads()
@@ -120,7 +121,7 @@ def uninstall() -> None:
     imports.forget("threading", _install_imported)
     patching_aio.uninstall()
     patching_waits.uninstall()
-    with _mutex, _gc_paused():
+    with _mutex, no_collection():
         if _installed:
             _installed = False
             _restore()
@@ -308,7 +309,7 @@ def _exchange_if_free(change: Change) -> bool:
 def _someone_is_logging() -> bool:
     """Tell whether another thread is inside ``logging``: it may be about to take a lock and would release the other.
 
-    sys._current_frames can deadlock through 3.11 where its allocations start a garbage collection, hence _gc_paused.
+    sys._current_frames can deadlock through 3.11 where its allocations start a garbage collection, hence no_collection.
     """
     logging = sys.modules.get("logging")
     if logging is None:
@@ -340,20 +341,6 @@ def _count_raw_locks() -> int:
     return sum(
         (type(thing) is _RAW_LOCK or type(thing) is _RAW_RLOCK) and id(thing) not in ours for thing in gc.get_objects()
     )
-
-
-class _gc_paused:
-    """No collection, and so no finaliser, runs in this thread inside; another thread may switch it on again."""
-
-    __slots__ = ("_enabled",)
-
-    def __enter__(self) -> None:
-        self._enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._enabled:
-            gc.enable()
 
 
 # ---- fork ---------------------------------------------------------------------------------------
